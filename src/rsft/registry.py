@@ -1,0 +1,73 @@
+"""Where a plug-in's name leads. One visible table for each kind; a user's own is named as `path/to/file.py:Name`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from rsft.errors import RecipeError, nearest
+
+ENGINES = {
+    "local": "rsft.engines.local:LocalEngine",
+    "scripted": "rsft.engines.scripted:ScriptedEngine",
+}
+SCORERS = {
+    "states_facts": "rsft.scorers.states_facts:StatesFacts",
+    "length": "rsft.scorers.length:Length",
+    "one_line": "rsft.scorers.format:OneLine",
+    "format": "rsft.scorers.format:Format",
+    "forbidden": "rsft.scorers.forbidden:Forbidden",
+}
+RULES = {
+    "threshold": "rsft.selection.threshold:Threshold",
+    "top_k": "rsft.selection.top_k:TopK",
+    "cap": "rsft.selection.top_k:Cap",
+    "no_duplicates": "rsft.selection.duplicates:NoDuplicates",
+    "no_near_duplicates": "rsft.selection.duplicates:NoNearDuplicates",
+}
+TRAINERS = {
+    "sft": "rsft.training.sft:SftTraining",
+    "null": "rsft.training.null:NullTraining",
+}
+_KINDS = {"engine": ENGINES, "scorer": SCORERS, "rule": RULES, "trainer": TRAINERS}
+
+
+def load(kind: str, name: str) -> Any:
+    """The class or function that `name` stands for among plug-ins of this kind. Raises RecipeError."""
+    table = _KINDS[kind]
+    if name in table:
+        module, _, attribute = table[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    path, colon, attribute = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise RecipeError(
+            f"There is no {kind} named '{name}'.{nearest(name, table)} The {kind}s are {', '.join(sorted(table))};"
+            f" your own is named as path/to/file.py:Name."
+        )
+    return _from_file(kind, Path(path), attribute)
+
+
+def _from_file(kind: str, path: Path, attribute: str) -> Any:
+    if not path.is_file():
+        raise RecipeError(f"The {kind} '{path}:{attribute}' names the file {path}, which does not exist.")
+    # A module name made of the content: an edited file is loaded anew, two files of one name do not meet.
+    module_name = f"rsft_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise RecipeError(f"The file {path} of {kind} '{attribute}' can't be imported: {error!r}") from error
+    found = getattr(sys.modules[module_name], attribute, None)
+    if not callable(found):
+        names = [name for name in vars(sys.modules[module_name]) if not name.startswith("_")]
+        raise RecipeError(f"The file {path} has no function or class '{attribute}'.{nearest(attribute, names)}")
+    return found

@@ -1,0 +1,151 @@
+"""The nouns: plain values that every floor shares. No I/O and no heavy import here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ROLES = ("system", "user", "assistant", "tool")
+
+FinishReason = Literal["stop", "length", "failed"]
+"""Why a candidate ended: at an end-of-turn token, at the length limit, or not at all (see `Candidate.error`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `role` is one of `ROLES`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation that awaits a reply.
+
+    `messages` is what the model reads, `conversation` is the same before the recipe's template was applied, and
+    `fields` holds every other column of the row (`facts`, `reference`, `answer`, ...) for scorers to read.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    conversation: tuple[Message, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """The sampling law of a candidate.
+
+    `temperature` 0 means greedy. `top_k` 0 and `top_p` 1 leave the distribution whole. `max_tokens` counts sampled
+    tokens, the end-of-turn token included. Logits are divided by the temperature, then cut to `top_k`, then to `top_p`.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The model at one point of training, identified by the content of its weights.
+
+    `adapter` is a folder with LoRA weights over the base model, `weights` a folder with a whole model; both are None
+    for the base model itself.
+    """
+
+    hash: str
+    adapter: str | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CandidateKey:
+    """What tells a candidate from every other one of a run.
+
+    `generator` is the fingerprint of policy, engine and sampling law. Iteration 0 is the base model's evaluation.
+    """
+
+    iteration: int
+    prompt_id: str
+    sample_index: int
+    generator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One sampled reply: its text and the exact token ids that were sampled, end-of-turn token included.
+
+    `logprob` sums the tokens' log-probabilities under the sampling law (temperature and cuts applied), `model_logprob`
+    under the plain model; both in nats. `error` says why a failed candidate has no reply.
+    """
+
+    key: CandidateKey
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    logprob: float
+    model_logprob: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a scorer sees: one reply to one prompt. It may be a candidate, or a reference that stands beside them."""
+
+    prompt: Prompt
+    text: str
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one scorer says of one reply: a finite value with an explanation, or failed with a reason.
+
+    A failed score has no value: it is never 0, and no rule accepts it.
+    """
+
+    value: float | None
+    explanation: str = ""
+    failure: str | None = None
+
+    @classmethod
+    def failed(cls, reason: str) -> Score:
+        return cls(value=None, failure=reason)
+
+    @classmethod
+    def of(cls, said: Any) -> Score:
+        """Read what a scorer returned: a Score, a number, a bool, or None for failed. NaN and infinity are failures."""
+        if isinstance(said, Score):
+            if said.value is None:
+                return said if said.failure else cls.failed("the scorer gave neither a value nor a reason")
+            return said if math.isfinite(said.value) else cls.failed(f"the scorer returned {said.value}")
+        if said is None:
+            return cls.failed("the scorer returned None")
+        try:
+            value = float(said)
+        except (TypeError, ValueError):
+            return cls.failed(f"the scorer returned {type(said).__name__}, expected a number")
+        return cls(value) if math.isfinite(value) else cls.failed(f"the scorer returned {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Accepted or rejected, and the short stable name of the rule that decided."""
+
+    accepted: bool
+    rule: str
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its interval and the number of prompts (or trials) behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
