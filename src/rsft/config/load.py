@@ -1,0 +1,204 @@
+"""From a recipe's name, file and overrides to a Recipe, with errors that name the fix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rsft.config.recipe import Recipe
+from rsft.errors import RecipeError, nearest
+
+BUNDLED = "bundled:"
+"""Marks a data file that comes with rsft, as in `bundled:shop.train.jsonl.gz`."""
+
+# What may change between two runs of one folder: none of these can change a candidate, a score or a decision.
+_HARMLESS = ("run",)
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, or a shipped recipe by its name, apply `a.b=c` overrides, and resolve every path.
+
+    A relative path is looked for from the working directory, then beside the recipe. Raises RecipeError.
+    """
+    file = find_recipe(name)
+    said = _read(file)
+    for override in overrides:
+        _apply(said, override)
+    said.setdefault("run", f"runs/{file.stem}")
+    return validate(said, where=str(file), beside=file.parent)
+
+
+def shipped_recipes() -> list[str]:
+    """The names of the recipes that come with rsft."""
+    return sorted(Path(str(file)).stem for file in _package("recipes").iterdir() if file.name.endswith(".yaml"))
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The recipe's file. A run folder stands for the recipe that it holds."""
+    path = Path(name)
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    if path.is_file():
+        return path
+    if str(name) in shipped_recipes():
+        return Path(str(_package("recipes") / f"{name}.yaml"))
+    near = [str(other) for other in Path().glob("*.y*ml")] + shipped_recipes()
+    raise RecipeError(
+        f"There is no recipe '{name}'.{nearest(str(name), near)} "
+        f"Give a YAML file, or one of the shipped recipes: {', '.join(shipped_recipes())}."
+    )
+
+
+def validate(said: dict[str, Any], *, where: str, beside: Path | None = None) -> Recipe:
+    """A Recipe from what was said, or a RecipeError that lists each mistake with its key."""
+    try:
+        recipe = Recipe.model_validate(said)
+    except ValidationError as error:
+        mistakes = "\n".join(f"  - {_explain(one)}" for one in error.errors())
+        raise RecipeError(f"The recipe {where} can't be used:\n{mistakes}") from None
+    return _with_paths(recipe, beside)
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML: complete, so that it alone is enough to run again."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def recipe_differences(old: Recipe, new: Recipe) -> list[str]:
+    """One line for each key whose values differ, harmless keys excepted."""
+    before, after = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and key not in _HARMLESS]
+    return [f"{key}: {_shown(before, key)} → {_shown(after, key)}" for key in changed]
+
+
+def _package(folder: str) -> Any:
+    return resources.files("rsft") / folder
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"The recipe {file} is not YAML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe {file} can't be read: {error}") from None
+    if not isinstance(said, dict):
+        raise RecipeError(f"The recipe {file} holds {type(said).__name__}, expected keys such as model and prompts.")
+    return said
+
+
+def _apply(said: dict[str, Any], override: str) -> None:
+    """Set `a.b=c` in place. `c` is YAML, and so may be a number, a list or a mapping; `a.b=null` unsets."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set takes KEY=VALUE, for example --set sampling.candidates=4; found '{override}'.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {override}: the value is not YAML; put it in quotes.") from None
+    *path, last = key.split(".")
+    place: Any = said
+    for part in path:
+        place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise RecipeError(f"--set {override}: '{part}' is not a section of the recipe.")
+    place[last] = value
+
+
+def _explain(error: Any) -> str:
+    location = [part for part in error["loc"] if isinstance(part, str | int)]
+    key = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        section, fields = _section_at(location[:-1])
+        allowed = ", ".join(fields)
+        return f"'{key}' is not a key of {section}.{nearest(str(location[-1]), fields)} Its keys are: {allowed}."
+    if error["type"] == "missing":
+        return f"'{key}' is missing."
+    found = json.dumps(error["input"], default=str, ensure_ascii=False)
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (found {found[:80]})"
+
+
+def _section_at(location: Sequence[str | int]) -> tuple[str, list[str]]:
+    model: type[BaseModel] = Recipe
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    name = ".".join(map(str, location))
+    return (f"'{name}'" if name else "a recipe"), list(model.model_fields)
+
+
+def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:
+    """The recipe with absolute paths to the files that it names."""
+    prompts = recipe.prompts
+    found = {
+        split: [_locate(source, beside) for source in sources]
+        for split, sources in (("train", prompts.train), ("heldout", prompts.heldout))
+        if sources
+    }
+    return recipe.model_copy(
+        update={
+            "run": str(Path(recipe.run).expanduser().absolute()),
+            "model": [_locate(reference, beside) for reference in recipe.model],
+            "prompts": prompts.model_copy(update=found),
+            "engine": _located_plug_in(recipe.engine, beside),
+            "scorers": {name: _located_plug_in(spec, beside) for name, spec in recipe.scorers.items()},
+            "selection": [_located_plug_in(rule, beside) for rule in recipe.selection],
+        }
+    )
+
+
+def _locate(source: str, beside: Path | None) -> str:
+    """An absolute path where the source is a file or folder that exists, else the source as it was said."""
+    if source.startswith(BUNDLED):
+        return source
+    for folder in (Path(), *([beside] if beside else [])):
+        path = (folder / Path(source).expanduser()).absolute()
+        if path.exists():
+            return str(path)
+    return source
+
+
+def _located_plug_in(spec: str | dict[str, Any], beside: Path | None) -> Any:
+    """A plug-in's spec with an absolute path, where it names a file of the user's (`path.py:Name`)."""
+
+    def located(name: str) -> str:
+        path, colon, attribute = name.rpartition(":")
+        return f"{_locate(path, beside)}:{attribute}" if colon and path.endswith(".py") else name
+
+    if isinstance(spec, str):
+        return located(spec)
+    if isinstance(spec.get("type"), str):
+        return spec | {"type": located(spec["type"])}
+    return {located(name): options for name, options in spec.items()}
+
+
+def bundled_path(source: str) -> str:
+    """The file behind a `bundled:` source; any other source as it is."""
+    if not source.startswith(BUNDLED):
+        return source
+    file = _package("data") / source.removeprefix(BUNDLED)
+    if not file.is_file():
+        known = [entry.name for entry in _package("data").iterdir() if entry.name.endswith(".gz")]
+        raise RecipeError(f"No data file '{source}' comes with rsft. There are: {', '.join(sorted(known))}.")
+    return str(file)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def _shown(flat: dict[str, Any], key: str) -> str:
+    return json.dumps(flat[key], ensure_ascii=False) if key in flat else "(not there)"

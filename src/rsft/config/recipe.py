@@ -1,0 +1,114 @@
+"""What a recipe may say. Every key has a default but `model`, `prompts.train`, `scorers` and `selection`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rsft.types import SamplingParams
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+OneOrMore = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+PlugIn = str | dict[str, Any]
+"""A plug-in's name, or a mapping with its `type` and options."""
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PromptsSection(Section):
+    """The conversations that await a reply."""
+
+    train: OneOrMore = Field(
+        description="Files (JSONL, JSON, CSV, Parquet) or a datasets name, to sample and learn from."
+    )
+    heldout: OneOrMore | None = Field(None, description="The same for evaluation; never sampled for training.")
+    template: str | dict[Literal["system", "user"], str] | None = Field(
+        None, description="Jinja that renders a row's fields into the last user turn, or one text for each role."
+    )
+    system: str | None = Field(None, description="A system message for conversations that have none.")
+    train_limit: int | None = Field(None, ge=1, description="Take only this many rows.")
+    heldout_limit: int | None = Field(None, ge=1, description="Take only this many rows.")
+
+
+class SamplingSection(Section):
+    """How candidates are drawn."""
+
+    candidates: int = Field(8, ge=1, description="Candidates for each prompt in an iteration.")
+    temperature: float = Field(0.7, ge=0, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0, description="0 keeps the whole vocabulary.")
+    max_tokens: int = Field(256, ge=1, description="A reply's most tokens, its end-of-turn token included.")
+
+    @model_validator(mode="after")
+    def _greedy_draws_once(self) -> SamplingSection:
+        if self.temperature == 0 and self.candidates > 1:
+            raise ValueError(f"temperature 0 gives {self.candidates} equal candidates; use a temperature above 0")
+        return self
+
+    @property
+    def params(self) -> SamplingParams:
+        return SamplingParams(self.temperature, self.top_p, self.top_k, self.max_tokens)
+
+
+class TrainingSection(Section):
+    """How a policy is trained on accepted replies. Keys beyond these are the trainer's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    type: str = Field("sft", description="The trainer.")
+    start_from: Literal["base", "policy"] = Field(
+        "base",
+        description="base: begin again from the base model, on what all iterations accepted; "
+        "policy: go on from the last policy, on what this iteration accepted.",
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class EvaluationSection(Section):
+    """How a policy is measured on held-out prompts: greedily, and by samples."""
+
+    samples: int = Field(4, ge=0, description="Sampled replies for each held-out prompt; 0 for greedy only.")
+    sampled_prompts: int | None = Field(
+        None, ge=1, description="Draw samples for only the first so many held-out prompts; greedy covers all."
+    )
+
+
+class LoopSection(Section):
+    """How often, and beside what control."""
+
+    iterations: int = Field(3, ge=1)
+    control: Literal["random", "none"] = Field(
+        "random", description="random: the same run once more, trained on as many randomly chosen candidates."
+    )
+
+
+class Recipe(Section):
+    """A run, described."""
+
+    run: str = Field(description="The run folder; runs/NAME of the recipe by default.")
+    model: OneOrMore = Field(description="Hub name, folder, or package:NAME. Of several, the first that is there.")
+    prompts: PromptsSection
+    engine: PlugIn = "local"
+    sampling: SamplingSection = SamplingSection()
+    scorers: dict[str, PlugIn] = Field(min_length=1)
+    selection: list[str | dict[str, Any]] = Field(min_length=1)
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    loop: LoopSection = LoopSection()
+    seed: int = Field(0, ge=0)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="auto: bfloat16 where the machine is quick at it."
+    )
+    trust_remote_code: bool = Field(False, description="Let a model bring code of its own.")

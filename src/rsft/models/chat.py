@@ -1,0 +1,86 @@
+"""How a conversation becomes tokens, so that nobody's text can forge a turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rsft.errors import ModelError
+from rsft.types import Message
+
+# Marks, inside a message, the places where tokenisation must not look across. A private-use character: it is taken out
+# of what users wrote before it serves here.
+_CUT = "\ue0f5"
+
+
+class ChatTokenizer:
+    """A tokenizer with its chat template.
+
+    A text that spells one of the tokenizer's control tokens is cut behind that spelling's first character and encoded
+    in parts, so that it becomes ordinary tokens that read the same. Text without such a spelling is encoded in one
+    piece, exactly as the template's author meant it.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if tokenizer.chat_template is None:
+            raise ModelError(
+                f"The model '{tokenizer.name_or_path}' has no chat template, so it is a base model. "
+                "Choose its instruction-tuned sibling, or save a chat_template.jinja beside it."
+            )
+        self.tokenizer = tokenizer
+        control = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+        spellings = sorted((token for token in control if len(token) > 1 and token.strip()), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+
+    @classmethod
+    def load(cls, folder: Path, *, trust_remote_code: bool = False) -> ChatTokenizer:
+        from transformers import AutoTokenizer
+
+        return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code))
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids of the conversation, up to where the assistant's reply begins."""
+        turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
+        try:
+            text: str = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except Exception as error:
+            roles = " ".join(message.role for message in messages)
+            raise ModelError(f"The model's chat template refuses a conversation with the roles {roles}: {error}") from error
+        return [token for piece in text.split(_CUT) for token in self.tokenizer.encode(piece, add_special_tokens=False)]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The reply's text: control tokens inside it are shown, the end-of-turn token at its end is not."""
+        ids = list(token_ids)
+        if ids and ids[-1] in self.stop_ids:
+            ids = ids[:-1]
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+    @cached_property
+    def end_of_turn(self) -> int:
+        """The token that ends an assistant's turn: the first control token that the template puts behind a reply."""
+        turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "rsft-reply"}]
+        text: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        ids = self.tokenizer.encode(text.rpartition("rsft-reply")[2], add_special_tokens=False)
+        control = {*self.tokenizer.all_special_ids, *self.tokenizer.get_added_vocab().values()}
+        found = next((token for token in ids if token in control), self.tokenizer.eos_token_id)
+        if found is None:
+            raise ModelError(f"The model '{self.tokenizer.name_or_path}' has neither an end-of-turn nor an eos token.")
+        return int(found)
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end a reply."""
+        return frozenset({self.end_of_turn, self.tokenizer.eos_token_id} - {None})
+
+    def _defuse(self, text: str) -> str:
+        text = text.replace(_CUT, "\ufffd")
+        parts: list[str] = []
+        start = 0
+        while found := self._control.search(text, start):
+            parts.append(text[start : found.start() + 1])
+            start = found.start() + 1
+        return _CUT.join([*parts, text[start:]])

@@ -1,0 +1,116 @@
+"""The network of a run, loaded once: the engine samples from it, the trainer adapts it, and neither loads it again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from rsft.errors import ModelError
+from rsft.models.chat import ChatTokenizer
+from rsft.models.references import ModelFolder, content_hash
+from rsft.types import Policy
+
+
+class Network:
+    """A causal language model in memory, with the policy whose weights it shows at the moment.
+
+    `module` is the plain transformers model when the policy is the base or a whole model, and a PEFT model around it
+    when the policy is an adapter.
+    """
+
+    def __init__(self, folder: Path, reference: str, module: Any, chat: ChatTokenizer, base_hash: str) -> None:
+        self.folder = folder
+        self.reference = reference
+        self.chat = chat
+        self.base = Policy(hash=base_hash)
+        self.policy = self.base
+        self.module = module
+
+    @classmethod
+    def load(cls, model: ModelFolder, *, dtype: str = "auto", trust_remote_code: bool = False) -> Network:
+        """Load the base model onto the best device, in `dtype` or in the quickest one that this machine has."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        chosen = _quick_dtype(device) if dtype == "auto" else getattr(torch, dtype)
+        try:
+            module = AutoModelForCausalLM.from_pretrained(
+                model.path, dtype=chosen, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"The model '{model.reference}' can't be loaded from {model.path}: {error}") from error
+        chat = ChatTokenizer.load(model.path, trust_remote_code=trust_remote_code)
+        return cls(model.path, model.reference, module.to(device).eval(), chat, content_hash(model.path))
+
+    @property
+    def device(self) -> Any:
+        return self.plain().device
+
+    @property
+    def dtype(self) -> Any:
+        return self.plain().dtype
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the model can read, prompt and reply together."""
+        return int(getattr(self.plain().config, "max_position_embeddings", None) or 1 << 30)
+
+    def plain(self) -> Any:
+        """The transformers model, without the adapter that may stand around it."""
+        return self.module.get_base_model() if hasattr(self.module, "peft_config") else self.module
+
+    def show(self, policy: Policy) -> None:
+        """Make the network compute as `policy` does."""
+        if policy == self.policy:
+            return
+        self._unwrap()
+        if policy.weights is not None or self.policy.weights is not None:
+            self._put_weights(Path(policy.weights) if policy.weights else self.folder)
+        if policy.adapter is not None:
+            self.wrap(policy)
+        self.policy = policy
+        self.module.eval()
+
+    def wrap(self, policy: Policy, *, trainable: bool = False) -> None:
+        """Put the policy's adapter around the plain model: in the model's precision, or in fp32 to be trained on."""
+        from peft import PeftModel
+
+        assert policy.adapter is not None
+        self.module = PeftModel.from_pretrained(
+            self.plain(), policy.adapter, is_trainable=trainable, autocast_adapter_dtype=trainable
+        )
+
+    def _unwrap(self) -> None:
+        if hasattr(self.module, "peft_config"):
+            self.module = self.module.unload()
+
+    def _put_weights(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        state: dict[str, Any] = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            state |= load_file(file)
+        plain = self.plain()
+        missing, unexpected = plain.load_state_dict(state, strict=False)
+        tied = set(getattr(plain, "_tied_weights_keys", None) or ())
+        if unexpected or set(missing) - tied:
+            raise ModelError(f"The weights in {folder} are not those of '{self.reference}': {missing or unexpected}")
+        plain.tie_weights()
+
+
+def adapter_hash(base: Policy, adapter: Path) -> str:
+    """What an adapter over a base model is: a hash (16 hex digits) of both contents."""
+    whole = hashlib.sha256(base.hash.encode())
+    whole.update((adapter / "adapter_model.safetensors").read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def _quick_dtype(device: str) -> Any:
+    """bf16 where the hardware multiplies it, else fp32."""
+    import torch
+
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32

@@ -1,0 +1,1 @@
+"""What turns accepted replies into a new policy. A trainer's one method is `train(network, rows, start, folder)`."""

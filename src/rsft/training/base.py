@@ -1,0 +1,56 @@
+"""The contract of a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rsft.types import CandidateKey, Policy
+
+IGNORED = -100
+"""The label of a token that carries no loss (PyTorch's convention)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One accepted reply to learn: the tokens of the conversation, and the tokens that were sampled behind them."""
+
+    key: CandidateKey
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+
+    @property
+    def input_ids(self) -> list[int]:
+        return [*self.prompt_ids, *self.reply_ids]
+
+    @property
+    def labels(self) -> list[int]:
+        """The loss covers the reply, its end-of-turn token included, and nothing of the conversation."""
+        return [*[IGNORED] * len(self.prompt_ids), *self.reply_ids]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """The new policy, and what was logged on the way (one mapping a step: step, epoch, loss, learning rate, ...)."""
+
+    policy: Policy
+    log: tuple[dict[str, Any], ...]
+
+
+Progress = Callable[[int, int], None]
+"""Called with the steps that are done and the steps there are."""
+
+
+class Trainer(Protocol):
+    """Fine-tunes the network's base model, or goes on from a policy, on rows that were accepted."""
+
+    def train(
+        self, network: Any, rows: Sequence[TrainingRow], start: Policy, folder: Path, seed: int, progress: Progress
+    ) -> TrainingResult:
+        """Ascend the rows' log-likelihood from `start` and save the new policy's weights in `folder`.
+
+        The same rows, start and seed give the same policy. `folder` appears whole or not at all.
+        """
+        ...
