@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rsft.types import Candidate, CandidateKey, Policy, Prompt, SamplingParams
 
@@ -21,6 +21,16 @@ class Request:
 
 class Engine(Protocol):
     """Samples candidates. Batching, caches and retries are its own business."""
+
+    @classmethod
+    def open(cls, options: Mapping[str, Any], network: Callable[[], Any]) -> Engine:
+        """An engine with the recipe's options. `network` gives the run's one loaded network, for those that want it."""
+        ...
+
+    @property
+    def base(self) -> Policy:
+        """The policy that nothing was trained into yet."""
+        ...
 
     @property
     def description(self) -> dict[str, object]:

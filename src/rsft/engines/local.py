@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from rsft.engines.base import Request
 from rsft.engines.law import draw, uniforms
+from rsft.errors import RecipeError
 from rsft.models.network import Network
 from rsft.types import Candidate, Policy, SamplingParams
 
@@ -44,13 +45,19 @@ class LocalEngine:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    @property
-    def description(self) -> dict[str, object]:
-        return {"engine": "local", "dtype": str(self.network.dtype).removeprefix("torch."), "device": self._device_name}
+    @classmethod
+    def open(cls, options: Mapping[str, Any], network: Callable[[], Network]) -> LocalEngine:
+        if options:
+            raise RecipeError(f"The engine 'local' has no options; found {', '.join(map(str, options))}.")
+        return cls(network())
 
     @property
-    def _device_name(self) -> str:
-        return str(self.network.device.type)
+    def base(self) -> Policy:
+        return self.network.base
+
+    @property
+    def description(self) -> dict[str, object]:
+        return {"engine": "local", "dtype": str(self.network.dtype).removeprefix("torch."), "device": str(self.network.device.type)}
 
     def sample(self, policy: Policy, requests: Sequence[Request], params: SamplingParams) -> Iterator[Candidate]:
         self.network.show(policy)

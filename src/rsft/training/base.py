@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rsft.types import CandidateKey, Policy
+from rsft.types import Candidate, Policy, Prompt
 
 IGNORED = -100
 """The label of a token that carries no loss (PyTorch's convention)."""
@@ -17,7 +17,6 @@ IGNORED = -100
 class TrainingRow:
     """One accepted reply to learn: the tokens of the conversation, and the tokens that were sampled behind them."""
 
-    key: CandidateKey
     prompt_ids: tuple[int, ...]
     reply_ids: tuple[int, ...]
 
@@ -43,14 +42,25 @@ Progress = Callable[[int, int], None]
 """Called with the steps that are done and the steps there are."""
 
 
+Accepted = tuple[Prompt, Candidate]
+"""A reply that was accepted, behind the conversation that it answers."""
+
+
 class Trainer(Protocol):
-    """Fine-tunes the network's base model, or goes on from a policy, on rows that were accepted."""
+    """Fine-tunes the base model, or goes on from a policy, on replies that were accepted."""
 
     def train(
-        self, network: Any, rows: Sequence[TrainingRow], start: Policy, folder: Path, seed: int, progress: Progress
+        self,
+        network: Callable[[], Any],
+        accepted: Sequence[Accepted],
+        start: Policy,
+        folder: Path,
+        seed: int,
+        progress: Progress,
     ) -> TrainingResult:
-        """Ascend the rows' log-likelihood from `start` and save the new policy's weights in `folder`.
+        """Ascend the accepted replies' log-likelihood from `start` and save the new policy's weights in `folder`.
 
-        The same rows, start and seed give the same policy. `folder` appears whole or not at all.
+        `network` gives the run's one loaded network. The same replies, start and seed give the same policy; `folder`
+        appears whole or not at all.
         """
         ...

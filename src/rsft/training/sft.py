@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
 from rsft.models.references import content_hash
-from rsft.training.base import Progress, TrainingResult, TrainingRow
+from rsft.training.base import Accepted, Progress, TrainingResult, TrainingRow
 from rsft.types import Policy
 
 
@@ -48,9 +49,21 @@ class SftTraining(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0)
 
     def train(
-        self, network: Network, rows: Sequence[TrainingRow], start: Policy, folder: Path, seed: int, progress: Progress
+        self,
+        network: Callable[[], Network],
+        accepted: Sequence[Accepted],
+        start: Policy,
+        folder: Path,
+        seed: int,
+        progress: Progress,
     ) -> TrainingResult:
         """See `Trainer.train`. With LoRA the folder holds an adapter, else all weights."""
+        return self.train_rows(network(), training_rows(network().chat, accepted), start, folder, seed, progress)
+
+    def train_rows(
+        self, network: Network, rows: Sequence[TrainingRow], start: Policy, folder: Path, seed: int, progress: Progress
+    ) -> TrainingResult:
+        """The same, on rows of token ids."""
         import torch
 
         torch.manual_seed(seed)
@@ -146,6 +159,11 @@ class SftTraining(BaseModel):
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return tuple(json.loads(json.dumps(entry)) for entry in trainer.state.log_history)
+
+
+def training_rows(chat: ChatTokenizer, accepted: Sequence[Accepted]) -> list[TrainingRow]:
+    """The token ids of what was accepted: the conversation as the engine read it, the reply as it was sampled."""
+    return [TrainingRow(tuple(chat.prompt_ids(p.messages)), candidate.token_ids) for p, candidate in accepted]
 
 
 def _full_precision_copy(network: Network, start: Policy) -> Any:

@@ -1,0 +1,5 @@
+"""`python -m rsft`."""
+
+from rsft.cli import main
+
+main()

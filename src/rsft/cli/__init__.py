@@ -1,0 +1,29 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Entry point of `rsft`. Exit codes: 0 done, 2 a mistake that the user can fix, 130 interrupted, 1 anything else."""
+    from rsft.cli.app import app
+    from rsft.errors import UserError
+
+    # Libraries' own bars and advice would break into ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except UserError as error:
+        print(f"rsft: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nrsft: interrupted; what was done is kept. Go on with: rsft resume RUN", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The commands. Each only reads its arguments and calls what does the work; heavy imports wait until then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Improve a chat model by rejection sampling: sample replies, score them, accept or reject, train, and again.",
+)
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sampling.candidates=4.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rsft import __version__
+
+        typer.echo(f"rsft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Run a recipe to its end, or go on with it where it was interrupted."""
+    from rsft.config import load_recipe
+
+    _run(load_recipe(recipe, overrides or ()), as_json)
+
+
+@app.command()
+def resume(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Go on with a run where it was interrupted. A finished run is left as it is."""
+    from rsft.setup import saved_recipe
+
+    _run(saved_recipe(run), as_json)
+
+
+def _run(recipe: Any, as_json: bool) -> None:
+    from rsft.cli.display import reporter
+    from rsft.cli.tables import print_summary
+    from rsft.loop import run as run_loop
+
+    with reporter() as tell:
+        summary = run_loop(recipe, tell)
+    _print(summary, as_json, print_summary)
+
+
+@app.command()
+def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Read the recipe and its prompts, load no weights, and say what the run will do."""
+    from rsft.cli.tables import print_plan
+    from rsft.config import load_recipe
+    from rsft.plan import plan
+
+    _print(plan(load_recipe(recipe, overrides or ())), as_json, print_plan)
+
+
+@app.command()
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Say how far a run is, also while it runs."""
+    from rsft.cli.tables import print_status
+    from rsft.status import status as status_of
+
+    _print(status_of(run), as_json, print_status)
+
+
+@app.command()
+def show(
+    run: RunArgument,
+    accepted: Annotated[bool, typer.Option("--accepted", help="Only accepted candidates.")] = False,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only rejected candidates.")] = False,
+    iteration: Annotated[int | None, typer.Option("--iteration", "-i", help="Only this iteration.")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Only what this rule decided, e.g. 'facts >= 1'.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Only candidates of this prompt id.")] = None,
+    arm: Annotated[str, typer.Option("--arm", help="policy, or control.")] = "policy",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Show candidates with all their scores, the decision, and the rule that made it."""
+    from rsft.cli.tables import print_candidates
+    from rsft.status import decided_candidates
+
+    wanted = None if accepted == rejected else accepted
+    found = decided_candidates(
+        run, accepted=wanted, iteration=iteration, rule=rule, prompt_id=prompt, arm=arm, limit=limit
+    )
+    _print(found, as_json, print_candidates)
+
+
+@app.command()
+def sample(
+    source: Annotated[str, typer.Argument(metavar="MODEL|RUN", help="A model reference, or a run folder.")],
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What the user says.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="A prompt id of the run, instead of TEXT.")] = None,
+    iteration: Annotated[
+        int | None, typer.Option("--iteration", "-i", help="Of a run: 0 for the base, else the policy of this iteration.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="A system message.")] = None,
+    candidates: Annotated[int, typer.Option("--candidates", "-n", min=1)] = 1,
+    temperature: Annotated[float, typer.Option("--temperature", "-t", min=0.0)] = 0.7,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 128,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw replies to one prompt from a model, or from a run's policy (its best iteration by default)."""
+    from rsft.cli.tables import print_replies
+    from rsft.sampling import sample_replies
+    from rsft.types import SamplingParams
+
+    replies = sample_replies(
+        source,
+        text=text,
+        prompt_id=prompt,
+        iteration=iteration,
+        system=system,
+        candidates=1 if temperature == 0 else candidates,
+        params=SamplingParams(temperature=temperature, max_tokens=max_tokens),
+        seed=seed,
+    )
+    _print(replies, as_json, print_replies)
+
+
+@app.command()
+def schema() -> None:
+    """Print the recipe's JSON Schema, for editors."""
+    from rsft.config.schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+def _print(said: Any, as_json: bool, pretty: Any) -> None:
+    if as_json:
+        typer.echo(json.dumps(said, ensure_ascii=False, indent=2))
+    else:
+        pretty(said)

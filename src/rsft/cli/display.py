@@ -1,0 +1,101 @@
+"""A run's progress on the terminal: bars with rates and time left, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rsft.progress import Reporter
+
+# A piped run says how far it is this often.
+_PLAIN_SECONDS = 30.0
+
+
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """The reporter that suits where stderr goes; stdout stays free for what the command prints."""
+    if not sys.stderr.isatty():
+        yield PlainReporter()
+        return
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield BarReporter(progress)
+
+
+class BarReporter:
+    """One bar for the stage that runs; a line stays behind for each that is done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task: TaskID | None = None
+        self.title, self.tokens, self.began = "", 0, 0.0
+
+    def begin(self, title: str, total: int, unit: str) -> None:
+        self._clear()
+        self.title, self.tokens, self.began = title, 0, time.monotonic()
+        self.task = self.progress.add_task(title, total=total, unit=unit, rate="")
+
+    def advance(self, steps: int, tokens: int = 0) -> None:
+        if self.task is None:
+            return
+        self.tokens += tokens
+        rate = f"{self.tokens / max(1e-9, time.monotonic() - self.began):.0f} tokens/s" if self.tokens else ""
+        self.progress.update(self.task, advance=steps, rate=rate)
+
+    def end(self, note: str) -> None:
+        self._clear()
+        self.progress.console.print(f"{self.title}: {note}", highlight=False, markup=False)
+
+    def say(self, line: str) -> None:
+        self.progress.console.print(line, highlight=False, markup=False)
+
+    def _clear(self) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+
+
+class PlainReporter:
+    """Lines on stderr: one when a stage is done, and one every half minute in between."""
+
+    def __init__(self) -> None:
+        self.title, self.unit = "", ""
+        self.done = self.total = self.tokens = 0
+        self.began = self.spoke = 0.0
+
+    def begin(self, title: str, total: int, unit: str) -> None:
+        self.title, self.unit, self.total = title, unit, total
+        self.done = self.tokens = 0
+        self.began = self.spoke = time.monotonic()
+
+    def advance(self, steps: int, tokens: int = 0) -> None:
+        self.done += steps
+        self.tokens += tokens
+        now = time.monotonic()
+        if now - self.spoke < _PLAIN_SECONDS:
+            return
+        self.spoke = now
+        seconds = now - self.began
+        left = seconds / max(1, self.done) * (self.total - self.done)
+        rate = f", {self.tokens / seconds:.0f} tokens/s" if self.tokens else ""
+        self.say(f"{self.title}: {self.done} of {self.total} {self.unit}{rate}, about {left:.0f} s left")
+
+    def end(self, note: str) -> None:
+        self.say(f"{self.title}: {note}")
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

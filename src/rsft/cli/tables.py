@@ -1,0 +1,143 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_console = Console(highlight=False)
+
+
+def inert(text: str) -> Text:
+    """Text of a user's or a model's, with control characters spelled out, so that it can do nothing to a terminal."""
+    return Text("".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text))
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The closing table: base, each iteration, its control, the gains, and what to try next."""
+    if summary["fakes"]:
+        _console.print(f"This run used fakes ({', '.join(summary['fakes'])}): its numbers say nothing about a model.")
+    table = Table(title="Held-out acceptance (share of greedy replies that pass; 95% intervals)", title_justify="left")
+    for column in ("", "accepted of candidates", "trained on", "policy", "control (random choice)", "seconds"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    if summary["base"]:
+        table.add_row("base", "", "", _interval(summary["base"]), "", _seconds(summary["base"]))
+    for part in summary["iterations"]:
+        best = " ★" if part["iteration"] == summary["best_iteration"] else ""
+        table.add_row(
+            f"iteration {part['iteration']}{best}",
+            f"{part['accepted']} of {part['candidates']}",
+            str(part.get("trained_on", "")),
+            _interval(part),
+            _interval(part["control"]),
+            _seconds(part, part["control"]),
+        )
+    _console.print(table)
+    n = summary["prompts"]["heldout"]
+    if gain := summary["gain_over_base"]:
+        _console.print(f"Gain over base:    {_gain(gain)}  (paired, n = {n}, best iteration)")
+    if gain := summary["gain_over_control"]:
+        _console.print(f"Gain over control: {_gain(gain)}  (paired, n = {n}, best iteration of each)")
+        if gain["low"] <= 0:
+            _console.print("The gain over the control is not established: its interval reaches zero.")
+    run = summary["run"]
+    _console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
+    for command in (
+        f"rsft show {run} --rejected --limit 5",
+        f"rsft sample {run} --prompt PROMPT_ID --iteration 0" if not summary.get("example_prompt") else
+        f"rsft sample {run} --prompt {summary['example_prompt']}",
+        f"rsft status {run}",
+    ):
+        _console.print(f"  {command}", soft_wrap=True, markup=False)
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """What `rsft check` found."""
+    table = Table.grid(padding=(0, 2))
+    most = plan["at_most"]
+    rows = {
+        "run folder": plan["run"] + (" (begun already)" if plan["run_exists"] else ""),
+        "model": plan["model_found"] or f"none of these is on this disk yet: {', '.join(plan['model'])}",
+        "prompts": f"{plan['prompts']['train']['count']} to train, {plan['prompts']['heldout']['count']} held out",
+        "longest prompt": f"about {plan['prompts']['train']['longest_tokens_about']} tokens at most",
+        "iterations": f"{plan['iterations']}, control: {plan['control']}",
+        "candidates": f"{plan['candidates_per_iteration']} an iteration",
+        "at most": f"{most['train_candidates']} candidates, {most['heldout_replies']} held-out replies, "
+        f"{most['sampled_tokens']:,} sampled tokens, {most['disk_mb']} MB on disk",
+        "weights": f"{plan['weights_on_disk']} for each of {plan['weight_folders']} policies, beside that",
+        "scorers": "\n".join(f"{name}: {what}" for name, what in plan["scorers"].items()),
+        "selection": ", then ".join(plan["selection"]),
+    }
+    for key, value in rows.items():
+        table.add_row(key, inert(str(value)))
+    _console.print(table)
+    _console.print("The recipe can be run.")
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """How far a run is."""
+    state = "finished" if status["finished"] else "not finished"
+    writer = f", process {status['writer']} is at work on it" if status["writer"] else ""
+    _console.print(f"{status['run']}: {state}{writer}; {status['candidates']} candidates so far", soft_wrap=True)
+    table = Table()
+    for column in ("iteration", "arm", "stage", "", "seconds", "result"):
+        table.add_column(column)
+    for stage in status["stages"]:
+        note = stage["info"] or {}
+        seconds = f"{note['seconds']:.0f}" if "seconds" in note else ""
+        table.add_row(str(stage["iteration"]), stage["arm"], stage["stage"], stage["status"], seconds, _result(note))
+    _console.print(table)
+
+
+def print_candidates(found: list[dict[str, Any]]) -> None:
+    """Candidates one below the other."""
+    if not found:
+        _console.print("No decided candidate is like that.")
+    for candidate in found:
+        verdict = "accepted" if candidate["accepted"] else f"rejected by {candidate['rule']}"
+        why = f" ({candidate['explanation']})" if candidate["explanation"] else ""
+        _console.rule(f"iteration {candidate['iteration']} · {candidate['prompt_id']} · sample {candidate['sample_index']}")
+        _console.print(Text("asked:   ", style="dim"), inert(candidate["asked"]), sep="")
+        _console.print(Text("replied: ", style="dim"), inert(candidate["reply"]), sep="")
+        for name, score in candidate["scores"].items():
+            value = f"failed: {score['failed']}" if "failed" in score else f"{score['value']:.3g}  {score['explanation']}"
+            _console.print(Text(f"{name}: ", style="dim"), inert(value), sep="")
+        _console.print(inert(verdict + why).stylize_before("green" if candidate["accepted"] else "red") or inert(verdict + why))
+
+
+def print_replies(said: dict[str, Any]) -> None:
+    """Freshly drawn replies."""
+    _console.print(f"{said['model']}, policy {said['policy']}", style="dim", soft_wrap=True)
+    for reply in said["replies"]:
+        cut = "" if reply["finish_reason"] == "stop" else f"  [{reply['finish_reason']}]"
+        _console.print(Text("→ "), inert(reply["text"] + cut), sep="")
+
+
+def _interval(part: dict[str, Any] | None) -> str:
+    if not part or "heldout_acceptance" not in part:
+        return ""
+    said = part["heldout_acceptance"]
+    return f"{said['value']:.1%} [{said['low']:.1%}, {said['high']:.1%}]"
+
+
+def _gain(gain: dict[str, Any]) -> str:
+    return f"{gain['value']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+
+
+def _seconds(*parts: dict[str, Any] | None) -> str:
+    return f"{sum(sum(part['seconds'].values()) for part in parts if part):.0f}"
+
+
+def _result(note: dict[str, Any]) -> str:
+    if "heldout_acceptance" in note:
+        return f"held-out acceptance {_interval(note)}"
+    if "accepted" in note:
+        return f"{note['accepted']} accepted, {note['prompts_solved']} prompts with any"
+    if "rows" in note:
+        return f"{note['rows']} replies, {note['steps']} steps"
+    if "tokens" in note:
+        return f"{note['candidates']} candidates, {note['tokens']} tokens"
+    return ""

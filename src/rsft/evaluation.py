@@ -1,0 +1,88 @@
+"""What a policy does on held-out prompts, and how two policies compare on the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rsft import metrics
+from rsft.types import Candidate, Interval, Score
+
+_PASS_AT = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One held-out reply: the candidate, its scores by scorer name, and whether it passes the selection's thresholds."""
+
+    candidate: Candidate
+    scores: Mapping[str, Score]
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A policy's replies to held-out prompts: one greedy reply to each prompt, and samples for some or all of them."""
+
+    greedy: Mapping[str, Measured]
+    sampled: Mapping[str, Sequence[Measured]]
+
+    @property
+    def acceptance(self) -> Interval:
+        """The share of prompts whose greedy reply passes; Wilson interval."""
+        return metrics.share([reply.passed for reply in self.greedy.values()])
+
+    def gain_over(self, other: Evaluation) -> Interval:
+        """The paired difference in greedy acceptance on the prompts of both; bootstrap interval over prompts."""
+        both = [prompt_id for prompt_id in self.greedy if prompt_id in other.greedy]
+        return metrics.paired_difference(
+            [float(self.greedy[prompt_id].passed) for prompt_id in both],
+            [float(other.greedy[prompt_id].passed) for prompt_id in both],
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything that was measured, ready for JSON."""
+        replies = list(self.greedy.values())
+        said: dict[str, Any] = {
+            "heldout_acceptance": asdict(self.acceptance),
+            "scores": _score_means(replies),
+            **_text_numbers(replies),
+        }
+        if self.sampled:
+            said["sampled"] = self._sampled_numbers()
+        return said
+
+    def _sampled_numbers(self) -> dict[str, Any]:
+        families = list(self.sampled.values())
+        replies = [reply for family in families for reply in family]
+        drawn = min(map(len, families))
+        passed = [sum(reply.passed for reply in family[:drawn]) for family in families]
+        return {
+            "acceptance": asdict(metrics.mean([count / drawn for count in passed])),
+            "pass_at": {str(k): metrics.pass_at(k, passed, drawn) for k in _PASS_AT if k <= drawn},
+            "samples_per_prompt": drawn,
+            **_text_numbers(replies),
+        }
+
+
+def _score_means(replies: Sequence[Measured]) -> dict[str, Any]:
+    names = sorted({name for reply in replies for name in reply.scores})
+    said = {}
+    for name in names:
+        values = [reply.scores[name].value for reply in replies if name in reply.scores]
+        known = [value for value in values if value is not None]
+        said[name] = {**asdict(metrics.mean(known)), "failed": len(values) - len(known)}
+    return said
+
+
+def _text_numbers(replies: Sequence[Measured]) -> dict[str, Any]:
+    words = [reply.candidate.text.split() for reply in replies]
+    return {
+        "distinct_1": metrics.distinct(1, words),
+        "distinct_2": metrics.distinct(2, words),
+        "mean_words": sum(map(len, words)) / max(1, len(words)),
+        "mean_tokens": sum(len(reply.candidate.token_ids) for reply in replies) / max(1, len(replies)),
+        "cut_share": sum(reply.candidate.finish_reason == "length" for reply in replies) / max(1, len(replies)),
+        "failed": sum(reply.candidate.finish_reason == "failed" for reply in replies),
+    }

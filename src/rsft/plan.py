@@ -1,0 +1,58 @@
+"""What a run will do, said before it does it: counts, and upper bounds of tokens and disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rsft.config import Recipe
+from rsft.models.references import available
+from rsft.setup import check
+from rsft.types import Prompt
+
+# Measured on runs of the demo: a candidate's ids, text, scores and decisions in compressed Parquet.
+_BYTES_PER_TOKEN = 12
+_BYTES_PER_CANDIDATE = 120
+# The rough length of a token in characters, for prompts that no tokenizer has seen yet. Low, so that bounds stay bounds.
+_CHARACTERS_PER_TOKEN = 2.5
+
+
+def plan(recipe: Recipe) -> dict[str, Any]:
+    """Check everything that can be checked without loading weights, and bound what the run will cost.
+
+    Raises a UserError where the recipe or its prompts can't be used.
+    """
+    checked = check(recipe)
+    sampling, evaluation = recipe.sampling, recipe.evaluation
+    iterations, arms = recipe.loop.iterations, 2 if recipe.loop.control == "random" else 1
+    sampled_prompts = min(evaluation.sampled_prompts or len(checked.heldout), len(checked.heldout))
+    policies = 1 + iterations * arms
+    train_candidates = len(checked.train) * sampling.candidates * iterations * arms
+    heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
+    tokens = (train_candidates + heldout_replies) * sampling.max_tokens
+    return {
+        "run": recipe.run,
+        "run_exists": (Path(recipe.run) / "recipe.yaml").is_file(),
+        "model": recipe.model,
+        "model_found": available(recipe.model),
+        "prompts": {"train": _lengths(checked.train), "heldout": _lengths(checked.heldout)},
+        "iterations": iterations,
+        "control": recipe.loop.control,
+        "candidates_per_iteration": len(checked.train) * sampling.candidates,
+        "at_most": {
+            "train_candidates": train_candidates,
+            "heldout_replies": heldout_replies,
+            "sampled_tokens": tokens,
+            "disk_mb": round((tokens * _BYTES_PER_TOKEN + (train_candidates + heldout_replies) * _BYTES_PER_CANDIDATE) / 1e6, 1),
+        },
+        "weights_on_disk": "an adapter" if getattr(checked.trainer, "lora", None) else "a whole model",
+        "weight_folders": iterations * arms,
+        "scorers": {name: scorer.description for name, scorer in checked.scorers.items()},
+        "selection": [str(rule) for rule in recipe.selection],
+    }
+
+
+def _lengths(prompts: list[Prompt]) -> dict[str, int]:
+    characters = [sum(len(message.content) for message in prompt.messages) for prompt in prompts]
+    longest = max(characters, default=0)
+    return {"count": len(prompts), "longest_characters": longest, "longest_tokens_about": int(longest / _CHARACTERS_PER_TOKEN)}

@@ -1,0 +1,100 @@
+"""Drawing replies outside a run: from any model, or from a run's policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rsft.config import Recipe
+from rsft.engines.base import Request, stream_seed
+from rsft.engines.local import LocalEngine
+from rsft.errors import RecipeError, RunError, nearest
+from rsft.models.network import Network
+from rsft.models.references import resolve
+from rsft.setup import saved_recipe
+from rsft.store import RunFolder
+from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
+
+
+def sample_replies(
+    source: str,
+    *,
+    text: str | None,
+    prompt_id: str | None,
+    iteration: int | None,
+    system: str | None,
+    candidates: int,
+    params: SamplingParams,
+    seed: int,
+) -> dict[str, Any]:
+    """Draw candidates for one prompt: `text` as the user's only turn, or the run's prompt `prompt_id`.
+
+    `source` is a model reference or a run folder; of a run, `iteration` names the policy (0 is the base, None the best
+    iteration). Raises a UserError for anything that is not there.
+    """
+    if (text is None) == (prompt_id is None):
+        raise RecipeError("Say either what the user says (TEXT) or which prompt of the run to answer (--prompt ID).")
+    run = Path(source)
+    if (run / "recipe.yaml").is_file():
+        recipe = saved_recipe(run)
+        network = _network(recipe)
+        chosen = _policy(run, recipe, network, iteration)
+    else:
+        if prompt_id is not None or iteration is not None:
+            raise RecipeError(f"--prompt and --iteration need a run folder, and '{source}' is not one.")
+        network = Network.load(resolve([source]))
+        chosen = network.base
+    if prompt_id is not None:
+        prompt = _stored_prompt(run, prompt_id)
+    else:
+        turns = [Message("system", system)] if system else []
+        messages = (*turns, Message("user", str(text)))
+        prompt = Prompt("typed", messages, messages)
+    requests = [
+        Request(CandidateKey(0, prompt.id, index, "typed"), prompt, stream_seed(seed, 0, prompt.id, index))
+        for index in range(candidates)
+    ]
+    drawn = sorted(LocalEngine(network).sample(chosen, requests, params), key=lambda candidate: candidate.key)
+    return {
+        "model": network.reference,
+        "policy": chosen.hash,
+        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        "replies": [
+            {"text": c.text, "finish_reason": c.finish_reason, "tokens": len(c.token_ids), "logprob": c.model_logprob}
+            for c in drawn
+        ],
+    }
+
+
+def _network(recipe: Recipe) -> Network:
+    return Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
+
+
+def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) -> Policy:
+    with RunFolder.open(run, write=False) as folder:
+        if iteration is None:
+            iteration = _best_iteration(run) or max(
+                (i for i in range(1, recipe.loop.iterations + 1) if folder.stage_done(i, "policy", "train")), default=0
+            )
+        if iteration == 0:
+            return network.base
+        done = folder.stage_done(iteration, "policy", "train")
+        if done is None:
+            raise RunError(f"The run {run} has no policy of iteration {iteration} (yet). 0 is the base model.")
+        said = dict(done["policy"])
+        return Policy(said.pop("hash"), **{kind: str(folder.path / where) for kind, where in said.items()})
+
+
+def _best_iteration(run: Path) -> int | None:
+    file = run / "summary.json"
+    best = json.loads(file.read_text(encoding="utf-8")).get("best_iteration") if file.is_file() else None
+    return int(best) if best is not None else None
+
+
+def _stored_prompt(run: Path, prompt_id: str) -> Prompt:
+    with RunFolder.open(run, write=False) as folder:
+        prompts = {p.id: p for split in ("train", "heldout") for p in folder.load_prompts(split)}
+    if prompt_id not in prompts:
+        raise RunError(f"The run {run} has no prompt '{prompt_id}'.{nearest(prompt_id, prompts)}")
+    return prompts[prompt_id]

@@ -1,0 +1,151 @@
+"""From a recipe to the working parts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rsft import registry
+from rsft.config import Recipe, recipe_differences, recipe_yaml
+from rsft.config.load import bundled_path, validate
+from rsft.engines.base import Engine
+from rsft.errors import RecipeError, RunError, nearest
+from rsft.models.network import Network
+from rsft.models.references import resolve
+from rsft.prompts import check_disjoint, load_prompts
+from rsft.scorers import Scorer, build_scorers
+from rsft.selection import Selection, parse_selection
+from rsft.store import RunFolder
+from rsft.training.base import Trainer
+from rsft.types import Policy, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Everything of a recipe that can be made ready without loading a model."""
+
+    train: list[Prompt]
+    heldout: list[Prompt]
+    scorers: dict[str, Scorer]
+    selection: Selection
+    trainer: Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Checked):
+    """The working parts of a run. `network` loads the base model at its first call."""
+
+    engine: Engine
+    network: Callable[[], Network]
+
+
+def check(recipe: Recipe) -> Checked:
+    """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
+    scorers = build_scorers(recipe.scorers)
+    selection = parse_selection(recipe.selection)
+    selection.check(list(scorers))
+    trainer = _trainer(recipe)
+    train, heldout = read_prompts(recipe)
+    return Checked(train, heldout, scorers, selection, trainer)
+
+
+def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
+    """The parts of the run in `folder`: made for a new run; for one that was begun, after checking that it is the same.
+
+    Raises RunError with the keys that differ if the folder holds a run of another recipe or of another base model.
+    """
+    checked = _checked_against(recipe, folder)
+    network = cache(lambda: Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code))
+    name, options = _named(recipe.engine)
+    engine = registry.load("engine", name).open(options, network)
+    _same_base(folder, engine.base)
+    return Parts(
+        checked.train, checked.heldout, checked.scorers, checked.selection, checked.trainer, engine=engine, network=network
+    )
+
+
+def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
+    """The recipe's train and held-out prompts, from their files."""
+    said = recipe.prompts
+    shape = {"template": said.template, "system": said.system}
+
+    def read(sources: list[str], limit: int | None) -> list[Prompt]:
+        return load_prompts([bundled_path(source) for source in sources], **shape, limit=limit)  # type: ignore[arg-type]
+
+    train = read(said.train, said.train_limit)
+    heldout = read(said.heldout, said.heldout_limit) if said.heldout else []
+    check_disjoint(train, heldout)
+    return train, heldout
+
+
+def saved_recipe(folder: Path) -> Recipe:
+    """The resolved recipe of a run folder."""
+    file = folder / "recipe.yaml"
+    try:
+        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RunError(f"{folder} holds no readable recipe.yaml, so it is not a run folder: {error}") from None
+    return validate(said | {"run": str(folder.absolute())}, where=str(file))
+
+
+def _checked_against(recipe: Recipe, folder: RunFolder) -> Checked:
+    """The checked recipe, with the prompts that the run folder keeps; a new run folder is given them."""
+    if not (folder.path / "recipe.yaml").is_file():
+        checked = check(recipe)
+        folder.save_prompts(checked.train, checked.heldout)
+        folder.write_text("recipe.yaml", recipe_yaml(recipe))
+        return checked
+    if changed := recipe_differences(saved_recipe(folder.path), recipe):
+        lines = "\n".join(f"  - {line}" for line in changed)
+        raise RunError(
+            f"The run folder {folder.path} holds a run of another recipe:\n{lines}\n"
+            f"Go on with it as it is (rsft resume {folder.path}), or name another folder (--set run=...)."
+        )
+    scorers = build_scorers(recipe.scorers)
+    train, heldout = folder.load_prompts("train"), folder.load_prompts("heldout")
+    return Checked(train, heldout, scorers, parse_selection(recipe.selection), _trainer(recipe))
+
+
+def _same_base(folder: RunFolder, base: Policy) -> None:
+    known = folder.get_meta("base")
+    if known is None:
+        folder.set_meta("base", base.hash)
+    elif known != base.hash:
+        raise RunError(
+            f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has now {base.hash}. "
+            "Bring the first one back, or start another run (--set run=...)."
+        )
+
+
+def _named(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A plug-in's name and options."""
+    if isinstance(spec, str):
+        return spec, {}
+    options = dict(spec)
+    name = options.pop("type", None)
+    if not isinstance(name, str):
+        raise RecipeError(f"engine: a mapping needs a 'type'; found {dict(spec)}.")
+    return name, options
+
+
+def _trainer(recipe: Recipe) -> Trainer:
+    kind: type[BaseModel] = registry.load("trainer", recipe.training.type)
+    try:
+        trainer: Any = kind.model_validate(recipe.training.options)
+    except ValidationError as error:
+        fields = ["type", "start_from", *kind.model_fields]
+        lines = []
+        for one in error.errors():
+            key = ".".join(map(str, one["loc"]))
+            hint = nearest(key, fields) if one["type"] == "extra_forbidden" else ""
+            lines.append(f"  - training.{key}: {one['msg']}.{hint}")
+        raise RecipeError("The recipe can't be used:\n" + "\n".join(lines) + f"\nIts keys are: {', '.join(fields)}.") from None
+    return trainer  # type: ignore[no-any-return]
+
+

@@ -1,0 +1,370 @@
+"""The stages of the loop, each resumable: what the run folder holds is done, and only the rest is owed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rsft.engines.base import Engine, Request, stream_seed
+from rsft.errors import SelectionError, StoreError
+from rsft.evaluation import Evaluation, Measured
+from rsft.progress import Reporter
+from rsft.scorers import Scorer, run_scorer
+from rsft.selection import Pool, Selection, random_selection
+from rsft.setup import Parts, set_up
+from rsft.config import Recipe
+from rsft.store import RunFolder, ScoreRow
+from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, Reply, SamplingParams, Score
+
+Arm = Literal["policy", "control"]
+
+# Candidates that are sampled and committed together. A chunk is drawn whole or again, so that an interrupted run forms
+# the same batches as an uninterrupted one and draws the same candidates to the last bit.
+_CHUNK_ROWS = 256
+_SCORING_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Candidates with their scores, in the order of their keys."""
+
+    candidates: Sequence[Candidate]
+    scores: Mapping[CandidateKey, Mapping[str, Score]]
+
+    @property
+    def pool(self) -> Pool:
+        names = {name: None for said in self.scores.values() for name in said}
+        return Pool.of(self.candidates, {n: [self.scores[c.key][n] for c in self.candidates] for n in names})
+
+
+class Stages:
+    """The stages of one run, over its folder and its working parts."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, parts: Parts, tell: Reporter) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.parts = parts
+        self.tell = tell
+        self.prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
+        self.evaluations: dict[tuple[int, Arm], Evaluation] = {}
+
+    @classmethod
+    @contextmanager
+    def open(cls, recipe: Recipe, tell: Reporter) -> Iterator[Stages]:
+        """The stages of the recipe's run. Makes the run folder, or checks that the one there is of this recipe."""
+        with RunFolder.open(Path(recipe.run), write=True) as folder:
+            yield cls(recipe, folder, set_up(recipe, folder), tell)
+
+    @property
+    def base(self) -> Policy:
+        return self.parts.engine.base
+
+    @property
+    def finished(self) -> bool:
+        return self.folder.stage_done(0, "policy", "run") is not None
+
+    def finish(self) -> None:
+        self.folder.finish_stage(0, "policy", "run", {})
+
+    def candidates_wanted(self, accepted: Mapping[CandidateKey, Decision] | None = None) -> dict[str, int]:
+        """How many candidates to draw for each prompt: the recipe's number, for prompts that had any accepted."""
+        if accepted is None:
+            return dict.fromkeys((prompt.id for prompt in self.parts.train), self.recipe.sampling.candidates)
+        counts = accepted_counts(accepted)
+        return {prompt.id: self.recipe.sampling.candidates for prompt in self.parts.train if prompt.id in counts}
+
+    # -- sample and score --------------------------------------------------------------------------------------------
+
+    def sample(self, iteration: int, arm: Arm, policy: Policy, wanted: Mapping[str, int]) -> Scored:
+        """Draw the wanted candidates of the train prompts, score each chunk as it comes, and keep both."""
+        with self._stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
+            scored = self._sampled(iteration, policy, wanted, self.recipe.sampling.params, start=0)
+            tokens = sum(len(candidate.token_ids) for candidate in scored.candidates)
+            note.update(
+                candidates=len(scored.candidates),
+                tokens=tokens,
+                prompts=len(wanted),
+                failed=sum(candidate.finish_reason == "failed" for candidate in scored.candidates),
+            )
+        return scored
+
+    def _sampled(
+        self, iteration: int, policy: Policy, wanted: Mapping[str, int], params: SamplingParams, start: int
+    ) -> Scored:
+        """Candidates `start` to `start` + wanted of each prompt, drawn where they are not there yet, with scores."""
+        generator = self._generator(policy, params)
+        there = self.folder.candidate_keys(iteration=iteration, generator=generator)
+        keys = set()
+        for chunk in _chunks([self.prompts[prompt_id] for prompt_id in wanted], wanted):
+            requests = [
+                Request(key, prompt, stream_seed(self.recipe.seed, iteration, prompt.id, key.sample_index))
+                for prompt in chunk
+                for key in _keys(iteration, prompt.id, range(start, start + wanted[prompt.id]), generator)
+            ]
+            keys |= {request.key for request in requests}
+            owed = [request for request in requests if request.key not in there]
+            if not owed:
+                self.tell.advance(len(requests))
+                continue
+            self.tell.advance(len(requests) - len(owed))
+            drawn = []
+            for candidate in self.parts.engine.sample(policy, owed, params):
+                drawn.append(candidate)
+                self.tell.advance(1, len(candidate.token_ids))
+            _reconcile(owed, drawn)
+            self.folder.commit(candidates=drawn)
+        candidates = [
+            candidate
+            for candidate in self.folder.candidates(iteration=iteration, generator=generator)
+            if candidate.key in keys
+        ]
+        if len(candidates) != len(keys):
+            missing = sorted(keys - {candidate.key for candidate in candidates})
+            raise StoreError(f"{len(missing)} of {len(keys)} candidates are missing, the first of them {missing[0]}")
+        return Scored(candidates, self._scored(candidates, iteration, generator))
+
+    def _scored(
+        self, candidates: Sequence[Candidate], iteration: int, generator: str
+    ) -> dict[CandidateKey, dict[str, Score]]:
+        """All scores of the candidates: what the folder holds of these very scorers, the rest made now."""
+        fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
+        scores = self.folder.scores(iteration=iteration, generator=generator, fingerprints=fingerprints)
+        for name, scorer in self.parts.scorers.items():
+            owed = [candidate for candidate in candidates if name not in scores.get(candidate.key, {})]
+            for start in range(0, len(owed), _SCORING_BATCH):
+                batch = owed[start : start + _SCORING_BATCH]
+                said = self._score(scorer, batch)
+                self.folder.commit(
+                    scores=[ScoreRow(c.key, name, fingerprints[name], s) for c, s in zip(batch, said, strict=True)]
+                )
+                for candidate, score in zip(batch, said, strict=True):
+                    scores.setdefault(candidate.key, {})[name] = score
+        return {candidate.key: scores[candidate.key] for candidate in candidates}
+
+    def _score(self, scorer: Scorer, candidates: Sequence[Candidate]) -> list[Score]:
+        """One scorer's word on each candidate. A candidate that was never drawn has nothing to score."""
+        drawn = [c for c in candidates if c.finish_reason != "failed"]
+        replies = [Reply(self.prompts[c.key.prompt_id], c.text, c.token_ids) for c in drawn]
+        said = dict(zip((c.key for c in drawn), run_scorer(scorer, replies), strict=True))
+        return [said.get(c.key) or Score.failed(f"no reply: {c.error}") for c in candidates]
+
+    def _generator(self, policy: Policy, params: SamplingParams) -> str:
+        """The fingerprint of what draws: policy, engine and sampling law. What it stands for is kept in the ledger."""
+        description = {"policy": policy.hash, **self.parts.engine.description, **asdict(params)}
+        fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder.add_generator(fingerprint, description)
+        return fingerprint
+
+    # -- select ------------------------------------------------------------------------------------------------------
+
+    def select(self, iteration: int, arm: Arm, scored: Scored) -> dict[CandidateKey, Decision]:
+        """Apply the recipe's rules. Raises SelectionError, with the rules that rejected most, if nothing is left."""
+        return self._select(iteration, arm, scored, self.parts.selection)
+
+    def select_at_random(
+        self, iteration: int, arm: Arm, scored: Scored, accepted: Mapping[CandidateKey, Decision]
+    ) -> dict[CandidateKey, Decision]:
+        """The control's choice: of each prompt as many candidates, chosen at random, as were `accepted`."""
+        counts = accepted_counts(accepted)
+        seed = self.recipe.seed * 1000 + iteration
+        return self._select(iteration, arm, scored, lambda pool: random_selection(pool, counts, seed))
+
+    def _select(self, iteration: int, arm: Arm, scored: Scored, rules: Any) -> dict[CandidateKey, Decision]:
+        decided = self.folder.decisions(arm, iteration=iteration)
+        if decided:
+            return decided
+        with self._stage(iteration, arm, "select", len(scored.candidates), "candidates") as note:
+            pool = scored.pool
+            decisions = rules.decide(pool) if isinstance(rules, Selection) else rules(pool)
+            decided = dict(zip((c.key for c in scored.candidates), decisions, strict=True))
+            counts = accepted_counts(decided)
+            note.update(
+                candidates=len(decided),
+                accepted=sum(counts.values()),
+                prompts_solved=len(counts),
+                rejected_by=dict(Counter(d.rule for d in decisions if not d.accepted).most_common()),
+            )
+            if not counts:
+                raise SelectionError(_nothing_accepted(iteration, note))
+            self.folder.commit(decisions={arm: decided})
+        return decided
+
+    # -- train -------------------------------------------------------------------------------------------------------
+
+    def train(self, iteration: int, arm: Arm, policy: Policy) -> Policy:
+        """Train on what was accepted, from base on all iterations' or onwards from `policy` on this one's."""
+        done = self.folder.stage_done(iteration, arm, "train")
+        if done is not None:
+            return self._policy_of(done)
+        from_base = self.recipe.training.start_from == "base"
+        accepted = self._accepted(arm, range(1, iteration + 1) if from_base else [iteration])
+        with self._stage(iteration, arm, "train", 0, "steps") as note:
+            steps = 0
+
+            def progress(step: int, of: int) -> None:
+                nonlocal steps
+                if steps == 0:
+                    self.tell.begin(_title(iteration, arm, "train"), of, "steps")
+                self.tell.advance(step - steps)
+                steps = step
+
+            where = self.folder.iteration_path(iteration, arm)
+            result = self.parts.trainer.train(
+                self.parts.network,
+                [(self.prompts[candidate.key.prompt_id], candidate) for candidate in accepted],
+                self.base if from_base else policy,
+                where / "weights",
+                self.recipe.seed,
+                progress,
+            )
+            self.folder.write_json(where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]})
+            note.update(rows=len(accepted), steps=steps, policy=self._note_of(result.policy))
+        return result.policy
+
+    def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:
+        """The accepted candidates of these iterations, in the order of their keys."""
+        accepted = []
+        for iteration in iterations:
+            decided = self.folder.decisions(arm, iteration=iteration)
+            of_iteration = self.folder.candidates(iteration=iteration)
+            accepted += [c for c in of_iteration if c.key in decided and decided[c.key].accepted]
+        return sorted(accepted, key=lambda candidate: candidate.key)
+
+    def _note_of(self, policy: Policy) -> dict[str, str | None]:
+        """A policy with its folders relative to the run's, so that a run can be moved."""
+        root = self.folder.path
+        relative = {k: str(Path(v).relative_to(root)) for k, v in asdict(policy).items() if k != "hash" and v}
+        return {"hash": policy.hash, **relative}
+
+    def _policy_of(self, note: Mapping[str, Any]) -> Policy:
+        said = dict(note["policy"])
+        return Policy(said.pop("hash"), **{k: str(self.folder.path / v) for k, v in said.items()})
+
+    # -- evaluate ----------------------------------------------------------------------------------------------------
+
+    def evaluate(self, iteration: int, arm: Arm, policy: Policy) -> None:
+        """Measure a policy on the held-out prompts: greedily on all, and by samples. Without such prompts, nothing."""
+        if not self.parts.heldout:
+            return
+        wanted = self.recipe.evaluation
+        greedy_law = SamplingParams(temperature=0, max_tokens=self.recipe.sampling.max_tokens)
+        for_samples = self.parts.heldout[: wanted.sampled_prompts] if wanted.samples else []
+        total = len(self.parts.heldout) + wanted.samples * len(for_samples)
+        with self._stage(iteration, arm, "evaluate", total, "replies") as note:
+            one_each = dict.fromkeys((prompt.id for prompt in self.parts.heldout), 1)
+            many_each = dict.fromkeys((prompt.id for prompt in for_samples), wanted.samples)
+            greedy = self._sampled(iteration, policy, one_each, greedy_law, start=0)
+            sampled = self._sampled(iteration, policy, many_each, self.recipe.sampling.params, start=1)
+            evaluation = Evaluation(
+                greedy={reply.candidate.key.prompt_id: reply for reply in self._measured(greedy)},
+                sampled=_by_prompt(self._measured(sampled)),
+            )
+            self.evaluations[iteration, arm] = evaluation
+            note.update(evaluation.numbers())
+
+    def _measured(self, scored: Scored) -> list[Measured]:
+        if not scored.candidates:
+            return []
+        passed = self.parts.selection.passes(scored.pool)
+        return [
+            Measured(candidate, scored.scores[candidate.key], bool(ok))
+            for candidate, ok in zip(scored.candidates, passed, strict=True)
+        ]
+
+    # -- bookkeeping -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _stage(self, iteration: int, arm: Arm, stage: str, total: int, unit: str) -> Iterator[dict[str, Any]]:
+        """A stage, timed and announced; what is put into the note is kept with it once it is done.
+
+        A stage that was done before passes in silence: it only reads again what the folder holds.
+        """
+        done = self.folder.stage_done(iteration, arm, stage)
+        if done is not None:
+            yield {}
+            return
+        self.folder.begin_stage(iteration, arm, stage)
+        if total:
+            self.tell.begin(_title(iteration, arm, stage), total, unit)
+        note: dict[str, Any] = {}
+        began = time.monotonic()
+        yield note
+        note["seconds"] = round(time.monotonic() - began, 3)
+        self.folder.finish_stage(iteration, arm, stage, note)
+        self.tell.end(_line(stage, note))
+
+
+def accepted_counts(decisions: Mapping[CandidateKey, Decision]) -> Counter[str]:
+    """How many candidates of each prompt were accepted; prompts without any are left out."""
+    return Counter(key.prompt_id for key, decision in decisions.items() if decision.accepted)
+
+
+def _keys(iteration: int, prompt_id: str, indices: range, generator: str) -> list[CandidateKey]:
+    return [CandidateKey(iteration, prompt_id, index, generator) for index in indices]
+
+
+def _chunks(prompts: Sequence[Prompt], wanted: Mapping[str, int]) -> Iterator[list[Prompt]]:
+    """Prompts of similar length together, some `_CHUNK_ROWS` candidates at a time; the same ones whenever asked."""
+    chunk: list[Prompt] = []
+    rows = 0
+    for prompt in sorted(prompts, key=lambda prompt: (sum(len(m.content) for m in prompt.messages), prompt.id)):
+        if chunk and rows + wanted[prompt.id] > _CHUNK_ROWS:
+            yield chunk
+            chunk, rows = [], 0
+        chunk.append(prompt)
+        rows += wanted[prompt.id]
+    if chunk:
+        yield chunk
+
+
+def _by_prompt(replies: Sequence[Measured]) -> dict[str, list[Measured]]:
+    families: dict[str, list[Measured]] = {}
+    for reply in replies:
+        families.setdefault(reply.candidate.key.prompt_id, []).append(reply)
+    return families
+
+
+def _reconcile(owed: Sequence[Request], drawn: Sequence[Candidate]) -> None:
+    wanted, got = Counter(request.key for request in owed), Counter(candidate.key for candidate in drawn)
+    if wanted != got:
+        wrong = sorted((wanted - got) | (got - wanted))
+        raise StoreError(f"The engine was asked for {len(owed)} candidates and gave others, the first of them {wrong[0]}")
+
+
+def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:
+    rules = "\n".join(f"  - {rule}: rejected {count}" for rule, count in note["rejected_by"].items())
+    return (
+        f"Iteration {iteration} accepted none of {note['candidates']} candidates, so there is nothing to train on.\n"
+        f"{rules}\n"
+        "Look at them (rsft show RUN --rejected), then draw more candidates (--set sampling.candidates=...), "
+        "help the model with a template, or relax a rule of the selection. The threshold is never lowered by itself."
+    )
+
+
+def _title(iteration: int, arm: Arm, stage: str) -> str:
+    what = {"sample": "sampling", "select": "selecting", "train": "training", "evaluate": "evaluating"}[stage]
+    if iteration == 0:
+        return f"base · {what}"
+    return f"iteration {iteration} · {'control · ' if arm == 'control' else ''}{what}"
+
+
+def _line(stage: str, note: Mapping[str, Any]) -> str:
+    """What came of a stage, in one line."""
+    seconds = note["seconds"]
+    if stage == "sample":
+        rate = note["tokens"] / max(seconds, 1e-9)
+        return f"{note['candidates']} candidates, {note['tokens']} tokens, {rate:.0f} tokens/s"
+    if stage == "select":
+        return f"accepted {note['accepted']} of {note['candidates']}, {note['prompts_solved']} prompts with any"
+    if stage == "train":
+        return f"{note['rows']} accepted replies, {note['steps']} steps, {seconds:.0f} s"
+    acceptance = note["heldout_acceptance"]
+    low, high = acceptance["low"], acceptance["high"]
+    return f"held-out acceptance {acceptance['value']:.1%} [{low:.1%}, {high:.1%}], n = {acceptance['n']}"
