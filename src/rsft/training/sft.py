@@ -116,6 +116,7 @@ class SftTraining(BaseModel):
     ) -> tuple[dict[str, Any], ...]:
         import torch
         from datasets import Dataset
+        from transformers import PrinterCallback
         from trl import SFTConfig
 
         from rsft.training.trainer import ReplyTrainer, report_progress
@@ -135,7 +136,7 @@ class SftTraining(BaseModel):
             train_sampling_strategy="group_by_length",
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
-            gradient_checkpointing=False,
+            activation_checkpointing=False,
             # A bf16 base under fp32 adapters needs no autocast; an fp32 copy trains under it where bf16 is quick.
             bf16=self.lora is None and network.dtype == torch.bfloat16,
             fp16=False,
@@ -154,6 +155,7 @@ class SftTraining(BaseModel):
             processing_class=network.chat.tokenizer,
             callbacks=[report_progress(progress)],
         )
+        trainer.remove_callback(PrinterCallback)  # the log goes into the run folder, not to the terminal
         try:
             trainer.train()
         finally:

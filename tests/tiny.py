@@ -1,0 +1,74 @@
+"""Tiny models with random weights and a real tokenizer, made in a moment: what the fast tests of the edges run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA3 = (
+    "<|begin_of_text|>{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
+    "{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+GEMMA = (
+    "<bos>{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+CONTROL = {
+    CHATML: ["<|im_start|>", "<|im_end|>", "<|endoftext|>"],
+    LLAMA3: ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end_of_text|>"],
+    GEMMA: ["<bos>", "<start_of_turn>", "<end_of_turn>", "<eos>"],
+}
+
+
+def tokenizer(template: str = CHATML) -> Any:
+    """A byte-level tokenizer: 256 bytes and the template's control tokens. The last control token is the eos."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    plain.decoder = decoders.ByteLevel()
+    control = CONTROL[template]
+    made = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token=control[-1], pad_token=control[-1])
+    made.add_special_tokens({"additional_special_tokens": control[:-1]})
+    made.chat_template = template
+    return made
+
+
+def save_model(folder: Path, *, architecture: str = "llama", template: str = CHATML, seed: int = 0) -> Path:
+    """A model folder of some 30,000 random weights, in fp32."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    words = tokenizer(template)
+    config = AutoConfig.for_model(
+        architecture,
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        bos_token_id=None,
+    )
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    # Wider weights than usual: the next token's distribution is then far from uniform.
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder

@@ -1,0 +1,126 @@
+"""The trainer: the loss covers the reply alone, the accepted become likelier, and the network is left as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import CHATML, GEMMA, LLAMA3, save_model, tokenizer
+
+from rsft.engines.base import Request
+from rsft.engines.local import LocalEngine
+from rsft.models.chat import ChatTokenizer
+from rsft.models.network import Network
+from rsft.models.references import ModelFolder
+from rsft.training.base import TrainingRow
+from rsft.training.sft import Lora, SftTraining, training_rows
+from rsft.types import Candidate, CandidateKey, Message, Prompt, SamplingParams
+
+MESSAGES = (Message("user", "When do you open?"), Message("assistant", "Where?"), Message("user", "In Oslo."))
+
+
+def silent(step: int, of: int) -> None: ...
+
+
+def accepted(chat: ChatTokenizer, text: str = "At 9 am.", prompt_id: str = "p") -> tuple[Prompt, Candidate]:
+    ids = (*chat.tokenizer.encode(text, add_special_tokens=False), chat.end_of_turn)
+    return Prompt(prompt_id, MESSAGES, MESSAGES), Candidate(CandidateKey(1, prompt_id, 0, "g"), text, ids, "stop", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("template", "taught"),
+    [(CHATML, "At 9 am.<|im_end|>"), (LLAMA3, "At 9 am.<|eot_id|>"), (GEMMA, "At 9 am.<end_of_turn>")],
+    ids=["chatml", "llama3", "gemma"],
+)
+def test_loss_mask(template: str, taught: str) -> None:
+    """Golden: the reply and its end-of-turn token carry loss, and nothing of the conversation does."""
+    chat = ChatTokenizer(tokenizer(template))
+    (row,) = training_rows(chat, [accepted(chat)])
+    turns = [{"role": m.role, "content": m.content} for m in MESSAGES]
+    context = chat.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert chat.tokenizer.decode(row.input_ids) == context + taught
+    assert chat.tokenizer.decode([token for token in row.labels if token != -100]) == taught
+    assert len(row.labels) == len(row.input_ids)
+
+
+def rows_of(network: Network) -> list[TrainingRow]:
+    texts = ["At 9 am.", "We open at nine.", "Nine o'clock, every day of the week but Sunday.", "9."]
+    return training_rows(network.chat, [accepted(network.chat, text, f"p{i}") for i, text in enumerate(texts)])
+
+
+def log_likelihood(module: Any, rows: list[TrainingRow]) -> float:
+    """The rows' summed log-likelihood, one row at a time, the plain way."""
+    total = 0.0
+    with torch.no_grad():
+        for row in rows:
+            logits = module(torch.tensor([row.input_ids])).logits[0, :-1].float()
+            labels = torch.tensor(row.labels)[1:]
+            taught = labels != -100
+            total += torch.log_softmax(logits[taught], -1).gather(1, labels[taught][:, None]).sum().item()
+    return total
+
+
+@pytest.mark.parametrize("lora", [Lora(rank=4), None], ids=["lora", "full"])
+def test_one_small_step_raises_the_likelihood(tiny_folder: Path, tmp_path: Path, lora: Lora | None) -> None:
+    """Training ascends: the formula is often printed with a sign that would unlearn what was accepted."""
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    rows = rows_of(network)
+    before = log_likelihood(network.module, rows)
+    one_step = SftTraining(lora=lora, learning_rate=1e-3, epochs=1, batch_size=4, warmup_share=0, schedule="constant")
+    result = one_step.train_rows(network, rows, network.base, tmp_path / "weights", 0, silent)
+    assert log_likelihood(network.module, rows) == pytest.approx(before, abs=1e-4), "the base is shown again"
+    network.show(result.policy)
+    after = log_likelihood(network.module, rows)
+    assert after > before + 1e-3
+    tokens = sum(label != -100 for row in rows for label in row.labels)
+    assert result.log[0]["loss"] == pytest.approx(-before / tokens, rel=1e-4), "the mean over taught tokens, in nats"
+
+
+def test_no_row_is_cut_and_the_loss_is_trls(tmp_path: Path) -> None:
+    """Rows beyond TRL's default of 1,024 tokens are whole, and our loss equals the one that TRL computes."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    folder = save_model(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    network = Network.load(ModelFolder("tiny", folder), dtype="float32")
+    long = TrainingRow(tuple([65] * 1500), tuple([66] * 40))
+    rows = [*rows_of(network), long]
+    training = SftTraining(lora=Lora(rank=2), epochs=1, batch_size=5, learning_rate=1e-9)
+    ours = training.train_rows(network, rows, network.base, tmp_path / "weights", 0, silent).log[0]["loss"]
+    columns = {"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]}
+    args = SFTConfig(
+        str(tmp_path / "trl"), per_device_train_batch_size=5, max_length=None, report_to=[], use_cpu=True, bf16=False,
+        activation_checkpointing=False, max_steps=1, learning_rate=1e-9, logging_steps=1, disable_tqdm=True,
+        save_strategy="no", dataset_kwargs={"skip_prepare_dataset": True},
+    )  # fmt: skip
+    fresh = Network.load(ModelFolder("tiny", folder), dtype="float32")
+    data = Dataset.from_dict(columns)
+    trainer = SFTTrainer(fresh.module, args, train_dataset=data, processing_class=fresh.chat.tokenizer)
+    trainer.train()
+    assert ours == pytest.approx(trainer.state.log_history[0]["loss"], rel=1e-4)
+
+
+def test_the_engine_samples_from_the_new_weights(tiny_folder: Path, tmp_path: Path) -> None:
+    """Enough steps on one reply and the policy gives it; the base, asked again, still gives its own."""
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    engine = LocalEngine(network)
+    prompt, candidate = accepted(network.chat)
+    ask = [Request(CandidateKey(0, "p", 0, "g"), prompt, 0)]
+    greedy = SamplingParams(0, max_tokens=12)
+    (at_first,) = engine.sample(network.base, ask, greedy)
+    training = SftTraining(lora=Lora(rank=8), learning_rate=1e-2, epochs=60, batch_size=1)
+    rows = training_rows(network.chat, [(prompt, candidate)])
+    learnt = training.train_rows(network, rows, network.base, tmp_path / "a", 0, silent).policy
+    (taught,) = engine.sample(learnt, ask, greedy)
+    assert (taught.text, taught.finish_reason) == ("At 9 am.", "stop")
+    (base,) = engine.sample(network.base, ask, greedy)
+    assert base.token_ids == at_first.token_ids
+    again = training.train_rows(network, rows, network.base, tmp_path / "b", 0, silent).policy
+    assert again.hash == learnt.hash, "the same rows, start and seed give the same policy"
+    onwards = training.train_rows(network, rows, learnt, tmp_path / "c", 0, silent)
+    assert onwards.log[0]["loss"] < 0.5, "going on starts from the policy"
