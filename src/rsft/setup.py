@@ -113,9 +113,9 @@ def _checked_against(recipe: Recipe, folder: RunFolder) -> Checked:
 
 
 def _same_base(folder: RunFolder, base: Policy) -> None:
-    known = folder.get_meta("base")
+    known = folder.ledger.meta("base")
     if known is None:
-        folder.set_meta("base", base.hash)
+        folder.ledger.set_meta("base", base.hash)
     elif known != base.hash:
         raise RunError(
             f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has now {base.hash}. "

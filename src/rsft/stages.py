@@ -159,7 +159,7 @@ class Stages:
         """The fingerprint of what draws: policy, engine and sampling law. What it stands for is kept in the ledger."""
         description = {"policy": policy.hash, **self.parts.engine.description, **asdict(params)}
         fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
-        self.folder.add_generator(fingerprint, description)
+        self.folder.ledger.add_generator(fingerprint, description)
         return fingerprint
 
     # -- select ------------------------------------------------------------------------------------------------------

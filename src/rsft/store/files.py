@@ -1,0 +1,61 @@
+"""Files that appear whole or not at all, and survive a crash once they have appeared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rsft.errors import RunError, StoreError
+
+TEMPORARY = ".part"
+
+
+def put(path: Path, write: Callable[[Path], None], *, before_rename: Callable[[], None] = lambda: None) -> None:
+    """Write a file aside, flush it to the disk, and give it its name. Raises RunError where the disk refuses."""
+    aside = path.with_name(path.name + TEMPORARY)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        _flush(aside)
+        before_rename()
+        os.replace(aside, path)
+        _flush(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise RunError(
+            f"{path} can't be written: {error.strerror or error}. Nothing that was saved before is lost: "
+            "mend this (free some space, say) and go on with rsft resume."
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises RunError where the disk refuses."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The folder {path} can't be made: {error.strerror or error}.") from error
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def inside(root: Path, relative: str) -> Path:
+    """The path of a file that the ledger names, which must lie in the run folder. Raises StoreError."""
+    path = root / relative
+    if "\0" in relative or Path(relative).is_absolute() or ".." in Path(relative).parts:
+        raise StoreError(f"The ledger of {root} names a file outside of it: {relative!r}")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise StoreError(f"The ledger of {root} names a link that leads out of it: {relative!r}")
+    return path
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

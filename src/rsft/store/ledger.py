@@ -1,0 +1,133 @@
+"""The ledger: which segments exist, which stages are done, and what happened. SQLite, one writer."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rsft.errors import RunError
+
+_VERSION = "1"
+_TABLES = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE segments(path TEXT PRIMARY KEY, kind TEXT NOT NULL, scope TEXT NOT NULL, sha256 TEXT NOT NULL,
+                      rows INTEGER NOT NULL, created_at TEXT NOT NULL);
+CREATE TABLE stages(iteration INTEGER NOT NULL, arm TEXT NOT NULL, stage TEXT NOT NULL, status TEXT NOT NULL,
+                    info TEXT, started_at TEXT NOT NULL, finished_at TEXT, PRIMARY KEY(iteration, arm, stage));
+CREATE TABLE generators(fingerprint TEXT PRIMARY KEY, description TEXT NOT NULL);
+CREATE TABLE events(id INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """An immutable file of rows. `scope` says what it is of, so that a reader opens only the files that it needs."""
+
+    path: str
+    kind: str
+    scope: str
+    sha256: str
+    rows: int
+
+
+class Ledger:
+    """Opens `ledger.sqlite`; a writer makes it if it is not there. Raises RunError for what is no ledger of ours."""
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        self.path = path
+        if not write and not path.is_file():
+            raise RunError(f"{path.parent} is not a run folder: it holds no {path.name}.")
+        mode = "rwc" if write else "ro"
+        try:
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+            if write:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
+                    self._db.executescript(f"BEGIN; {_TABLES} INSERT INTO meta VALUES('version', '{_VERSION}'); COMMIT;")
+            version = self.meta("version")
+        except sqlite3.Error as error:
+            raise RunError(f"{path} can't be used as a ledger: {error}.") from error
+        if version != _VERSION:
+            raise RunError(f"{path} is of version {version}, and this rsft reads version {_VERSION}.")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        self._write("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+
+    def add_segments(self, segments: Iterable[Segment]) -> None:
+        """Make the segments exist, all at once."""
+        rows = [(s.path, s.kind, s.scope, s.sha256, s.rows, _now()) for s in segments]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise RunError(f"{self.path} can't be written: {error}. Mend this and go on with rsft resume.") from error
+
+    def drop_segment(self, path: str) -> None:
+        self._write("DELETE FROM segments WHERE path=?", (path,))
+
+    def segments(self, kind: str | None = None, scope: str | None = None) -> list[Segment]:
+        """In the order in which they were made."""
+        found = self._db.execute(
+            "SELECT path, kind, scope, sha256, rows FROM segments "
+            "WHERE (?1 IS NULL OR kind=?1) AND (?2 IS NULL OR scope=?2) ORDER BY rowid",
+            (kind, scope),
+        )
+        return [Segment(*row) for row in found]
+
+    def begin_stage(self, iteration: int, arm: str, stage: str) -> None:
+        self._write(
+            "INSERT OR REPLACE INTO stages VALUES(?, ?, ?, 'begun', NULL, ?, NULL)", (iteration, arm, stage, _now())
+        )
+
+    def finish_stage(self, iteration: int, arm: str, stage: str, info: dict[str, Any]) -> None:
+        self._write(
+            "INSERT INTO stages VALUES(?1, ?2, ?3, 'done', ?4, ?5, ?5) ON CONFLICT DO UPDATE "
+            "SET status='done', info=?4, finished_at=?5",
+            (iteration, arm, stage, json.dumps(info), _now()),
+        )
+
+    def stages(self) -> list[dict[str, Any]]:
+        found = self._db.execute("SELECT iteration, arm, stage, status, info FROM stages ORDER BY rowid")
+        return [
+            {"iteration": i, "arm": arm, "stage": stage, "status": status, "info": json.loads(info) if info else None}
+            for i, arm, stage, status, info in found
+        ]
+
+    def add_generator(self, fingerprint: str, description: dict[str, Any]) -> None:
+        self._write("INSERT OR IGNORE INTO generators VALUES(?, ?)", (fingerprint, json.dumps(description)))
+
+    def generators(self) -> dict[str, dict[str, Any]]:
+        return {name: json.loads(said) for name, said in self._db.execute("SELECT * FROM generators")}
+
+    def event(self, kind: str, data: dict[str, Any]) -> None:
+        self._write("INSERT INTO events(at, kind, data) VALUES(?, ?, ?)", (_now(), kind, json.dumps(data)))
+
+    def events(self) -> list[dict[str, Any]]:
+        found = self._db.execute("SELECT at, kind, data FROM events ORDER BY id")
+        return [{"at": at, "kind": kind, **json.loads(data)} for at, kind, data in found]
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path} can't be written: {error}. Mend this and go on with rsft resume.") from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

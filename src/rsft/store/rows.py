@@ -1,0 +1,132 @@
+"""Nouns as rows of Parquet, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """What one scorer, of this very fingerprint, said of one candidate."""
+
+    key: CandidateKey
+    scorer: str
+    fingerprint: str
+    score: Score
+
+
+@cache
+def schemas() -> dict[str, Any]:
+    """The Arrow schema of each kind of segment."""
+    import pyarrow as pa
+
+    key = [
+        ("iteration", pa.int32()),
+        ("prompt_id", pa.string()),
+        ("sample_index", pa.int32()),
+        ("generator", pa.string()),
+    ]
+    columns = {
+        "prompts": [
+            ("split", pa.string()),
+            ("id", pa.string()),
+            ("messages", pa.string()),
+            ("conversation", pa.string()),
+            ("fields", pa.string()),
+        ],
+        "candidates": [
+            *key,
+            ("text", pa.string()),
+            ("token_ids", pa.list_(pa.int32())),
+            ("finish_reason", pa.string()),
+            ("logprob", pa.float64()),
+            ("model_logprob", pa.float64()),
+            ("error", pa.string()),
+        ],
+        "scores": [
+            *key,
+            ("scorer", pa.string()),
+            ("fingerprint", pa.string()),
+            ("value", pa.float64()),
+            ("explanation", pa.string()),
+            ("failure", pa.string()),
+        ],
+        "decisions": [
+            *key,
+            ("selection", pa.string()),
+            ("accepted", pa.bool_()),
+            ("rule", pa.string()),
+            ("explanation", pa.string()),
+        ],
+    }
+    return {kind: pa.schema(fields) for kind, fields in columns.items()}
+
+
+KINDS = ("prompts", "candidates", "scores", "decisions")
+
+
+def table(kind: str, rows: Iterable[tuple[Any, ...]]) -> Any:
+    """An Arrow table of rows whose values are in the order of the kind's schema."""
+    import pyarrow as pa
+
+    schema = schemas()[kind]
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table(
+        [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def prompt_row(split: str, prompt: Prompt) -> tuple[Any, ...]:
+    return (split, prompt.id, _turns(prompt.messages), _turns(prompt.conversation), json.dumps(dict(prompt.fields)))
+
+
+def prompt_of(row: Sequence[Any]) -> Prompt:
+    _, prompt_id, messages, conversation, fields = row
+    return Prompt(prompt_id, _messages(messages), _messages(conversation), json.loads(fields))
+
+
+def candidate_row(candidate: Candidate) -> tuple[Any, ...]:
+    c = candidate
+    return (*_key(c.key), c.text, c.token_ids, c.finish_reason, c.logprob, c.model_logprob, c.error)
+
+
+def candidate_of(row: Sequence[Any]) -> Candidate:
+    *key, text, token_ids, finish_reason, logprob, model_logprob, error = row
+    return Candidate(CandidateKey(*key), text, tuple(token_ids), finish_reason, logprob, model_logprob, error)
+
+
+def score_row(row: ScoreRow) -> tuple[Any, ...]:
+    s = row.score
+    return (*_key(row.key), row.scorer, row.fingerprint, s.value, s.explanation, s.failure)
+
+
+def score_of(row: Sequence[Any]) -> ScoreRow:
+    *key, scorer, fingerprint, value, explanation, failure = row
+    return ScoreRow(CandidateKey(*key), scorer, fingerprint, Score(value, explanation, failure))
+
+
+def decision_rows(selection: str, decisions: Mapping[CandidateKey, Decision]) -> list[tuple[Any, ...]]:
+    return [(*_key(key), selection, d.accepted, d.rule, d.explanation) for key, d in decisions.items()]
+
+
+def decision_of(row: Sequence[Any]) -> tuple[CandidateKey, Decision]:
+    *key, _, accepted, rule, explanation = row
+    return CandidateKey(*key), Decision(accepted, rule, explanation)
+
+
+def _key(key: CandidateKey) -> tuple[Any, ...]:
+    return (key.iteration, key.prompt_id, key.sample_index, key.generator)
+
+
+def _turns(messages: Sequence[Message]) -> str:
+    return json.dumps([[message.role, message.content] for message in messages])
+
+
+def _messages(text: str) -> tuple[Message, ...]:
+    return tuple(Message(role, content) for role, content in json.loads(text))

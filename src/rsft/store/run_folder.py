@@ -1,0 +1,253 @@
+"""The run folder as the rest of rsft sees it: nouns go in, nouns come out, and what was acknowledged stays."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from rsft import failpoints
+from rsft.errors import StoreError
+from rsft.store import files, lock, rows
+from rsft.store.ledger import Ledger, Segment
+from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
+
+
+class RunFolder:
+    """A run's files under one ledger.
+
+    Writing follows one protocol: each segment is written aside, flushed, renamed, and the folder flushed; then one
+    ledger transaction makes all of a commit's segments exist. A file that the ledger does not name is not there.
+    """
+
+    def __init__(self, path: Path, ledger: Ledger) -> None:
+        self.path = path
+        self.ledger = ledger
+        self._known: dict[str, set[Any]] = {}
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, *, write: bool) -> Iterator[RunFolder]:
+        """Open a run folder; a writer makes it, locks it, and repairs what a crash left.
+
+        Raises RunError where another process writes, where the disk refuses, or for a reader of what is no run folder.
+        """
+        path = Path(path)
+        locked: IO[str] | None = None
+        if write:
+            files.make_folder(path)
+            locked = lock.take(path / "lock")
+        try:
+            ledger = Ledger(path / "ledger.sqlite", write=write)
+            try:
+                folder = cls(path, ledger)
+                if write:
+                    folder._repair()
+                yield folder
+            finally:
+                ledger.close()
+        finally:
+            if locked is not None:
+                locked.close()
+
+    # -- segments ----------------------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        *,
+        candidates: Sequence[Candidate] = (),
+        scores: Sequence[rows.ScoreRow] = (),
+        decisions: Mapping[str, Mapping[CandidateKey, Decision]] | None = None,
+    ) -> None:
+        """Add rows, all of them or none. `decisions` maps a selection's name to its decisions of one iteration.
+
+        A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
+        """
+        self._claim("candidates", [c.key for c in candidates])
+        self._claim("scores", [(s.key, s.scorer, s.fingerprint) for s in scores])
+        made = []
+        if candidates:
+            scope = _scope(candidates[0].key.iteration)
+            made.append(self._write_segment("candidates", scope, [rows.candidate_row(c) for c in candidates]))
+        if scores:
+            scope = _scope(scores[0].key.iteration)
+            made.append(self._write_segment("scores", scope, [rows.score_row(s) for s in scores]))
+        for name, decided in (decisions or {}).items():
+            scope = _scope(next(iter(decided)).iteration, name) if decided else ""
+            self._claim("decisions", [scope])
+            if decided:
+                made.append(self._write_segment("decisions", scope, rows.decision_rows(name, decided)))
+        self._acknowledge(made)
+
+    def candidate_keys(self, *, iteration: int | None = None, generator: str | None = None) -> set[CandidateKey]:
+        return {
+            CandidateKey(*row)
+            for row in self._rows("candidates", iteration, columns=4)
+            if generator is None or row[3] == generator
+        }
+
+    def candidates(self, *, iteration: int | None = None, generator: str | None = None) -> list[Candidate]:
+        """In the order of their keys."""
+        found = [
+            rows.candidate_of(row)
+            for row in self._rows("candidates", iteration)
+            if generator is None or row[3] == generator
+        ]
+        return sorted(found, key=lambda candidate: candidate.key)
+
+    def scores(
+        self,
+        *,
+        iteration: int | None = None,
+        generator: str | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> dict[CandidateKey, dict[str, Score]]:
+        """Scores by candidate and scorer: of the scorers with these fingerprints, or else the last ones of each name."""
+        found: dict[CandidateKey, dict[str, Score]] = {}
+        for row in self._rows("scores", iteration):
+            said = rows.score_of(row)
+            if generator is not None and said.key.generator != generator:
+                continue
+            if fingerprints is None or fingerprints.get(said.scorer) == said.fingerprint:
+                found.setdefault(said.key, {})[said.scorer] = said.score
+        return found
+
+    def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
+        """The named set's decisions, of one iteration or of all."""
+        if iteration is not None:
+            return dict(rows.decision_of(row) for row in self._rows("decisions", _scope(iteration, name)))
+        return dict(rows.decision_of(row) for row in self._rows("decisions", None) if row[4] == name)
+
+    def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
+        """Keep the prompts, in order, so that the run needs no other file from now on."""
+        self._claim("prompts", [prompt.id for prompt in (*train, *heldout)])
+        said = [rows.prompt_row(split, p) for split, some in (("train", train), ("heldout", heldout)) for p in some]
+        self._acknowledge([self._write_segment("prompts", "all", said)])
+
+    def load_prompts(self, split: str) -> list[Prompt]:
+        return [rows.prompt_of(row) for row in self._rows("prompts", None) if row[0] == split]
+
+    # -- stages, generators, events ----------------------------------------------------------------------------------
+
+    def begin_stage(self, iteration: int, arm: str, stage: str) -> None:
+        self.ledger.begin_stage(iteration, arm, stage)
+        failpoints.reached(f"{stage}.begun")
+
+    def finish_stage(self, iteration: int, arm: str, stage: str, info: dict[str, Any]) -> None:
+        failpoints.reached(f"{stage}.finishing")
+        self.ledger.finish_stage(iteration, arm, stage, info)
+
+    def stage_done(self, iteration: int, arm: str, stage: str) -> dict[str, Any] | None:
+        """What a stage left behind, or None if it is not done."""
+        for said in self.ledger.stages():
+            if (said["iteration"], said["arm"], said["stage"], said["status"]) == (iteration, arm, stage, "done"):
+                return dict(said["info"] or {})
+        return None
+
+    def stages(self) -> list[dict[str, Any]]:
+        return self.ledger.stages()
+
+    def writer_pid(self) -> int | None:
+        """The process that writes this run now, if any."""
+        return lock.holder(self.path / "lock")
+
+    # -- other files -------------------------------------------------------------------------------------------------
+
+    def iteration_path(self, iteration: int, *parts: str) -> Path:
+        """Where an iteration's files lie; made if it is not there."""
+        path = self.path.joinpath("iterations", str(iteration), *parts)
+        files.make_folder(path)
+        return path
+
+    def write_text(self, name: str | Path, text: str) -> None:
+        """Write a file of the run folder, whole or not at all."""
+        files.put(self.path / name, lambda aside: _written(aside, text))
+
+    def write_json(self, name: str | Path, said: Any) -> None:
+        self.write_text(name, json.dumps(said, ensure_ascii=False, indent=2) + "\n")
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _rows(
+        self, kind: str, scope: str | int | None, columns: int | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a kind's segments, in the order of their making; only the first `columns` if so asked."""
+        import pyarrow.parquet as pq
+
+        scope = str(scope) if isinstance(scope, int) else scope
+        names = rows.schemas()[kind].names[:columns]
+        for segment in self.ledger.segments(kind, scope):
+            table = pq.read_table(files.inside(self.path, segment.path), columns=names)
+            if table.num_rows != segment.rows:
+                raise StoreError(f"{segment.path} holds {table.num_rows} rows, and the ledger says {segment.rows}.")
+            yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+    def _write_segment(self, kind: str, scope: str, said: list[tuple[Any, ...]]) -> Segment:
+        import pyarrow.parquet as pq
+
+        table = rows.table(kind, said)
+        number = 1 + max((int(Path(s.path).stem) for s in self.ledger.segments(kind)), default=0)
+        path = self.path / kind / f"{number:06d}.parquet"
+        files.put(
+            path,
+            lambda aside: pq.write_table(table, aside, compression="zstd"),
+            before_rename=lambda: failpoints.reached(f"{kind}.written"),
+        )
+        failpoints.reached(f"{kind}.renamed")
+        return Segment(str(path.relative_to(self.path)), kind, scope, files.sha256(path), table.num_rows)
+
+    def _acknowledge(self, made: Sequence[Segment]) -> None:
+        if made:
+            self.ledger.add_segments(made)
+            for segment in made:
+                failpoints.reached(f"{segment.kind}.committed")
+
+    def _claim(self, kind: str, keys: Sequence[Any]) -> None:
+        """Refuse keys that are there already, or that come twice."""
+        if not keys:
+            return
+        if kind not in self._known:
+            self._known[kind] = self._keys_on_disk(kind)
+        known = self._known[kind]
+        for key in keys:
+            if key in known:
+                raise StoreError(f"{kind}: {key} is in the run folder already.")
+            known.add(key)
+
+    def _keys_on_disk(self, kind: str) -> set[Any]:
+        if kind == "candidates":
+            return set(self.candidate_keys())
+        if kind == "scores":
+            return {(CandidateKey(*row[:4]), row[4], row[5]) for row in self._rows(kind, None, columns=6)}
+        if kind == "decisions":
+            return {segment.scope for segment in self.ledger.segments(kind)}
+        return {row[1] for row in self._rows(kind, None, columns=2)}
+
+    def _repair(self) -> None:
+        """Set damaged segments aside, so that just their rows are owed again, and remove what no ledger entry names."""
+        for segment in self.ledger.segments():
+            path = files.inside(self.path, segment.path)
+            if path.is_file() and files.sha256(path) == segment.sha256:
+                continue
+            if path.is_file():
+                aside = self.path / "damaged" / segment.path.replace("/", "-")
+                files.make_folder(aside.parent)
+                path.rename(aside)
+            self.ledger.drop_segment(segment.path)
+            self.ledger.event("segment_damaged", {"path": segment.path, "rows": segment.rows, "scope": segment.scope})
+        named = {self.path / segment.path for segment in self.ledger.segments()}
+        for kind in rows.KINDS:
+            for file in (self.path / kind).glob("*"):
+                if file not in named:
+                    file.unlink()
+
+
+def _scope(iteration: int, name: str | None = None) -> str:
+    """What a segment is of: an iteration, and the name of a set of decisions."""
+    return str(iteration) if name is None else f"{iteration}:{name}"
+
+
+def _written(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
