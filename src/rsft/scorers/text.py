@@ -15,7 +15,9 @@ _OTHER_NUMBER = regex.compile(r"\p{No}")
 _FOREIGN_DIGIT = regex.compile(r"(?V1)[\p{Nd}--[0-9]]")
 _INVISIBLE = regex.compile(r"\p{Cf}+")
 _ACCENT = regex.compile(r"[\u0300-\u036f]+")
-_SAME = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "´": "'", "`": "'", "−": "-", "‐": "-", "‑": "-", "٫": ".", "٬": ","})
+_SAME = str.maketrans(
+    {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "`": "'", "−": "-", "‐": "-", "‑": "-", "٫": ".", "٬": ","}
+)
 _HALVES = {"½": ".5", "¼": ".25", "¾": ".75"}
 
 _WORD = regex.compile(rf"(?V1)[{UNSPACED}]|{LETTER}[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]*+|\d++")

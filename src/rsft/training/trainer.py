@@ -26,9 +26,8 @@ class ReplyTrainer(SFTTrainer):  # type: ignore[misc]
         taught_BL = labels_BL != IGNORED
         plain = self.accelerator.unwrap_model(model)
         plain = plain.get_base_model() if hasattr(plain, "peft_config") else plain
-        hidden_BLD = plain.base_model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-        ).last_hidden_state[:, :-1]
+        # Rows are padded at their end, where causal attention never looks: without a mask it runs its quicker kernel.
+        hidden_BLD = plain.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state[:, :-1]
         logits_TV = plain.get_output_embeddings()(hidden_BLD[taught_BL]).float()
         total = torch.nn.functional.cross_entropy(logits_TV, labels_BL[taught_BL], reduction="sum")
         loss = total / (taught_BL.sum() if num_items_in_batch is None else num_items_in_batch)

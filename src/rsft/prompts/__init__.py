@@ -1,0 +1,14 @@
+"""Prompts: from files of many shapes to conversations that await a reply.
+
+    sources ──► rows ──► conversation and fields ──► ids ──► template and system message ──► Prompt
+    sources.py  read.py  columns.py, values.py       load.py template.py
+
+Importing this package loads no heavy library; pyarrow, datasets and jinja2 are imported where they are needed.
+"""
+
+from __future__ import annotations
+
+from rsft.prompts.load import load_prompts
+from rsft.prompts.overlap import check_disjoint, shared_conversations
+
+__all__ = ["check_disjoint", "load_prompts", "shared_conversations"]

@@ -1,0 +1,137 @@
+"""From sources to prompts: the whole way, and the one place that knows all rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rsft.errors import PromptError
+from rsft.prompts.columns import Parsed, parse
+from rsft.prompts.read import read_rows
+from rsft.prompts.rows import BadRow, Place, Problem, Problems, Row, shown
+from rsft.prompts.sources import Source, find_sources
+from rsft.types import Message, Prompt
+
+if TYPE_CHECKING:
+    from rsft.prompts.template import PromptTemplate
+
+
+def load_prompts(
+    source: str | Sequence[str],
+    *,
+    template: str | Mapping[str, str] | None = None,
+    system: str | None = None,
+    split: str = "train",
+    limit: int | None = None,
+) -> list[Prompt]:
+    """Read prompts from files (.jsonl, .json, .csv, each also .gz, and .parquet) or datasets of the Hugging Face hub.
+
+    A list of sources is read in order, as one. A dataset is named `org/name`, `org/name:config` or `org/name#split`;
+    `split` is for those that name none. `limit` takes only the first rows of all sources together: reading stops there,
+    and later rows are not checked.
+
+    A row holds its conversation in one of `messages`, `prompt`, `conversations` (ShareGPT) or `instruction` (Alpaca). A
+    last turn of the assistant's becomes the field `reference`. An `id` is a text or a number, unique over all sources;
+    a row without one is named by a hash of its content, and its exact repetitions by that hash with "-2", "-3" added.
+
+    `template` is Jinja that is rendered into the last turn's content, or a mapping of such texts for `system` and
+    `user` (the last turn). `system` is put first in conversations that do not begin with a system message.
+
+    Raises PromptError: for up to five rows in one message, each with its file, line and field, what was found, and what
+    was expected.
+    """
+    if system is not None and not system.strip():
+        raise PromptError("The prompts' system message is blank; leave it out, or give a text.")
+    if limit is not None and limit < 1:
+        raise PromptError(f"The limit of prompts is {limit}; expected 1 or more.")
+    compiled = _compile(template, system)
+    problems = Problems()
+    named = _with_ids(list(_parsed(_take(find_sources(source, split), limit), problems)), problems)
+    problems.raise_any()
+    prompts = list(_prompts(named, compiled, system, problems))
+    problems.raise_any()
+    return prompts
+
+
+def _compile(template: str | Mapping[str, str] | None, system: str | None) -> PromptTemplate | None:
+    if template is None:
+        return None
+    if system is not None and not isinstance(template, str) and "system" in template:
+        raise PromptError(
+            "The system message is said twice, by 'system' and by the template's part 'system'; keep one."
+        )
+    from rsft.prompts.template import PromptTemplate
+
+    return PromptTemplate(template)
+
+
+def _take(sources: list[Source], limit: int | None) -> Iterator[Row | Problem]:
+    """The rows of all sources, at most `limit` of them. A source without any is a problem."""
+    taken = 0
+    for source in sources:
+        before = taken
+        for row in read_rows(source):
+            yield row
+            taken += 1
+            if taken == limit:
+                return
+        if taken == before:
+            yield Problem(Place(source.label), "holds no rows; expected at least one prompt")
+
+
+def _parsed(rows: Iterator[Row | Problem], problems: Problems) -> Iterator[Parsed]:
+    for row in rows:
+        if isinstance(row, Problem):
+            problems.add(row.place, row.text)
+            continue
+        try:
+            yield parse(row)
+        except BadRow as error:
+            problems.add(row.place, str(error))
+
+
+def _with_ids(rows: list[Parsed], problems: Problems) -> list[tuple[str, Parsed]]:
+    """Every row with its id. Ids that rows say are taken first, so that a hash never meets one of them."""
+    places: dict[str, Place] = {}
+    for row in rows:
+        if row.id is None:
+            continue
+        if row.id in places:
+            problems.add(row.place, f"field 'id' holds {shown(row.id)}, as does {places[row.id]}; expected unique ids")
+        places.setdefault(row.id, row.place)
+    named = []
+    for row in rows:
+        name = row.id
+        if name is None:
+            first, count = _content_hash(row), 1
+            name = first
+            while name in places:
+                count += 1
+                name = f"{first}-{count}"
+            places[name] = row.place
+        named.append((name, row))
+    return named
+
+
+def _content_hash(row: Parsed) -> str:
+    """Sixteen hexadecimal digits of what the row says: the same in any file, at any line, under any template."""
+    said = {"conversation": [[turn.role, turn.content] for turn in row.conversation], "fields": row.fields}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).hexdigest()[:16]
+
+
+def _prompts(
+    named: list[tuple[str, Parsed]], template: PromptTemplate | None, system: str | None, problems: Problems
+) -> Iterator[Prompt]:
+    for name, row in named:
+        try:
+            messages = template.apply(name, row.conversation, row.fields) if template else row.conversation
+        except BadRow as error:
+            problems.add(row.place, str(error))
+            continue
+        except PromptError as error:
+            raise PromptError(f"{row.place}: {error}") from None
+        if system is not None and messages[0].role != "system":
+            messages = (Message("system", system), *messages)
+        yield Prompt(name, messages, row.conversation, row.fields)

@@ -1,0 +1,78 @@
+"""Has a reply the form that it should have?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import regex
+from pydantic import Field, field_validator, model_validator
+
+from rsft.scorers.base import Scorer
+from rsft.scorers.length import check_order, outside
+from rsft.scorers.text import word_count
+from rsft.types import Reply, Score
+
+# Some patterns take exponential time on some texts; a reply that keeps one busy for so long is a failed score.
+_MATCHING_SECONDS = 1.0
+
+
+class OneLine(Scorer):
+    """1 if the reply is one line, not counting white space around it; 0 if it is empty or has any line break."""
+
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        return [_verdict(_line_problems(reply.text)) for reply in replies]
+
+
+class Format(Scorer):
+    """1 if the reply keeps to every option that is given, else 0.
+
+    `pattern` is a regular expression that must match the whole reply, white space around it aside. `one_line` allows no
+    line break of any kind and no empty reply. Words are counted as the scorer `length` counts them.
+    """
+
+    pattern: str | None = None
+    one_line: bool = False
+    min_words: int | None = Field(None, ge=0)
+    max_words: int | None = Field(None, ge=0)
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                regex.compile(pattern)
+            except regex.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Format:
+        if self.pattern is None and not self.one_line and self.min_words is None and self.max_words is None:
+            raise ValueError("give at least one of pattern, one_line: true, min_words and max_words")
+        check_order("words", self.min_words, self.max_words)
+        return self
+
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        return [self._score(reply.text) for reply in replies]
+
+    def _score(self, text: str) -> Score:
+        problems = _line_problems(text) if self.one_line else []
+        problems += outside(word_count(text), self.min_words, self.max_words, "words")
+        if self.pattern is not None:
+            try:
+                if regex.fullmatch(self.pattern, text.strip(), timeout=_MATCHING_SECONDS) is None:
+                    problems.append("does not match the pattern")
+            except TimeoutError:
+                return Score.failed(f"the pattern took more than {_MATCHING_SECONDS:g} s on this reply")
+        return _verdict(problems)
+
+
+def _line_problems(text: str) -> list[str]:
+    lines = text.strip().splitlines()
+    if not lines:
+        return ["empty"]
+    return [f"{len(lines)} lines"] if len(lines) > 1 else []
+
+
+def _verdict(problems: Sequence[str]) -> Score:
+    return Score(float(not problems), "; ".join(problems))

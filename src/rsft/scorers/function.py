@@ -1,0 +1,51 @@
+"""A user's function, or object with a `score` method, as a scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from rsft.scorers.base import Scorer, _fingerprint, _first_line
+from rsft.types import Reply, Score
+
+
+class FunctionScorer(Scorer):
+    """A function of a user's own."""
+
+    options: dict[str, Any] = {}
+    _source: Any = PrivateAttr()
+    _call: Callable[..., Any] = PrivateAttr()
+    _pass_options: bool = PrivateAttr(default=True)
+
+    @classmethod
+    def of(
+        cls,
+        source: Callable[..., Any],
+        call: Callable[..., Any],
+        options: Mapping[str, Any],
+        *,
+        pass_options: bool,
+    ) -> FunctionScorer:
+        """`call` is called with a list of replies, and with the options by name unless they are in it already.
+
+        `source`, the function or class that the recipe names, gives the description and the fingerprint.
+        """
+        scorer = cls(options=dict(options))
+        scorer._source, scorer._call, scorer._pass_options = source, call, pass_options
+        return scorer
+
+    def score(self, replies: Sequence[Reply]) -> Sequence[Score | float | bool | None]:
+        said: Sequence[Score | float | bool | None] = self._call(
+            list(replies), **(self.options if self._pass_options else {})
+        )
+        return said
+
+    @property
+    def fingerprint(self) -> str:
+        return _fingerprint(self._source, self.options)
+
+    @property
+    def description(self) -> str:
+        return _first_line(self._source)

@@ -1,0 +1,116 @@
+"""No reply twice among what is accepted."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from rsft.selection.pool import Mask, Pool
+from rsft.selection.rule import Rule
+
+_SHINGLE = 3
+_PERMUTATIONS = 128
+
+
+class NoDuplicates(Rule):
+    """Keeps one of several replies that are equal but for case, width and spaces."""
+
+    across_prompts: bool = Field(False, description="Compare with other prompts' replies too.")
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        kept = np.zeros_like(alive)
+        seen: set[tuple[str, str]] = set()
+        for place in _in_lot_order(pool, alive):
+            reply = ("" if self.across_prompts else pool.keys[place].prompt_id, _folded(pool.texts[place]))
+            if reply not in seen:
+                seen.add(reply)
+                kept[place] = True
+        return kept
+
+
+class NoNearDuplicates(Rule):
+    """Keeps no reply whose word triples overlap with a kept one's by more than `similarity` (Jaccard)."""
+
+    main_option: ClassVar[str | None] = "similarity"
+
+    similarity: float = Field(0.8, gt=0, le=1)
+    across_prompts: bool = Field(False, description="Compare with other prompts' replies too.")
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        kept = np.zeros_like(alive)
+        near = self._across() if self.across_prompts else self._within()
+        for place in _in_lot_order(pool, alive):
+            kept[place] = near(pool.keys[place].prompt_id, _shingles(pool.texts[place]))
+        return kept
+
+    def _within(self) -> Callable[[str, frozenset[str]], bool]:
+        """Accepts a reply that is near none of its own prompt's; these are few, so each is compared exactly."""
+        families: dict[str, list[frozenset[str]]] = {}
+
+        def is_new(prompt_id: str, shingles: frozenset[str]) -> bool:
+            family = families.setdefault(prompt_id, [])
+            if any(_jaccard(shingles, other) > self.similarity for other in family):
+                return False
+            family.append(shingles)
+            return True
+
+        return is_new
+
+    def _across(self) -> Callable[[str, frozenset[str]], bool]:
+        """Accepts a reply that is near none of all. MinHash proposes, the exact overlap decides."""
+        from datasketch import MinHash, MinHashLSH
+
+        index = MinHashLSH(threshold=max(0.1, self.similarity - 0.1), num_perm=_PERMUTATIONS)
+        kept: list[frozenset[str]] = []
+
+        def is_new(_: str, shingles: frozenset[str]) -> bool:
+            sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
+            sketch.update_batch([shingle.encode() for shingle in shingles])
+            if any(_jaccard(shingles, kept[place]) > self.similarity for place in index.query(sketch)):
+                return False
+            index.insert(len(kept), sketch)
+            kept.append(shingles)
+            return True
+
+        return is_new
+
+
+def _in_lot_order(pool: Pool, alive: Mask) -> Iterable[int]:
+    return sorted(np.flatnonzero(alive).tolist(), key=lambda place: pool.lots[place])
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _shingles(text: str) -> frozenset[str]:
+    """Word triples of the text, without its punctuation; a script without spaces gives triples of characters."""
+    words = list(_words(_folded(text)))
+    if len(words) < _SHINGLE:
+        return frozenset([" ".join(words)])
+    return frozenset(" ".join(words[i : i + _SHINGLE]) for i in range(len(words) - _SHINGLE + 1))
+
+
+def _words(text: str) -> Iterator[str]:
+    word = ""
+    for character in text:
+        if unicodedata.category(character) == "Lo":  # letters without case: Chinese, Japanese, and others
+            if word:
+                yield word
+            word = ""
+            yield character
+        elif character.isalnum():
+            word += character
+        elif word:
+            yield word
+            word = ""
+    if word:
+        yield word
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other)

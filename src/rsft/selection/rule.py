@@ -1,0 +1,40 @@
+"""The contract of a rule."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from rsft.selection.pool import Mask, Pool
+
+
+class Rule(BaseModel):
+    """A pure function of the pool and of who is left: which of those stay.
+
+    A subclass declares its options as fields and has one method, `keep`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    main_option: ClassVar[str | None] = None
+    """The option that a bare value stands for, as in `top_k: 3`."""
+
+    per_candidate: ClassVar[bool] = False
+    """Whether the rule judges each candidate by itself. Only such rules say whether a held-out reply passes."""
+
+    name: str = ""
+    """What decisions call the rule: its name in the recipe."""
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        """Those of `alive` (N,) that stay. Must not depend on the candidates' order."""
+        raise NotImplementedError
+
+    def explain(self, pool: Pool, place: int) -> str:
+        """Why the candidate at this place did not stay, where the rule's name does not say it all."""
+        return ""
+
+    @property
+    def scorers_used(self) -> tuple[str, ...]:
+        """The scores that the rule reads."""
+        return ()

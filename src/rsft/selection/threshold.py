@@ -1,0 +1,40 @@
+"""Accept what scores high enough (rejection sampling fine-tuning 2308.01825, ReST 2308.08998)."""
+
+from __future__ import annotations
+
+import operator
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from rsft.selection.pool import Mask, Pool
+from rsft.selection.rule import Rule
+
+Comparison = Literal[">=", ">", "<=", "<", "=="]
+COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt, "==": operator.eq}
+
+
+class Threshold(Rule):
+    """Keeps candidates whose score compares as asked. A failed score never does."""
+
+    per_candidate: ClassVar[bool] = True
+
+    score: str
+    comparison: Comparison = ">="
+    value: float
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        values_N = pool.scores[self.score]
+        with np.errstate(invalid="ignore"):
+            passes_N = COMPARISONS[self.comparison](values_N, self.value)
+        return alive & passes_N & ~np.isnan(values_N)
+
+    def explain(self, pool: Pool, place: int) -> str:
+        said = pool.said[self.score][place]
+        if said.value is None:
+            return f"score failed: {said.failure}"
+        return f"{self.score} = {said.value:g}" + (f": {said.explanation}" if said.explanation else "")
+
+    @property
+    def scorers_used(self) -> tuple[str, ...]:
+        return (self.score,)

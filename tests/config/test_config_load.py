@@ -1,0 +1,125 @@
+"""A recipe is read strictly, and every mistake has a message that names the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rsft.config import Recipe, load_recipe, recipe_differences, recipe_yaml
+from rsft.config.load import bundled_path, shipped_recipes
+from rsft.config.schema import recipe_schema
+from rsft.errors import RecipeError
+
+SMALL = """
+model: some/model
+prompts: {train: train.jsonl}
+scorers: {tidy: one_line}
+selection: [tidy >= 1]
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
+
+
+def test_defaults_and_the_run_folder_follow_from_the_file(recipe_file: Path) -> None:
+    recipe = load_recipe(recipe_file)
+    assert recipe.run == str(recipe_file.parent / "runs" / "small")
+    assert recipe.model == ["some/model"]
+    assert recipe.loop.iterations == 3
+    assert recipe.loop.control == "random"
+
+
+def test_the_resolved_recipe_alone_is_enough(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file, ["training.lora.rank=4", "training.learning_rate=1e-5", "seed=3"])
+    again = tmp_path / "again.yaml"
+    again.write_text(recipe_yaml(recipe))
+    assert load_recipe(again) == recipe
+    assert recipe.training.options == {"lora": {"rank": 4}, "learning_rate": "1e-5"} or recipe.training.options == {
+        "lora": {"rank": 4},
+        "learning_rate": 1e-5,
+    }
+
+
+def test_numbers_like_1e_5_are_numbers(recipe_file: Path) -> None:
+    assert load_recipe(recipe_file, ["sampling.temperature=1e-1"]).sampling.temperature == 0.1
+
+
+def test_files_are_found_from_here_or_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside, here = tmp_path / "recipes", tmp_path / "here"
+    beside.mkdir()
+    here.mkdir()
+    (beside / "small.yaml").write_text(SMALL)
+    (beside / "train.jsonl").write_text("{}")
+    monkeypatch.chdir(here)
+    assert load_recipe(beside / "small.yaml").prompts.train == [str(beside / "train.jsonl")]
+    (here / "train.jsonl").write_text("{}")
+    assert load_recipe(beside / "small.yaml").prompts.train == [str(here / "train.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["sampling.candidats=4"], "Did you mean 'candidates'"),
+        (["modle=x"], "Did you mean 'model'"),
+        (["sampling.candidates=0"], "sampling.candidates: Input should be greater than or equal to 1 (found 0)"),
+        (["sampling.candidates=many"], 'found "many"'),
+        (["sampling.temperature=0"], "8 equal candidates"),
+        (["sampling.temperature=.nan"], "finite"),
+        (["scorers={}"], "scorers"),
+        (["prompts.train=null"], "prompts.train"),
+        (["nonsense"], "--set takes KEY=VALUE"),
+        (["seed.x=1", "seed=2", "seed.y=3"], "'seed' is not a section"),
+        (["training.start_from=nowhere"], "'base' or 'policy'"),
+    ],
+)
+def test_mistakes(recipe_file: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, overrides)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "!!python/object/apply:os.system [ls]", ""])
+def test_what_is_no_recipe(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match="bad.yaml"):
+        load_recipe(file)
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(RecipeError, match=r"Did you mean 'demo'\?"):
+        load_recipe("demmo")
+    with pytest.raises(RecipeError, match="service_dialogues"):
+        load_recipe("nothing-like-it.yaml")
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_loads(name: str) -> None:
+    assert isinstance(load_recipe(name), Recipe)
+
+
+def test_bundled_files() -> None:
+    assert Path(bundled_path("bundled:shop.train.jsonl.gz")).is_file()
+    with pytest.raises(RecipeError, match="shop"):
+        bundled_path("bundled:other.jsonl")
+
+
+def test_differences_are_told_key_by_key(recipe_file: Path) -> None:
+    before = load_recipe(recipe_file)
+    after = load_recipe(recipe_file, ["sampling.candidates=4", "run=elsewhere", "training.epochs=1"])
+    assert recipe_differences(before, after) == ["sampling.candidates: 8 → 4", "training.epochs: (not there) → 1"]
+
+
+def test_the_schema_is_for_recipes() -> None:
+    schema = recipe_schema()
+    assert schema["required"] == ["model", "prompts", "scorers", "selection"]
+    assert "learning_rate" in schema["$defs"]["TrainingSection"]["properties"]
+    assert schema["additionalProperties"] is False
+    yaml.safe_dump(schema)
