@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rsft.config import Recipe
     from rsft.scorers import Scorer
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Candidate",

@@ -14,7 +14,7 @@ _PASS_AT = (1, 2, 4, 8, 16, 32)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One held-out reply: the candidate, its scores by scorer name, and whether it passes the selection's thresholds."""
+    """One held-out reply: the candidate, its scores by scorer name, and whether it passes the thresholds."""
 
     candidate: Candidate
     scores: Mapping[str, Score]

@@ -1,6 +1,6 @@
 """Named points at which a crash test can have the process killed. Free otherwise.
 
-`RSFT_FAILPOINT=candidates.renamed` kills at the first time that the point is reached, `candidates.renamed:3` at the third.
+`RSFT_FAILPOINT=candidates.renamed` kills the first time that the point is reached, `candidates.renamed:3` the third.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rsft.types import Prompt
 # Measured on runs of the demo: a candidate's ids, text, scores and decisions in compressed Parquet.
 _BYTES_PER_TOKEN = 12
 _BYTES_PER_CANDIDATE = 120
-# The rough length of a token in characters, for prompts that no tokenizer has seen yet. Low, so that bounds stay bounds.
+# A token's rough length in characters, for prompts that no tokenizer has seen yet. Low, so that bounds stay bounds.
 _CHARACTERS_PER_TOKEN = 2.5
 
 
@@ -43,7 +43,9 @@ def plan(recipe: Recipe) -> dict[str, Any]:
             "train_candidates": train_candidates,
             "heldout_replies": heldout_replies,
             "sampled_tokens": tokens,
-            "disk_mb": round((tokens * _BYTES_PER_TOKEN + (train_candidates + heldout_replies) * _BYTES_PER_CANDIDATE) / 1e6, 1),
+            "disk_mb": round(
+                (tokens * _BYTES_PER_TOKEN + (train_candidates + heldout_replies) * _BYTES_PER_CANDIDATE) / 1e6, 1
+            ),
         },
         "weights_on_disk": "an adapter" if getattr(checked.trainer, "lora", None) else "a whole model",
         "weight_folders": iterations * arms,
@@ -55,4 +57,8 @@ def plan(recipe: Recipe) -> dict[str, Any]:
 def _lengths(prompts: list[Prompt]) -> dict[str, int]:
     characters = [sum(len(message.content) for message in prompt.messages) for prompt in prompts]
     longest = max(characters, default=0)
-    return {"count": len(prompts), "longest_characters": longest, "longest_tokens_about": int(longest / _CHARACTERS_PER_TOKEN)}
+    return {
+        "count": len(prompts),
+        "longest_characters": longest,
+        "longest_tokens_about": int(longest / _CHARACTERS_PER_TOKEN),
+    }

@@ -58,7 +58,8 @@ def _from_file(kind: str, path: Path, attribute: str) -> Any:
     module_name = f"rsft_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         try:

@@ -61,22 +61,30 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     Raises RunError with the keys that differ if the folder holds a run of another recipe or of another base model.
     """
     checked = _checked_against(recipe, folder)
-    network = cache(lambda: Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code))
+    network = cache(
+        lambda: Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
+    )
     name, options = _named(recipe.engine)
     engine = registry.load("engine", name).open(options, network)
     _same_base(folder, engine.base)
     return Parts(
-        checked.train, checked.heldout, checked.scorers, checked.selection, checked.trainer, engine=engine, network=network
+        checked.train,
+        checked.heldout,
+        checked.scorers,
+        checked.selection,
+        checked.trainer,
+        engine=engine,
+        network=network,
     )
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
     """The recipe's train and held-out prompts, from their files."""
     said = recipe.prompts
-    shape = {"template": said.template, "system": said.system}
 
     def read(sources: list[str], limit: int | None) -> list[Prompt]:
-        return load_prompts([bundled_path(source) for source in sources], **shape, limit=limit)  # type: ignore[arg-type]
+        files = [bundled_path(source) for source in sources]
+        return load_prompts(files, template=said.template, system=said.system, limit=limit)
 
     train = read(said.train, said.train_limit)
     heldout = read(said.heldout, said.heldout_limit) if said.heldout else []
@@ -118,7 +126,7 @@ def _same_base(folder: RunFolder, base: Policy) -> None:
         folder.ledger.set_meta("base", base.hash)
     elif known != base.hash:
         raise RunError(
-            f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has now {base.hash}. "
+            f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has {base.hash}. "
             "Bring the first one back, or start another run (--set run=...)."
         )
 
@@ -145,7 +153,7 @@ def _trainer(recipe: Recipe) -> Trainer:
             key = ".".join(map(str, one["loc"]))
             hint = nearest(key, fields) if one["type"] == "extra_forbidden" else ""
             lines.append(f"  - training.{key}: {one['msg']}.{hint}")
-        raise RecipeError("The recipe can't be used:\n" + "\n".join(lines) + f"\nIts keys are: {', '.join(fields)}.") from None
+        raise RecipeError(
+            "The recipe can't be used:\n" + "\n".join(lines) + f"\nIts keys are: {', '.join(fields)}."
+        ) from None
     return trainer  # type: ignore[no-any-return]
-
-

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rsft.engines.base import Engine, Request, stream_seed
+from rsft.config import Recipe
+from rsft.engines.base import Request, stream_seed
 from rsft.errors import SelectionError, StoreError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, run_scorer
 from rsft.selection import Pool, Selection, random_selection
 from rsft.setup import Parts, set_up
-from rsft.config import Recipe
 from rsft.store import RunFolder, ScoreRow
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, Reply, SamplingParams, Score
 
@@ -29,6 +29,8 @@ Arm = Literal["policy", "control"]
 # the same batches as an uninterrupted one and draws the same candidates to the last bit.
 _CHUNK_ROWS = 256
 _SCORING_BATCH = 64
+# Candidates that the control draws beyond those it will choose.
+_SPARE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,16 @@ class Stages:
         self.folder.finish_stage(0, "policy", "run", {})
 
     def candidates_wanted(self, accepted: Mapping[CandidateKey, Decision] | None = None) -> dict[str, int]:
-        """How many candidates to draw for each prompt: the recipe's number, for prompts that had any accepted."""
+        """How many candidates to draw for each prompt: the recipe's number, or enough to choose as many as `accepted`.
+
+        A random choice among the recipe's number has the same law as one among fewer, so the control draws only some
+        more than it needs, for those that the length limit cuts.
+        """
+        most = self.recipe.sampling.candidates
         if accepted is None:
-            return dict.fromkeys((prompt.id for prompt in self.parts.train), self.recipe.sampling.candidates)
+            return dict.fromkeys((prompt.id for prompt in self.parts.train), most)
         counts = accepted_counts(accepted)
-        return {prompt.id: self.recipe.sampling.candidates for prompt in self.parts.train if prompt.id in counts}
+        return {p.id: min(most, counts[p.id] + _SPARE) for p in self.parts.train if p.id in counts}
 
     # -- sample and score --------------------------------------------------------------------------------------------
 
@@ -224,7 +231,9 @@ class Stages:
                 self.recipe.seed,
                 progress,
             )
-            self.folder.write_json(where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]})
+            self.folder.write_json(
+                where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
+            )
             note.update(rows=len(accepted), steps=steps, policy=self._note_of(result.policy))
         return result.policy
 
@@ -335,7 +344,9 @@ def _reconcile(owed: Sequence[Request], drawn: Sequence[Candidate]) -> None:
     wanted, got = Counter(request.key for request in owed), Counter(candidate.key for candidate in drawn)
     if wanted != got:
         wrong = sorted((wanted - got) | (got - wanted))
-        raise StoreError(f"The engine was asked for {len(owed)} candidates and gave others, the first of them {wrong[0]}")
+        raise StoreError(
+            f"The engine was asked for {len(owed)} candidates and gave others, the first of them {wrong[0]}"
+        )
 
 
 def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:

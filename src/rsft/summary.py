@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rsft import __version__
 from rsft.types import Interval
+from rsft.version import __version__
 
 if TYPE_CHECKING:
     from rsft.stages import Arm, Stages
@@ -22,6 +22,7 @@ def summarise(stages: Stages) -> dict[str, Any]:
     """
     recipe, parts = stages.recipe, stages.parts
     best, best_control = _best(stages, "policy"), _best(stages, "control")
+    rounds = [_round(stages, iteration) for iteration in range(1, recipe.loop.iterations + 1)]
     summary: dict[str, Any] = {
         "run": str(stages.folder.path),
         "rsft": __version__,
@@ -30,24 +31,23 @@ def summarise(stages: Stages) -> dict[str, Any]:
         "base_policy": stages.base.hash,
         "fakes": _fakes(stages),
         "prompts": {"train": len(parts.train), "heldout": len(parts.heldout)},
+        "example_prompt": (parts.heldout or parts.train)[0].id,
         "base": _arm(stages, 0, "policy"),
-        "iterations": [
-            {"iteration": iteration, **_arm(stages, iteration, "policy"), "control": _arm(stages, iteration, "control")}
-            for iteration in range(1, recipe.loop.iterations + 1)
-            if stages.folder.stage_done(iteration, "policy", "train") is not None
-        ],
+        "iterations": [one for one in rounds if one is not None],
         "best_iteration": best,
         "best_control_iteration": best_control,
         "gain_over_base": _gain(stages, (best, "policy"), (0, "policy")),
         "gain_over_control": _gain(stages, (best, "policy"), (best_control, "control")),
+        "seconds": round(sum(stage["info"].get("seconds", 0) for stage in stages.folder.stages() if stage["info"]), 1),
     }
-    summary["seconds"] = round(
-        sum(sum(part["seconds"].values()) for it in summary["iterations"] for part in (it, it["control"] or {"seconds": {}}))
-        + sum(summary["base"]["seconds"].values() if summary["base"] else [0.0]),
-        1,
-    )
     stages.folder.write_json("summary.json", summary)
     return summary
+
+
+def _round(stages: Stages, iteration: int) -> dict[str, Any] | None:
+    """Both arms of an iteration, or None if it has not begun."""
+    policy = _arm(stages, iteration, "policy")
+    return policy and {"iteration": iteration, **policy, "control": _arm(stages, iteration, "control")}
 
 
 def _arm(stages: Stages, iteration: int, arm: Arm) -> dict[str, Any] | None:
@@ -76,7 +76,9 @@ def _best(stages: Stages, arm: Arm) -> int | None:
 
 def _gain(stages: Stages, one: tuple[int | None, Arm], other: tuple[int | None, Arm]) -> dict[str, Any] | None:
     """The paired difference in held-out acceptance, if both were measured."""
-    after, before = (stages.evaluations.get(which) for which in (one, other))  # type: ignore[arg-type]
+    (i, arm), (j, other_arm) = one, other
+    after = stages.evaluations.get((i, arm)) if i is not None else None
+    before = stages.evaluations.get((j, other_arm)) if j is not None else None
     if after is None or before is None:
         return None
     gain: Interval = after.gain_over(before)

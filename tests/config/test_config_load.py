@@ -89,7 +89,7 @@ def test_mistakes(recipe_file: Path, overrides: list[str], said: str) -> None:
 def test_what_is_no_recipe(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(text)
-    with pytest.raises(RecipeError, match="bad.yaml"):
+    with pytest.raises(RecipeError, match=r"bad\.yaml"):
         load_recipe(file)
 
 

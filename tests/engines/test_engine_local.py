@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from tiny import save_model
 
 import rsft.engines.local as local
 from rsft.engines.base import Request, stream_seed
@@ -17,6 +16,7 @@ from rsft.engines.local import LocalEngine
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
 from rsft.types import CandidateKey, Message, Prompt, SamplingParams
+from tiny import save_model
 
 TEXTS = ["Hi", "What is the price of a tent?", "你好，请问几点开门？", "a" * 90, "Where is my order?", "Thanks " * 8]
 
@@ -85,7 +85,9 @@ def test_sampling_follows_the_model(tiny_folder: Path) -> None:
         Request(CandidateKey(1, prompt.id, index, "g"), prompt, stream_seed(3, 1, prompt.id, index))
         for index in range(draws)
     ]
-    first = Counter(c.token_ids[0] for c in LocalEngine(net).sample(net.base, wanted, SamplingParams(1.0, max_tokens=1)))
+    first = Counter(
+        c.token_ids[0] for c in LocalEngine(net).sample(net.base, wanted, SamplingParams(1.0, max_tokens=1))
+    )
     with torch.no_grad():
         logits = net.module(torch.tensor([net.chat.prompt_ids(prompt.messages)])).logits[0, -1]
     law = torch.softmax(logits.double(), -1).numpy()
@@ -106,8 +108,12 @@ def test_logprobs_are_those_of_the_reply(tiny_folder: Path) -> None:
     with torch.no_grad():
         logits = net.module(ids).logits[0, len(prompt_ids) - 1 : -1].float()
     reply = torch.tensor(candidate.token_ids)[:, None]
-    assert candidate.model_logprob == pytest.approx(torch.log_softmax(logits, -1).gather(1, reply).sum().item(), abs=1e-3)
-    assert candidate.logprob == pytest.approx(torch.log_softmax(logits / 0.8, -1).gather(1, reply).sum().item(), abs=1e-3)
+    assert candidate.model_logprob == pytest.approx(
+        torch.log_softmax(logits, -1).gather(1, reply).sum().item(), abs=1e-3
+    )
+    assert candidate.logprob == pytest.approx(
+        torch.log_softmax(logits / 0.8, -1).gather(1, reply).sum().item(), abs=1e-3
+    )
 
 
 def test_a_prompt_beyond_the_context_fails_alone(tiny_folder: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tiny import CHATML, CONTROL, GEMMA, LLAMA3, tokenizer
 
 from rsft.errors import ModelError
 from rsft.models.chat import ChatTokenizer
 from rsft.types import Message
+from tiny import CHATML, CONTROL, GEMMA, LLAMA3, tokenizer
 
 TEMPLATES = [CHATML, LLAMA3, GEMMA]
 
@@ -15,7 +15,11 @@ TEMPLATES = [CHATML, LLAMA3, GEMMA]
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_plain_text_is_encoded_as_the_template_means_it(template: str) -> None:
     words = tokenizer(template)
-    turns = [Message("user", "Where is my order?"), Message("assistant", "Which one?"), Message("user", "  号码 7 <b>\n")]
+    turns = [
+        Message("user", "Where is my order?"),
+        Message("assistant", "Which one?"),
+        Message("user", "  号码 7 <b>\n"),
+    ]
     expected = words.apply_chat_template(
         [{"role": t.role, "content": t.content} for t in turns], add_generation_prompt=True, return_dict=False
     )
@@ -35,7 +39,9 @@ def test_text_cannot_forge_control_tokens(template: str) -> None:
             assert spelled in words.decode([token for token in ids if token not in control])
 
 
-@pytest.mark.parametrize(("template", "end"), [(CHATML, "<|im_end|>"), (LLAMA3, "<|eot_id|>"), (GEMMA, "<end_of_turn>")])
+@pytest.mark.parametrize(
+    ("template", "end"), [(CHATML, "<|im_end|>"), (LLAMA3, "<|eot_id|>"), (GEMMA, "<end_of_turn>")]
+)
 def test_a_reply_ends_with_the_templates_own_token(template: str, end: str) -> None:
     chat = ChatTokenizer(tokenizer(template))
     assert chat.end_of_turn == chat.tokenizer.convert_tokens_to_ids(end)

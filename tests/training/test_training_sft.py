@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CHATML, GEMMA, LLAMA3, save_model, tokenizer
 
 from rsft.engines.base import Request
 from rsft.engines.local import LocalEngine
@@ -18,6 +17,7 @@ from rsft.models.references import ModelFolder
 from rsft.training.base import TrainingRow
 from rsft.training.sft import Lora, SftTraining, training_rows
 from rsft.types import Candidate, CandidateKey, Message, Prompt, SamplingParams
+from tiny import CHATML, GEMMA, LLAMA3, save_model, tokenizer
 
 MESSAGES = (Message("user", "When do you open?"), Message("assistant", "Where?"), Message("user", "In Oslo."))
 

@@ -8,7 +8,7 @@ import warnings
 
 
 def main() -> None:
-    """Entry point of `rsft`. Exit codes: 0 done, 2 a mistake that the user can fix, 130 interrupted, 1 anything else."""
+    """Entry point of `rsft`. Exit codes: 0 done, 2 a mistake that the user can fix, 130 interrupted, 1 a bug."""
     from rsft.cli.app import app
     from rsft.errors import UserError
 

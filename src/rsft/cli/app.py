@@ -16,7 +16,9 @@ app = typer.Typer(
     help="Improve a chat model by rejection sampling: sample replies, score them, accept or reject, train, and again.",
 )
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).")]
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sampling.candidates=4.")
@@ -26,7 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from rsft import __version__
+        from rsft.version import __version__
 
         typer.echo(f"rsft {__version__}")
         raise typer.Exit
@@ -34,7 +36,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -113,7 +117,8 @@ def sample(
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What the user says.")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="A prompt id of the run, instead of TEXT.")] = None,
     iteration: Annotated[
-        int | None, typer.Option("--iteration", "-i", help="Of a run: 0 for the base, else the policy of this iteration.")
+        int | None,
+        typer.Option("--iteration", "-i", help="Of a run: 0 for the base, else the policy of this iteration."),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="A system message.")] = None,
     candidates: Annotated[int, typer.Option("--candidates", "-n", min=1)] = 1,

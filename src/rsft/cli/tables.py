@@ -47,8 +47,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     _console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
         f"rsft show {run} --rejected --limit 5",
-        f"rsft sample {run} --prompt PROMPT_ID --iteration 0" if not summary.get("example_prompt") else
-        f"rsft sample {run} --prompt {summary['example_prompt']}",
+        f"rsft sample {run} --prompt {summary['example_prompt']} --candidates 4",
         f"rsft status {run}",
     ):
         _console.print(f"  {command}", soft_wrap=True, markup=False)
@@ -99,13 +98,17 @@ def print_candidates(found: list[dict[str, Any]]) -> None:
     for candidate in found:
         verdict = "accepted" if candidate["accepted"] else f"rejected by {candidate['rule']}"
         why = f" ({candidate['explanation']})" if candidate["explanation"] else ""
-        _console.rule(f"iteration {candidate['iteration']} · {candidate['prompt_id']} · sample {candidate['sample_index']}")
+        _console.rule(
+            f"iteration {candidate['iteration']} · {candidate['prompt_id']} · sample {candidate['sample_index']}"
+        )
         _console.print(Text("asked:   ", style="dim"), inert(candidate["asked"]), sep="")
         _console.print(Text("replied: ", style="dim"), inert(candidate["reply"]), sep="")
         for name, score in candidate["scores"].items():
-            value = f"failed: {score['failed']}" if "failed" in score else f"{score['value']:.3g}  {score['explanation']}"
+            value = (
+                f"failed: {score['failed']}" if "failed" in score else f"{score['value']:.3g}  {score['explanation']}"
+            )
             _console.print(Text(f"{name}: ", style="dim"), inert(value), sep="")
-        _console.print(inert(verdict + why).stylize_before("green" if candidate["accepted"] else "red") or inert(verdict + why))
+        _console.print(inert(verdict + why), style="green" if candidate["accepted"] else "red")
 
 
 def print_replies(said: dict[str, Any]) -> None:

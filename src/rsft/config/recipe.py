@@ -31,8 +31,8 @@ class PromptsSection(Section):
         description="Files (JSONL, JSON, CSV, Parquet) or a datasets name, to sample and learn from."
     )
     heldout: OneOrMore | None = Field(None, description="The same for evaluation; never sampled for training.")
-    template: str | dict[Literal["system", "user"], str] | None = Field(
-        None, description="Jinja that renders a row's fields into the last user turn, or one text for each role."
+    template: str | dict[str, str] | None = Field(
+        None, description="Jinja that renders a row's fields into the last turn; or a mapping with 'system' and 'user'."
     )
     system: str | None = Field(None, description="A system message for conversations that have none.")
     train_limit: int | None = Field(None, ge=1, description="Take only this many rows.")

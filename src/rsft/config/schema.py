@@ -20,6 +20,9 @@ def recipe_schema() -> dict[str, Any]:
         options = registry.load("trainer", name).model_json_schema()
         schema["$defs"] |= options.pop("$defs", {})
         training["properties"] |= {key: value for key, value in options["properties"].items() if key != "fake"}
-    spec = {"type": ["string", "object"], "description": f"One of {', '.join(sorted(registry.SCORERS))}, or path.py:Name."}
+    spec = {
+        "type": ["string", "object"],
+        "description": f"One of {', '.join(sorted(registry.SCORERS))}, or path.py:Name.",
+    }
     schema["properties"]["scorers"]["additionalProperties"] = spec
     return schema

@@ -57,7 +57,11 @@ class LocalEngine:
 
     @property
     def description(self) -> dict[str, object]:
-        return {"engine": "local", "dtype": str(self.network.dtype).removeprefix("torch."), "device": str(self.network.device.type)}
+        return {
+            "engine": "local",
+            "dtype": str(self.network.dtype).removeprefix("torch."),
+            "device": str(self.network.device.type),
+        }
 
     def sample(self, policy: Policy, requests: Sequence[Request], params: SamplingParams) -> Iterator[Candidate]:
         self.network.show(policy)

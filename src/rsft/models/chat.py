@@ -48,7 +48,9 @@ class ChatTokenizer:
             text: str = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         except Exception as error:
             roles = " ".join(message.role for message in messages)
-            raise ModelError(f"The model's chat template refuses a conversation with the roles {roles}: {error}") from error
+            raise ModelError(
+                f"The model's chat template refuses a conversation with the roles {roles}: {error}"
+            ) from error
         return [token for piece in text.split(_CUT) for token in self.tokenizer.encode(piece, add_special_tokens=False)]
 
     def decode(self, token_ids: Sequence[int]) -> str:

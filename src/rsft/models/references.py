@@ -1,4 +1,4 @@
-"""Where a model reference leads: a local folder, a hub name, or `package:NAME` for weights that a pip package carries."""
+"""Where a model reference leads: a folder, a hub name, or `package:NAME` for weights that a pip package carries."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Forbidden(Scorer):
     """1 if none of the phrases occurs in the reply, else 0.
 
     A phrase occurs where its words stand in a row, whatever punctuation is between them: 'as an AI' occurs in 'As an
-    A.I. ...' and not in 'as an aide'. Width and accents never matter, case only if `ignore_case` is false. A phrase
+    (AI)' and not in 'as an aide'. Width and accents never matter, case only if `ignore_case` is false. A phrase
     without a letter or digit ('```') occurs where its characters do.
     """
 
@@ -28,10 +28,8 @@ class Forbidden(Scorer):
         return [self._score(reply.text, wanted) for reply in replies]
 
     def _score(self, text: str, wanted: Sequence[tuple[str, str, str]]) -> Score:
-        normalised, row = self._forms(text)
-        found = [
-            phrase for phrase, plain, in_row in wanted if (in_row in row if in_row.strip() else plain in normalised)
-        ]
+        whole, row = self._forms(text)
+        found = [phrase for phrase, plain, in_row in wanted if (in_row in row if in_row.strip() else plain in whole)]
         return Score(float(not found), f"says {', '.join(map(repr, found))}" if found else "")
 
     def _forms(self, text: str) -> tuple[str, str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from rsft.scorers.base import Scorer, _fingerprint, _first_line
+from rsft.scorers.base import Scorer, fingerprint_of, first_line
 from rsft.types import Reply, Score
 
 
 class FunctionScorer(Scorer):
     """A function of a user's own."""
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     _source: Any = PrivateAttr()
     _call: Callable[..., Any] = PrivateAttr()
     _pass_options: bool = PrivateAttr(default=True)
@@ -37,15 +37,14 @@ class FunctionScorer(Scorer):
         return scorer
 
     def score(self, replies: Sequence[Reply]) -> Sequence[Score | float | bool | None]:
-        said: Sequence[Score | float | bool | None] = self._call(
-            list(replies), **(self.options if self._pass_options else {})
-        )
+        options = self.options if self._pass_options else {}
+        said: Sequence[Score | float | bool | None] = self._call(list(replies), **options)
         return said
 
     @property
     def fingerprint(self) -> str:
-        return _fingerprint(self._source, self.options)
+        return fingerprint_of(self._source, self.options)
 
     @property
     def description(self) -> str:
-        return _first_line(self._source)
+        return first_line(self._source)

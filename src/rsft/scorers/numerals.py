@@ -17,11 +17,11 @@ _TENS = _count("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10)
 SMALL = _ONES | _TEENS | _TENS
 """The English words that a number begins with."""
 
-_SCALES = {
-    **{"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9},
-    **{"k": 10**3, "m": 10**6, "mn": 10**6, "bn": 10**9},
-    **{"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8},
-}
+_SCALES = (
+    {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+    | {"k": 10**3, "m": 10**6, "mn": 10**6, "bn": 10**9}
+    | {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8}
+)
 _HAN_ONES = {
     character: value
     for value, characters in enumerate(("〇零", "一", "二两兩", "三", "四", "五", "六", "七", "八", "九"))
@@ -69,7 +69,8 @@ def values(written: str) -> tuple[str, ...]:
     """The plain decimals that digits with separators may stand for; none if they are not one number.
 
     '1,299.50' is 1299.5, and so are '1.299,50' and '1'299.50'. '1.299' is 1299 to some and 1.299 to others: it has
-    both values. A whole number with a leading zero is a code and has none.
+    both values. ('4,000' is 4000 to all: nobody writes 4 like that.) A whole number with a leading zero is a code and
+    has none.
     """
     if len(written) > _MOST_DIGITS or ":" in written:
         return ()
@@ -83,7 +84,8 @@ def values(written: str) -> tuple[str, ...]:
             return tuple(found)
         whole = regex.sub(r"\D", "", whole).lstrip("0") or "0"
         fraction = fraction.rstrip("0")
-        found.append(f"{whole}.{fraction}" if fraction else whole)
+        if fraction or not found:
+            found.append(f"{whole}.{fraction}" if fraction else whole)
     return tuple(found)
 
 

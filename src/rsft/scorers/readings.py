@@ -16,8 +16,8 @@ _Places = Mapping[str, Sequence[int]]
 class Reading:
     """A text, ready to be asked what it states.
 
-    It is read twice: plainly, word by word, and merged, where a date, a time or a spelled number is one token. So '4' is
-    not found in '4:30', 'March 4' or 'twenty-four', and yet the name 'Pier 17' is found in 'at Pier 17 March 2'.
+    It is read twice: plainly, word by word, and merged, where a date, a time or a spelled number is one token. So '4'
+    is not found in '4:30', 'March 4' or 'twenty-four', and yet the name 'Pier 17' is found in 'at Pier 17 March 2'.
     """
 
     def __init__(self, text: str) -> None:
@@ -85,8 +85,7 @@ def _within(fact: Sequence[Token], reply: Sequence[Token], places: _Places) -> b
         end = start + len(fact)
         if start < 0 or end > len(reply) or reply[start].glued or (end < len(reply) and reply[end].glued):
             continue
-        if all(
-            not set(wanted.accepts).isdisjoint(said.states) for wanted, said in zip(fact, reply[start:end], strict=True)
-        ):
+        window = zip(fact, reply[start:end], strict=True)
+        if all(not set(wanted.accepts).isdisjoint(said.states) for wanted, said in window):
             return True
     return False

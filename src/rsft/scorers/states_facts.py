@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import regex
@@ -20,7 +21,9 @@ _NEGATION = regex.compile(
     r"\b(?:no|not|non|nope|none|never|neither|nor|without|cannot|lacks?|false|unavailable|kein\w*|nicht|ohne)\b"
     r"|n't\b|不|没|沒|无|無|非|ない|なし|ません"
 )
-_EMPTY_SLOT_WORDS = frozenset("is has have are was does do can in of the a an for to on at".split())
+_EMPTY_SLOT_WORDS = frozenset(
+    ["is", "has", "have", "are", "does", "do", "can", "in", "of", "the", "a", "an", "for", "to", "on", "at"]
+)
 
 
 class StatesFacts(Scorer):
@@ -74,9 +77,7 @@ def _facts(given: Any) -> Iterator[tuple[str, Any]]:
         raise TypeError(f"facts must be a mapping or a list, found {type(given).__name__}")
     for slot, value in pairs:
         if isinstance(value, Mapping):
-            raise TypeError(
-                f"the fact '{slot}' is a mapping, expected a text, a number, true, false, or a list of those"
-            )
+            raise TypeError(f"the fact '{slot}' is a mapping, expected a text, a number or a list of them")
         if value is not None and value != [] and str(value).strip():
             yield slot, value
 
@@ -101,7 +102,7 @@ def _states_flag(text: str, slot: str, *, positive: bool) -> bool:
         clause = normalise(match[0])
         if positive is (_NEGATION.search(clause) is None):
             heard = words(clause)
-            heard += [first + second for first, second in zip(heard, heard[1:], strict=False)]
+            heard += [first + second for first, second in pairwise(heard)]
             if 2 * sum(any(_same_stem(word, one) for one in heard) for word in named) >= len(named):
                 return True
     return False

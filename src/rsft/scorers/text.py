@@ -15,9 +15,7 @@ _OTHER_NUMBER = regex.compile(r"\p{No}")
 _FOREIGN_DIGIT = regex.compile(r"(?V1)[\p{Nd}--[0-9]]")
 _INVISIBLE = regex.compile(r"\p{Cf}+")
 _ACCENT = regex.compile(r"[\u0300-\u036f]+")
-_SAME = str.maketrans(
-    {"’": "'", "‘": "'", "ʼ": "'", "´": "'", "`": "'", "−": "-", "‐": "-", "‑": "-", "٫": ".", "٬": ","}
-)
+_ALIKE = str.maketrans("’‘ʼ´−‐‑٫٬", "''''---.,")
 _HALVES = {"½": ".5", "¼": ".25", "¾": ".75"}
 
 _WORD = regex.compile(rf"(?V1)[{UNSPACED}]|{LETTER}[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]*+|\d++")
@@ -33,7 +31,7 @@ def normalise(text: str, *, ignore_case: bool = True) -> str:
     Indian scripts tell words apart. Takes time linear in the text's length.
     """
     if not text.isascii():
-        text = text.translate(_SAME)
+        text = text.translate(_ALIKE)
         text = _OTHER_NUMBER.sub(_spelled_out, text)
         text = unicodedata.normalize("NFKC", text)
         text = unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", text)))

@@ -40,7 +40,7 @@ def tokens(normalised: str, *, merged: bool) -> Iterator[Token]:
                 break
         else:
             goes_on = start.start() == number_end and start["word"] is not None
-            yield _token(written, glued=goes_on and written not in _ATTACHED)
+            yield _token("and" if written == "&" else written, glued=goes_on and written not in _ATTACHED)
 
 
 def _token(*readings: str, glued: bool = False) -> Token:
@@ -48,6 +48,11 @@ def _token(*readings: str, glued: bool = False) -> Token:
 
 
 # -- The words of the trade --------------------------------------------------------------------------------------------
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
 
 _MONTHS = (
     *("january jan januar janvier enero", "february feb februar fevrier febrero", "march mar marz mars marzo"),
@@ -79,17 +84,17 @@ _MORNING = ("am", "in the morning", "上午", "早上", "凌晨", "午前", "朝
 _CJK_HALVES = [name for name in (*_AFTERNOON, *_MORNING) if not name.isascii()]
 
 # What may stand right behind a number and leave it whole: '500ml', '9am'. Anything else makes it a code: '12B'.
-_ATTACHED = frozenset(
+_ATTACHED = _set(
     "am pm uhr h hr hrs min mins sec secs s ms km m cm mm mi ft kg g mg lb lbs oz l ml cl gb mb tb kb kw v w x mph kmh "
-    "star stars".split()
+    "star stars"
 )
 # Beside these, 'one' is a number; beside those, a pronoun.
-_BEFORE_COUNT = frozenset("found only just exactly least located for".split())
-_BEFORE_PRONOUN = frozenset("the this that which another any every each no other nice good great first last".split())
-_AFTER_PRONOUN = frozenset(
+_BEFORE_COUNT = _set("found only just exactly least located for")
+_BEFORE_PRONOUN = _set("the this that which another any every each no other nice good great first last")
+_AFTER_PRONOUN = _set(
     "is was are were has had of at on in for with that which who from to by and or but as way more another would could "
     "can will may might leaves leaving departs departing starts starting costs costing goes going takes located called "
-    "named available today tomorrow next being among you".split()
+    "named available today tomorrow next being among you"
 )
 
 # -- The readers: from a match to its tokens ---------------------------------------------------------------------------

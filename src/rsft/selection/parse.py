@@ -43,10 +43,12 @@ def _threshold(said: str) -> Threshold:
         if found is None:
             raise ValueError
         score, comparison, value = found.groups()
-        return Threshold(name=said.strip(), score=score, comparison=comparison, value=float(value))  # type: ignore[arg-type]
+        return Threshold(name=said.strip(), score=score, comparison=comparison, value=float(value))
     except ValueError:
         signs = ", ".join(COMPARISONS)
-        raise RecipeError(f"selection: '{said}' is no comparison of a score ({signs}) with a number. {_GRAMMAR}") from None
+        raise RecipeError(
+            f"selection: '{said}' is no comparison of a score ({signs}) with a number. {_GRAMMAR}"
+        ) from None
 
 
 def _built(name: str, options: Any) -> Rule:

@@ -50,7 +50,9 @@ class Pool:
     @cached_property
     def lots(self) -> Sequence[str]:
         """A stable hash of each candidate, by which ties are broken: order never decides."""
-        return [stable_hash(key.prompt_id, key.sample_index, text) for key, text in zip(self.keys, self.texts, strict=True)]
+        return [
+            stable_hash(key.prompt_id, key.sample_index, text) for key, text in zip(self.keys, self.texts, strict=True)
+        ]
 
     @cached_property
     def families(self) -> Mapping[str, Sequence[int]]:

@@ -37,7 +37,7 @@ class Selection:
         return decisions
 
     def passes(self, pool: Pool) -> Mask:
-        """Which candidates (N,) satisfy every rule that judges a candidate by itself: what counts on held-out prompts."""
+        """Which candidates (N,) satisfy every rule that judges one by itself: what counts on held-out prompts."""
         alive = _finished(pool)
         for rule in self.rules:
             if rule.per_candidate:

@@ -26,8 +26,9 @@ class Threshold(Rule):
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N = pool.scores[self.score]
         with np.errstate(invalid="ignore"):
-            passes_N = COMPARISONS[self.comparison](values_N, self.value)
-        return alive & passes_N & ~np.isnan(values_N)
+            passes_N: Mask = COMPARISONS[self.comparison](values_N, self.value)
+        kept: Mask = alive & passes_N & ~np.isnan(values_N)
+        return kept
 
     def explain(self, pool: Pool, place: int) -> str:
         said = pool.said[self.score][place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -30,7 +31,9 @@ class TopK(Rule):
 
     def explain(self, pool: Pool, place: int) -> str:
         value = pool.scores[self.by][place]
-        return f"{self.by} = {value:g} is not among the prompt's best {self.k}" if value == value else "score failed"
+        return (
+            f"{self.by} = {value:g} is not among the prompt's best {self.k}" if math.isfinite(value) else "score failed"
+        )
 
     @property
     def scorers_used(self) -> tuple[str, ...]:

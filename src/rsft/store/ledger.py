@@ -49,7 +49,9 @@ class Ledger:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
-                    self._db.executescript(f"BEGIN; {_TABLES} INSERT INTO meta VALUES('version', '{_VERSION}'); COMMIT;")
+                    self._db.executescript(
+                        f"BEGIN; {_TABLES} INSERT INTO meta VALUES('version', '{_VERSION}'); COMMIT;"
+                    )
             version = self.meta("version")
         except sqlite3.Error as error:
             raise RunError(f"{path} can't be used as a ledger: {error}.") from error

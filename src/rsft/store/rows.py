@@ -32,7 +32,7 @@ def schemas() -> dict[str, Any]:
         ("sample_index", pa.int32()),
         ("generator", pa.string()),
     ]
-    columns = {
+    columns: dict[str, list[tuple[str, Any]]] = {
         "prompts": [
             ("split", pa.string()),
             ("id", pa.string()),

@@ -104,7 +104,7 @@ class RunFolder:
         generator: str | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> dict[CandidateKey, dict[str, Score]]:
-        """Scores by candidate and scorer: of the scorers with these fingerprints, or else the last ones of each name."""
+        """Scores by candidate and scorer: of the scorers with these fingerprints, or else the last of each name."""
         found: dict[CandidateKey, dict[str, Score]] = {}
         for row in self._rows("scores", iteration):
             said = rows.score_of(row)
@@ -170,9 +170,7 @@ class RunFolder:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _rows(
-        self, kind: str, scope: str | int | None, columns: int | None = None
-    ) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, kind: str, scope: str | int | None, columns: int | None = None) -> Iterator[tuple[Any, ...]]:
         """The rows of a kind's segments, in the order of their making; only the first `columns` if so asked."""
         import pyarrow.parquet as pq
 

@@ -8,6 +8,7 @@ run folder whole or not at all.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -41,6 +42,11 @@ class SftTraining(BaseModel):
     lora: Lora | None = Field(Lora(), description="null trains all weights.")
     learning_rate: float = Field(1e-3, gt=0)
     epochs: float = Field(2, gt=0)
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        description="At most so many optimizer steps, however much was accepted; bounds the time of a round.",
+    )
     batch_size: int = Field(8, ge=1, description="Replies per optimizer step.")
     micro_batch_size: int | None = Field(None, ge=1, description="Replies per forward pass; the batch size by default.")
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
@@ -82,6 +88,11 @@ class SftTraining(BaseModel):
         else:
             policy = Policy(hash=content_hash(folder), weights=str(folder))
         return TrainingResult(policy, log)
+
+    def _steps(self, rows: int) -> int:
+        """How many optimizer steps to take: the epochs' number, or fewer."""
+        of_epochs = math.ceil(math.ceil(rows / self.batch_size) * self.epochs)
+        return min(of_epochs, self.max_steps or of_epochs)
 
     def _trainable(self, network: Network, start: Policy) -> Any:
         """The module whose parameters are trained: an adapter around the shared network, or an fp32 copy of it."""
@@ -128,6 +139,7 @@ class SftTraining(BaseModel):
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=max(1, self.batch_size // micro),
             num_train_epochs=self.epochs,
+            max_steps=self._steps(len(rows)),
             learning_rate=self.learning_rate,
             lr_scheduler_type=self.schedule,
             warmup_steps=self.warmup_share,
