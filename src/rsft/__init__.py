@@ -21,11 +21,11 @@ from rsft.types import (
     SamplingParams,
     Score,
 )
+from rsft.version import __version__
 
 if TYPE_CHECKING:
     from rsft.config import Recipe
     from rsft.scorers import Scorer
-
 
 __all__ = [
     "Candidate",
@@ -42,6 +42,7 @@ __all__ = [
     "Score",
     "Scorer",
     "UserError",
+    "__version__",
     "load_recipe",
     "run",
 ]

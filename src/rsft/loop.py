@@ -11,7 +11,7 @@ from typing import Any
 from rsft.config import Recipe
 from rsft.progress import Reporter, Silent
 from rsft.stages import Stages
-from rsft.summary import summarise
+from rsft.summary import finished_summary, summarise
 
 
 def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
 
     Raises a UserError for a mistake that the user can fix; what was done until then is kept.
     """
-    with Stages.open(recipe, tell or Silent()) as stages:
-        if stages.finished:
-            return summarise(stages)
+    if (summary := finished_summary(recipe)) is not None:
+        return summary
 
+    with Stages.open(recipe, tell or Silent()) as stages:
         policy = control = stages.base
         stages.evaluate(0, "policy", stages.base)
 
@@ -42,5 +42,4 @@ def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
 
             summarise(stages)
 
-        stages.finish()
-        return summarise(stages)
+        return summarise(stages, finished=True)

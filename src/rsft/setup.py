@@ -47,12 +47,9 @@ class Parts(Checked):
 
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
-    scorers = build_scorers(recipe.scorers)
-    selection = parse_selection(recipe.selection)
-    selection.check(list(scorers))
-    trainer = _trainer(recipe)
+    plug_ins = _plug_ins(recipe)
     train, heldout = read_prompts(recipe)
-    return Checked(train, heldout, scorers, selection, trainer)
+    return Checked(train, heldout, *plug_ins)
 
 
 def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
@@ -102,22 +99,34 @@ def saved_recipe(folder: Path) -> Recipe:
     return validate(said | {"run": str(folder.absolute())}, where=str(file))
 
 
-def _checked_against(recipe: Recipe, folder: RunFolder) -> Checked:
-    """The checked recipe, with the prompts that the run folder keeps; a new run folder is given them."""
-    if not (folder.path / "recipe.yaml").is_file():
-        checked = check(recipe)
-        folder.save_prompts(checked.train, checked.heldout)
-        folder.write_text("recipe.yaml", recipe_yaml(recipe))
-        return checked
-    if changed := recipe_differences(saved_recipe(folder.path), recipe):
+def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:
+    """Raise RunError, with the keys that differ, if the folder holds a run of another recipe."""
+    if changed := recipe_differences(saved_recipe(folder), recipe):
         lines = "\n".join(f"  - {line}" for line in changed)
         raise RunError(
-            f"The run folder {folder.path} holds a run of another recipe:\n{lines}\n"
-            f"Go on with it as it is (rsft resume {folder.path}), or name another folder (--set run=...)."
+            f"The run folder {folder} holds a run of another recipe:\n{lines}\n"
+            f"Go on with it as it is (rsft resume {folder}), or name another folder (--set run=...)."
         )
+
+
+def _checked_against(recipe: Recipe, folder: RunFolder) -> Checked:
+    """The checked recipe, with the prompts that the run folder keeps; a new run folder is given both."""
+    plug_ins = _plug_ins(recipe)
+    begun = (folder.path / "recipe.yaml").is_file()
+    if begun:
+        refuse_other_recipe(recipe, folder.path)
+    if not folder.load_prompts("train"):  # a new run, or one whose prompts were damaged
+        folder.save_prompts(*read_prompts(recipe))
+    if not begun:
+        folder.write_text("recipe.yaml", recipe_yaml(recipe))
+    return Checked(folder.load_prompts("train"), folder.load_prompts("heldout"), *plug_ins)
+
+
+def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], Selection, Trainer]:
     scorers = build_scorers(recipe.scorers)
-    train, heldout = folder.load_prompts("train"), folder.load_prompts("heldout")
-    return Checked(train, heldout, scorers, parse_selection(recipe.selection), _trainer(recipe))
+    selection = parse_selection(recipe.selection)
+    selection.check(list(scorers))
+    return scorers, selection, _trainer(recipe)
 
 
 def _same_base(folder: RunFolder, base: Policy) -> None:

@@ -68,13 +68,6 @@ class Stages:
     def base(self) -> Policy:
         return self.parts.engine.base
 
-    @property
-    def finished(self) -> bool:
-        return self.folder.stage_done(0, "policy", "run") is not None
-
-    def finish(self) -> None:
-        self.folder.finish_stage(0, "policy", "run", {})
-
     def candidates_wanted(self, accepted: Mapping[CandidateKey, Decision] | None = None) -> dict[str, int]:
         """How many candidates to draw for each prompt: the recipe's number, or enough to choose as many as `accepted`.
 

@@ -15,14 +15,13 @@ def status(run: Path) -> dict[str, Any]:
     """Each stage of the run with its note, and whether somebody is at work on it. Raises RunError."""
     recipe = saved_recipe(run)
     with RunFolder.open(run, write=False) as folder:
-        stages = folder.stages()
         return {
             "run": str(run),
-            "finished": folder.stage_done(0, "policy", "run") is not None,
+            "finished": folder.finished,
             "writer": folder.writer_pid(),
             "iterations": recipe.loop.iterations,
             "candidates": len(folder.candidate_keys()),
-            "stages": [stage for stage in stages if stage["stage"] != "run"],
+            "stages": folder.stages(),
         }
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsft.config import Recipe
+from rsft.setup import refuse_other_recipe
+from rsft.store import RunFolder
 from rsft.types import Interval
 from rsft.version import __version__
 
 if TYPE_CHECKING:
     from rsft.stages import Arm, Stages
 
+_FILE = "summary.json"
 _STAGES = ("sample", "select", "train", "evaluate")
 
 
-def summarise(stages: Stages) -> dict[str, Any]:
+def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
     """Build the summary from what the run folder holds, write it there, and return it.
 
+    `finished` says that nothing is owed any more. What the run folder then says is final.
     An arm's best iteration is the one with the highest held-out acceptance, the earlier of equals. Both arms choose
     theirs in the same way, so that choosing favours neither.
     """
@@ -26,7 +33,7 @@ def summarise(stages: Stages) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "run": str(stages.folder.path),
         "rsft": __version__,
-        "finished": stages.finished,
+        "finished": finished,
         "model": recipe.model,
         "base_policy": stages.base.hash,
         "fakes": _fakes(stages),
@@ -40,7 +47,25 @@ def summarise(stages: Stages) -> dict[str, Any]:
         "gain_over_control": _gain(stages, (best, "policy"), (best_control, "control")),
         "seconds": round(sum(stage["info"].get("seconds", 0) for stage in stages.folder.stages() if stage["info"]), 1),
     }
-    stages.folder.write_json("summary.json", summary)
+    stages.folder.write_json(_FILE, summary)
+    if finished:
+        stages.folder.finish()
+    return summary
+
+
+def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
+    """The summary of the recipe's run if nothing of it is owed any more, without loading any model; else None.
+
+    Raises RunError if the run is finished and of another recipe.
+    """
+    path = Path(recipe.run)
+    if not (path / _FILE).is_file():
+        return None
+    with RunFolder.open(path, write=False) as folder:
+        if not folder.finished or folder.damaged():
+            return None
+    refuse_other_recipe(recipe, path)
+    summary: dict[str, Any] = json.loads((path / _FILE).read_text(encoding="utf-8"))
     return summary
 
 

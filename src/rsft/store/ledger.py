@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -40,6 +41,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, write: bool) -> None:
         self.path = path
+        self._write_mode = write
         if not write and not path.is_file():
             raise RunError(f"{path.parent} is not a run folder: it holds no {path.name}.")
         mode = "rwc" if write else "ro"
@@ -59,6 +61,10 @@ class Ledger:
             raise RunError(f"{path} is of version {version}, and this rsft reads version {_VERSION}.")
 
     def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._write_mode:
+                # One plain file, that can be read from a read-only disk too. Refused while somebody reads: no harm.
+                self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
 
     def meta(self, key: str) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from rsft import failpoints
-from rsft.errors import StoreError
+from rsft.errors import RunError, StoreError
 from rsft.store import files, lock, rows
 from rsft.store.ledger import Ledger, Segment
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
@@ -121,9 +122,19 @@ class RunFolder:
         return dict(rows.decision_of(row) for row in self._rows("decisions", None) if row[4] == name)
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
-        """Keep the prompts, in order, so that the run needs no other file from now on."""
+        """Keep the prompts, in order, so that the run needs no other file from now on.
+
+        Raises RunError if they were kept before, got damaged since, and are not the same any more.
+        """
         self._claim("prompts", [prompt.id for prompt in (*train, *heldout)])
         said = [rows.prompt_row(split, p) for split, some in (("train", train), ("heldout", heldout)) for p in some]
+        content = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        if self.ledger.meta("prompts") not in (None, content):
+            raise RunError(
+                f"The prompts in {self.path} are damaged, and the recipe's files now hold others. "
+                "Bring back the files that the run began with, or start another run (--set run=...)."
+            )
+        self.ledger.set_meta("prompts", content)
         self._acknowledge([self._write_segment("prompts", "all", said)])
 
     def load_prompts(self, split: str) -> list[Prompt]:
@@ -149,9 +160,26 @@ class RunFolder:
     def stages(self) -> list[dict[str, Any]]:
         return self.ledger.stages()
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is owed any more."""
+        return self.ledger.meta("finished") is not None
+
+    def finish(self) -> None:
+        self.ledger.set_meta("finished", "yes")
+
     def writer_pid(self) -> int | None:
         """The process that writes this run now, if any."""
         return lock.holder(self.path / "lock")
+
+    def damaged(self) -> list[Segment]:
+        """The segments whose files are missing, or are not what was written."""
+
+        def is_whole(path: Path, sha256: str) -> bool:
+            return path.is_file() and files.sha256(path) == sha256
+
+        segments = self.ledger.segments()
+        return [s for s in segments if not is_whole(files.inside(self.path, s.path), s.sha256)]
 
     # -- other files -------------------------------------------------------------------------------------------------
 
@@ -172,14 +200,19 @@ class RunFolder:
 
     def _rows(self, kind: str, scope: str | int | None, columns: int | None = None) -> Iterator[tuple[Any, ...]]:
         """The rows of a kind's segments, in the order of their making; only the first `columns` if so asked."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         scope = str(scope) if isinstance(scope, int) else scope
         names = rows.schemas()[kind].names[:columns]
         for segment in self.ledger.segments(kind, scope):
-            table = pq.read_table(files.inside(self.path, segment.path), columns=names)
+            path = files.inside(self.path, segment.path)
+            try:
+                table = pq.read_table(path, columns=names)
+            except (OSError, pa.ArrowException) as error:
+                raise RunError(f"{path} can't be read: {error}. Let rsft resume {self.path} mend it.") from error
             if table.num_rows != segment.rows:
-                raise StoreError(f"{segment.path} holds {table.num_rows} rows, and the ledger says {segment.rows}.")
+                raise StoreError(f"{path} holds {table.num_rows} rows, and the ledger says {segment.rows}.")
             yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
     def _write_segment(self, kind: str, scope: str, said: list[tuple[Any, ...]]) -> Segment:
@@ -225,10 +258,8 @@ class RunFolder:
 
     def _repair(self) -> None:
         """Set damaged segments aside, so that just their rows are owed again, and remove what no ledger entry names."""
-        for segment in self.ledger.segments():
+        for segment in self.damaged():
             path = files.inside(self.path, segment.path)
-            if path.is_file() and files.sha256(path) == segment.sha256:
-                continue
             if path.is_file():
                 aside = self.path / "damaged" / segment.path.replace("/", "-")
                 files.make_folder(aside.parent)
