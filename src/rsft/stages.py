@@ -6,24 +6,26 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rsft import failpoints
 from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
 from rsft.errors import SelectionError, StoreError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, run_scorer
-from rsft.selection import Pool, Selection, random_selection
+from rsft.selection import Pool, random_selection
 from rsft.setup import Parts, set_up
 from rsft.store import RunFolder, ScoreRow
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, Reply, SamplingParams, Score
 
 Arm = Literal["policy", "control"]
+Rules = Callable[[Pool], Sequence[Decision]]
 
 # Candidates that are sampled and committed together. A chunk is drawn whole or again, so that an interrupted run forms
 # the same batches as an uninterrupted one and draws the same candidates to the last bit.
@@ -35,10 +37,12 @@ _SPARE = 3
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Candidates with their scores, in the order of their keys."""
+    """Candidates with their scores, in the order of their keys. `drawn_tokens` counts those that were drawn just now:
+    the others were there already, from before an interruption or from the other arm."""
 
     candidates: Sequence[Candidate]
     scores: Mapping[CandidateKey, Mapping[str, Score]]
+    drawn_tokens: int
 
     @property
     def pool(self) -> Pool:
@@ -90,6 +94,7 @@ class Stages:
             note.update(
                 candidates=len(scored.candidates),
                 tokens=tokens,
+                drawn_tokens=scored.drawn_tokens,
                 prompts=len(wanted),
                 failed=sum(candidate.finish_reason == "failed" for candidate in scored.candidates),
             )
@@ -102,6 +107,7 @@ class Stages:
         generator = self._generator(policy, params)
         there = self.folder.candidate_keys(iteration=iteration, generator=generator)
         keys = set()
+        drawn_tokens = 0
         for chunk in _chunks([self.prompts[prompt_id] for prompt_id in wanted], wanted):
             requests = [
                 Request(key, prompt, stream_seed(self.recipe.seed, iteration, prompt.id, key.sample_index))
@@ -117,9 +123,11 @@ class Stages:
             drawn = []
             for candidate in self.parts.engine.sample(policy, owed, params):
                 drawn.append(candidate)
+                failpoints.reached("sample.drawn")
                 self.tell.advance(1, len(candidate.token_ids))
             _reconcile(owed, drawn)
             self.folder.commit(candidates=drawn)
+            drawn_tokens += sum(len(candidate.token_ids) for candidate in drawn)
         candidates = [
             candidate
             for candidate in self.folder.candidates(iteration=iteration, generator=generator)
@@ -128,7 +136,7 @@ class Stages:
         if len(candidates) != len(keys):
             missing = sorted(keys - {candidate.key for candidate in candidates})
             raise StoreError(f"{len(missing)} of {len(keys)} candidates are missing, the first of them {missing[0]}")
-        return Scored(candidates, self._scored(candidates, iteration, generator))
+        return Scored(candidates, self._scored(candidates, iteration, generator), drawn_tokens)
 
     def _scored(
         self, candidates: Sequence[Candidate], iteration: int, generator: str
@@ -166,7 +174,7 @@ class Stages:
 
     def select(self, iteration: int, arm: Arm, scored: Scored) -> dict[CandidateKey, Decision]:
         """Apply the recipe's rules. Raises SelectionError, with the rules that rejected most, if nothing is left."""
-        return self._select(iteration, arm, scored, self.parts.selection)
+        return self._select(iteration, arm, scored, self.parts.selection.decide)
 
     def select_at_random(
         self, iteration: int, arm: Arm, scored: Scored, accepted: Mapping[CandidateKey, Decision]
@@ -176,24 +184,24 @@ class Stages:
         seed = self.recipe.seed * 1000 + iteration
         return self._select(iteration, arm, scored, lambda pool: random_selection(pool, counts, seed))
 
-    def _select(self, iteration: int, arm: Arm, scored: Scored, rules: Any) -> dict[CandidateKey, Decision]:
-        decided = self.folder.decisions(arm, iteration=iteration)
-        if decided:
-            return decided
+    def _select(self, iteration: int, arm: Arm, scored: Scored, rules: Rules) -> dict[CandidateKey, Decision]:
         with self._stage(iteration, arm, "select", len(scored.candidates), "candidates") as note:
-            pool = scored.pool
-            decisions = rules.decide(pool) if isinstance(rules, Selection) else rules(pool)
-            decided = dict(zip((c.key for c in scored.candidates), decisions, strict=True))
+            decided = self.folder.decisions(arm, iteration=iteration)
+            there = bool(decided)
+            if not there:
+                decisions = rules(scored.pool)
+                decided = dict(zip((c.key for c in scored.candidates), decisions, strict=True))
             counts = accepted_counts(decided)
             note.update(
                 candidates=len(decided),
                 accepted=sum(counts.values()),
                 prompts_solved=len(counts),
-                rejected_by=dict(Counter(d.rule for d in decisions if not d.accepted).most_common()),
+                rejected_by=dict(Counter(d.rule for d in decided.values() if not d.accepted).most_common()),
             )
             if not counts:
                 raise SelectionError(_nothing_accepted(iteration, note))
-            self.folder.commit(decisions={arm: decided})
+            if not there:
+                self.folder.commit(decisions={arm: decided})
         return decided
 
     # -- train -------------------------------------------------------------------------------------------------------
@@ -214,6 +222,7 @@ class Stages:
                     self.tell.begin(_title(iteration, arm, "train"), of, "steps")
                 self.tell.advance(step - steps)
                 steps = step
+                failpoints.reached("train.step")
 
             where = self.folder.iteration_path(iteration, arm)
             result = self.parts.trainer.train(
@@ -363,8 +372,8 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
     """What came of a stage, in one line."""
     seconds = note["seconds"]
     if stage == "sample":
-        rate = note["tokens"] / max(seconds, 1e-9)
-        return f"{note['candidates']} candidates, {note['tokens']} tokens, {rate:.0f} tokens/s"
+        rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
+        return f"{note['candidates']} candidates, {note['tokens']} tokens{rate}"
     if stage == "select":
         return f"accepted {note['accepted']} of {note['candidates']}, {note['prompts_solved']} prompts with any"
     if stage == "train":

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rsft import failpoints
 from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
 from rsft.models.references import content_hash
@@ -79,6 +80,7 @@ class SftTraining(BaseModel):
             aside = folder.with_name(folder.name + ".part")
             shutil.rmtree(aside, ignore_errors=True)
             module.save_pretrained(aside)
+            failpoints.reached("weights.written")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(aside, folder)
         finally:

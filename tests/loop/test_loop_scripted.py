@@ -1,0 +1,237 @@
+"""The story, told by fakes: what is accepted is what the rules say, and nothing is done twice or lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rsft
+from rsft.engines.scripted import ScriptedEngine
+from rsft.errors import RunError, SelectionError, StoreError
+from rsft.loop import run
+from rsft.store import RunFolder
+
+RECIPE = """
+model: none
+engine:
+  type: scripted
+  replies: ["Good: {prompt}", "Good and well: {prompt}", "Bad: {prompt}", "Bad", "Good"]
+  lessons: ["Good: {prompt}", "Good again: {prompt}", "Bad again"]
+prompts: {train: train.jsonl, heldout: heldout.jsonl}
+sampling: {candidates: 6, max_tokens: 40}
+scorers:
+  polite: {type: format, pattern: "Good.*"}
+  long: {type: length, min_words: 2}
+selection: [polite >= 1, long >= 1, no_duplicates, {cap: 2}]
+training: {type: "null"}
+evaluation: {samples: 2}
+loop: {iterations: 2}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rsft.Recipe:
+    monkeypatch.chdir(tmp_path)
+    Path("scripted.yaml").write_text(RECIPE)
+    for split, count in (("train", 12), ("heldout", 10)):
+        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
+        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return rsft.load_recipe("scripted.yaml")
+
+
+def content(folder: Path) -> dict[str, str]:
+    """What a run folder holds, file by file."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """What a run came to: everything but times and the way that segments were cut."""
+    with RunFolder.open(folder, write=False) as run_folder:
+        return {
+            "candidates": run_folder.candidates(),
+            "scores": run_folder.scores(),
+            "policy": run_folder.decisions("policy"),
+            "control": run_folder.decisions("control"),
+            "stages": [
+                {k: v for k, v in (stage["info"] or {}).items() if k not in ("seconds", "drawn_tokens")}
+                for stage in run_folder.stages()
+            ],
+        }
+
+
+def test_the_whole_story(recipe: rsft.Recipe) -> None:
+    summary = run(recipe)
+    folder = Path(recipe.run)
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert summary["finished"]
+    assert summary["fakes"] == ["scripted", "null"], "a report says that it used fakes"
+    assert [part["iteration"] for part in summary["iterations"]] == [1, 2]
+    for part in summary["iterations"]:
+        assert part["candidates"] == 12 * 6 == part["accepted"] + sum(part["rejected_by"].values())
+    assert summary["base"]["heldout_acceptance"]["n"] == 10
+    for gain in ("gain_over_base", "gain_over_control"):
+        assert summary[gain]["low"] <= summary[gain]["value"] <= summary[gain]["high"]
+    said = outcome(folder)
+    of_iterations = [c for c in said["candidates"] if c.key.iteration and c.key.prompt_id.startswith("train")]
+    assert len({c.key for c in of_iterations}) == len(of_iterations)
+    by_key = {c.key: c for c in said["candidates"]}
+    for key, decision in said["policy"].items():
+        if decision.accepted:
+            assert by_key[key].text.startswith("Good")
+    for iteration in (1, 2):
+        counts = [
+            Counter(k.prompt_id for k, d in said[arm].items() if d.accepted and k.iteration == iteration)
+            for arm in ("policy", "control")
+        ]
+        assert counts[0] == counts[1], "the control chooses as many of each prompt"
+
+
+def test_what_was_trained_on_can_be_traced(recipe: rsft.Recipe) -> None:
+    summary = run(recipe)
+    folder = Path(recipe.run)
+    with RunFolder.open(folder, write=False) as run_folder:
+        decided, scores = run_folder.decisions("policy"), run_folder.scores()
+        candidates, prompts = run_folder.candidates(), run_folder.load_prompts("train")
+        generators = run_folder.ledger.generators()
+    by_key = {candidate.key: candidate for candidate in candidates}
+    trained = json.loads((folder / "iterations/2/policy/training.json").read_text())["rows"]
+    assert len(trained) == summary["iterations"][1]["trained_on"]
+    for row in trained:
+        key = rsft.CandidateKey(**row)
+        assert decided[key].accepted
+        assert set(scores[key]) == {"polite", "long"}
+        assert key.prompt_id in {prompt.id for prompt in prompts}
+        assert by_key[key].token_ids == tuple(by_key[key].text.encode())
+        assert {"policy", "temperature", "engine"} <= set(generators[key.generator])
+
+
+def test_a_finished_run_is_left_alone(recipe: rsft.Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = run(recipe)
+    before = content(Path(recipe.run))
+    Path("train.jsonl").unlink()
+    monkeypatch.setattr(ScriptedEngine, "open", lambda *_: pytest.fail("a finished run needs no engine"))
+    assert run(recipe) == summary
+    assert content(Path(recipe.run)) == before
+
+
+def test_a_changed_recipe_is_refused_with_what_differs(recipe: rsft.Recipe) -> None:
+    run(recipe)
+    changed = rsft.load_recipe("scripted.yaml", "sampling.candidates=7", "selection=[long >= 1]")
+    with pytest.raises(RunError) as caught:
+        run(changed)
+    assert "sampling.candidates: 6 → 7" in str(caught.value)
+    assert "selection" in str(caught.value)
+    assert "seed" not in str(caught.value)
+
+
+def test_the_same_recipe_gives_the_same_run(recipe: rsft.Recipe) -> None:
+    run(recipe)
+    other = rsft.load_recipe("scripted.yaml", "run=runs/other")
+    run(other)
+    assert outcome(Path(recipe.run)) == outcome(Path(other.run))
+
+
+def test_a_run_folder_is_enough_to_run_again(recipe: rsft.Recipe) -> None:
+    run(recipe)
+    again = rsft.load_recipe(recipe.run, "run=runs/again")
+    run(again)
+    assert outcome(Path(recipe.run)) == outcome(Path(again.run))
+
+
+def test_nothing_accepted_is_one_clear_message(recipe: rsft.Recipe) -> None:
+    with pytest.raises(SelectionError) as caught:
+        run(rsft.load_recipe("scripted.yaml", "selection=[polite >= 2]"))
+    assert "accepted none of 72 candidates" in str(caught.value)
+    assert "polite >= 2: rejected 72" in str(caught.value)
+    assert "rsft show" in str(caught.value)
+
+
+def test_an_engine_that_drops_or_doubles_a_candidate_is_caught(
+    recipe: rsft.Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = ScriptedEngine.sample
+
+    def drops(self: ScriptedEngine, *said: Any) -> Iterator[rsft.Candidate]:
+        yield from list(honest(self, *said))[1:]
+
+    def doubles(self: ScriptedEngine, *said: Any) -> Iterator[rsft.Candidate]:
+        first, *rest = honest(self, *said)
+        yield from [first, first, *rest]
+
+    for broken in (drops, doubles):
+        monkeypatch.setattr(ScriptedEngine, "sample", broken)
+        with pytest.raises(StoreError, match="was asked for"):
+            run(recipe)
+
+
+def test_a_broken_scorer_accepts_nothing_and_stops_nothing(recipe: rsft.Recipe) -> None:
+    Path("mine.py").write_text(
+        "def moody(replies):\n    return [1 / 0 if 'well' in r.text else float('nan') if r.text == 'Good' else 1.0"
+        " for r in replies]\n"
+    )
+    mine = rsft.load_recipe("scripted.yaml", "scorers.moody=mine.py:moody", "selection=[polite >= 1, moody >= 1]")
+    run(mine)
+    said = outcome(Path(mine.run))
+    texts = {candidate.key: candidate.text for candidate in said["candidates"]}
+    reasons = {texts[key]: of["moody"].failure for key, of in said["scores"].items() if of["moody"].failure}
+    assert any("ZeroDivisionError" in str(reason) for reason in reasons.values())
+    assert "nan" in str(reasons["Good"])
+    assert not any(d.accepted for key, d in said["policy"].items() if texts[key] in reasons)
+
+
+POINTS = [
+    "prompts.written",
+    "prompts.committed",
+    "evaluate.begun",
+    "sample.drawn:100",
+    "candidates.written:4",
+    "candidates.renamed:2",
+    "candidates.committed:3",
+    "scores.renamed:5",
+    "scores.committed:6",
+    "select.begun",
+    "decisions.written",
+    "decisions.committed:2",
+    "select.finishing:2",
+    "train.begun",
+    "train.step:2",
+    "train.finishing:3",
+    "evaluate.finishing:4",
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_and_resumed_it_comes_to_the_same(recipe: rsft.Recipe, point: str) -> None:
+    run(rsft.load_recipe("scripted.yaml", "run=runs/whole"))
+    program = [sys.executable, "-c", "import rsft, sys; rsft.run(sys.argv[1])"]
+    killed = subprocess.run(
+        [*program, "scripted.yaml"], env={**os.environ, "RSFT_FAILPOINT": point}, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    run(recipe)
+    assert outcome(Path(recipe.run)) == outcome(Path("runs/whole"))
+
+
+def test_damage_to_a_finished_run_is_mended(recipe: rsft.Recipe) -> None:
+    summary = run(recipe)
+    whole = outcome(Path(recipe.run))
+    for kind in ("candidates", "scores", "decisions", "prompts"):
+        victim = sorted(Path(recipe.run, kind).glob("*.parquet"))[0]
+        victim.write_bytes(victim.read_bytes()[:-9])
+        again = run(recipe)
+        assert outcome(Path(recipe.run)) == whole
+        assert again["gain_over_control"] == summary["gain_over_control"]
