@@ -75,15 +75,14 @@ def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) 
     with RunFolder.open(run, write=False) as folder:
         if iteration is None:
             iteration = _best_iteration(run) or max(
-                (i for i in range(1, recipe.loop.iterations + 1) if folder.stage_done(i, "policy", "train")), default=0
+                (i for i in range(1, recipe.loop.iterations + 1) if folder.policy(i, "policy")), default=0
             )
         if iteration == 0:
             return network.base
-        done = folder.stage_done(iteration, "policy", "train")
-        if done is None:
+        trained = folder.policy(iteration, "policy")
+        if trained is None:
             raise RunError(f"The run {run} has no policy of iteration {iteration} (yet). 0 is the base model.")
-        said = dict(done["policy"])
-        return Policy(said.pop("hash"), **{kind: str(folder.path / where) for kind, where in said.items()})
+        return trained
 
 
 def _best_iteration(run: Path) -> int | None:

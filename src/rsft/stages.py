@@ -208,9 +208,9 @@ class Stages:
 
     def train(self, iteration: int, arm: Arm, policy: Policy) -> Policy:
         """Train on what was accepted, from base on all iterations' or onwards from `policy` on this one's."""
-        done = self.folder.stage_done(iteration, arm, "train")
-        if done is not None:
-            return self._policy_of(done)
+        trained = self.folder.policy(iteration, arm)
+        if trained is not None:
+            return trained
         from_base = self.recipe.training.start_from == "base"
         accepted = self._accepted(arm, range(1, iteration + 1) if from_base else [iteration])
         with self._stage(iteration, arm, "train", 0, "steps") as note:
@@ -236,7 +236,7 @@ class Stages:
             self.folder.write_json(
                 where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
             )
-            note.update(rows=len(accepted), steps=steps, policy=self._note_of(result.policy))
+            note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy))
         return result.policy
 
     def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:
@@ -247,16 +247,6 @@ class Stages:
             of_iteration = self.folder.candidates(iteration=iteration)
             accepted += [c for c in of_iteration if c.key in decided and decided[c.key].accepted]
         return sorted(accepted, key=lambda candidate: candidate.key)
-
-    def _note_of(self, policy: Policy) -> dict[str, str | None]:
-        """A policy with its folders relative to the run's, so that a run can be moved."""
-        root = self.folder.path
-        relative = {k: str(Path(v).relative_to(root)) for k, v in asdict(policy).items() if k != "hash" and v}
-        return {"hash": policy.hash, **relative}
-
-    def _policy_of(self, note: Mapping[str, Any]) -> Policy:
-        said = dict(note["policy"])
-        return Policy(said.pop("hash"), **{k: str(self.folder.path / v) for k, v in said.items()})
 
     # -- evaluate ----------------------------------------------------------------------------------------------------
 

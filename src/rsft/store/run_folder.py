@@ -13,7 +13,7 @@ from rsft import failpoints
 from rsft.errors import RunError, StoreError
 from rsft.store import files, lock, rows
 from rsft.store.ledger import Ledger, Segment
-from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, Score
 
 
 class RunFolder:
@@ -159,6 +159,21 @@ class RunFolder:
 
     def stages(self) -> list[dict[str, Any]]:
         return self.ledger.stages()
+
+    def note_of(self, policy: Policy) -> dict[str, str]:
+        """A policy as a train stage notes it: its folders relative to the run's, so that a run can be moved."""
+        where = {"adapter": policy.adapter, "weights": policy.weights}
+        return {"hash": policy.hash} | {
+            kind: str(Path(said).relative_to(self.path)) for kind, said in where.items() if said
+        }
+
+    def policy(self, iteration: int, arm: str) -> Policy | None:
+        """The policy that an iteration trained, or None if it has not (yet)."""
+        done = self.stage_done(iteration, arm, "train")
+        if done is None:
+            return None
+        where = {kind: str(files.inside(self.path, said)) for kind, said in done["policy"].items() if kind != "hash"}
+        return Policy(done["policy"]["hash"], **where)
 
     @property
     def finished(self) -> bool:

@@ -1,0 +1,130 @@
+"""The story on a tiny real model in fp32: killed in any stage and resumed, it comes to the same, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rsft
+from rsft.store import RunFolder
+
+RECIPE = """
+model: {model}
+dtype: float32
+prompts: {{train: train.jsonl, heldout: heldout.jsonl}}
+sampling: {{candidates: 8, temperature: 0.9, max_tokens: 24}}
+scorers: {{odd: mine.py:odd}}
+selection: [odd >= 1, no_duplicates, {{cap: 2}}]
+training: {{lora: {{rank: 4}}, learning_rate: 1.0e-2, epochs: 2, batch_size: 4}}
+evaluation: {{samples: 2}}
+loop: {{iterations: 2}}
+"""
+SCORER = '''
+def odd(replies):
+    """1 if the reply has an odd number of characters."""
+    return [len(reply.text) % 2 for reply in replies]
+'''
+PROGRAM = [sys.executable, "-m", "rsft", "run", "tiny.yaml", "--json"]
+
+
+def rsft_run(run: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, "--set", f"run={run}"],
+        env={**os.environ, "RSFT_FAILPOINT": failpoint},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def outcome(run: str) -> dict[str, Any]:
+    with RunFolder.open(Path(run), write=False) as folder:
+        return {
+            "candidates": folder.candidates(),
+            "scores": folder.scores(),
+            "decisions": [folder.decisions(arm) for arm in ("policy", "control")],
+            "policies": [stage["info"].get("policy") for stage in folder.stages()],
+            "rows": [json.loads(p.read_text())["rows"] for p in sorted(Path(run).glob("iterations/*/*/training.json"))],
+        }
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe, its files, and an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("story")
+    for split, count in (("train", 8), ("heldout", 6)):
+        rows = [{"prompt": f"{split} question {i}" + " and so on" * i} for i in range(count)]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "mine.py").write_text(SCORER)
+    (folder / "tiny.yaml").write_text(RECIPE.format(model=tiny_folder))
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        done = rsft_run("runs/whole")
+        assert done.returncode == 0, done.stderr
+    finally:
+        os.chdir(here)
+    return folder
+
+
+def test_the_policies_are_new_and_known_by_their_content(whole: Path) -> None:
+    said = outcome(str(whole / "runs/whole"))
+    hashes = [policy["hash"] for policy in said["policies"] if policy]
+    assert len(hashes) == 4
+    assert len(set(hashes)) == 4
+    summary = json.loads((whole / "runs/whole/summary.json").read_text())
+    assert summary["base_policy"] not in hashes
+    assert summary["fakes"] == []
+    trained_on = [part["trained_on"] for part in summary["iterations"]]
+    assert trained_on[1] == sum(part["accepted"] for part in summary["iterations"]), "from base, on all of them"
+    for part in summary["iterations"]:
+        assert part["control"]["accepted"] <= part["accepted"]
+
+
+@pytest.mark.parametrize(
+    "point",
+    "sample.drawn:40 scores.committed:3 select.finishing:2 train.step:3 weights.written:2 train.finishing:3 "
+    "evaluate.finishing:4".split(),
+)
+def test_killed_in_any_stage_and_resumed_it_comes_to_the_same(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.chdir(whole)
+    run = "runs/" + point.replace(":", "-")
+    killed = rsft_run(run, point)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert rsft_run(run).returncode == 0
+    assert outcome(run) == outcome("runs/whole")
+
+
+def test_a_moved_run_goes_on_and_its_policy_answers(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(whole)
+    rsft_run("runs/to_move", "train.begun:2")
+    Path("runs/to_move").rename("runs/moved")
+    resumed = subprocess.run(
+        [sys.executable, "-m", "rsft", "resume", "runs/moved", "--json"], capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert outcome("runs/moved") == outcome("runs/whole")
+    from rsft.sampling import sample_replies
+
+    said = sample_replies(
+        "runs/moved",
+        text="Hello",
+        prompt_id=None,
+        iteration=2,
+        system=None,
+        candidates=3,
+        params=rsft.SamplingParams(0.9, max_tokens=8),
+        seed=0,
+    )
+    summary = json.loads(Path("runs/moved/summary.json").read_text())
+    assert said["policy"] == summary["iterations"][1]["policy"]["hash"]
+    assert len(said["replies"]) == 3
