@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from rsft.config import Recipe
 from rsft.models.references import available
+from rsft.models.shapes import linear_shapes, weight_shapes
 from rsft.setup import check
+from rsft.training.base import Trainer
 from rsft.types import Prompt
 
 # Measured on runs of the demo: a candidate's ids, text, scores and decisions in compressed Parquet.
@@ -29,12 +32,14 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     policies = 1 + iterations * arms
     train_candidates = len(checked.train) * sampling.candidates * iterations * arms
     heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
+    found = available(recipe.model)
+    policy_bytes = _policy_bytes(checked.trainer, found)
     tokens = (train_candidates + heldout_replies) * sampling.max_tokens
     return {
         "run": recipe.run,
         "run_exists": (Path(recipe.run) / "recipe.yaml").is_file(),
         "model": recipe.model,
-        "model_found": available(recipe.model),
+        "model_found": found,
         "prompts": {"train": _lengths(checked.train), "heldout": _lengths(checked.heldout)},
         "iterations": iterations,
         "control": recipe.loop.control,
@@ -43,15 +48,23 @@ def plan(recipe: Recipe) -> dict[str, Any]:
             "train_candidates": train_candidates,
             "heldout_replies": heldout_replies,
             "sampled_tokens": tokens,
-            "disk_mb": round(
+            "candidates_mb": round(
                 (tokens * _BYTES_PER_TOKEN + (train_candidates + heldout_replies) * _BYTES_PER_CANDIDATE) / 1e6, 1
             ),
+            "policies": iterations * arms,
+            "policies_mb": None if policy_bytes is None else round(policy_bytes * iterations * arms / 1e6, 1),
         },
-        "weights_on_disk": "an adapter" if getattr(checked.trainer, "lora", None) else "a whole model",
-        "weight_folders": iterations * arms,
         "scorers": {name: scorer.description for name, scorer in checked.scorers.items()},
         "selection": [str(rule) for rule in recipe.selection],
     }
+
+
+def _policy_bytes(trainer: Trainer, model: str | None) -> int | None:
+    """A trained policy's bytes on disk; unknown for a model that is not on this disk yet."""
+    if model is None:
+        return None
+    shapes = weight_shapes(model)
+    return trainer.policy_bytes(linear_shapes(shapes), sum(map(math.prod, shapes.values())))
 
 
 def _lengths(prompts: list[Prompt]) -> dict[str, int]:

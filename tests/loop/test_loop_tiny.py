@@ -31,6 +31,9 @@ def odd(replies):
     """1 if the reply has an odd number of characters."""
     return [len(reply.text) % 2 for reply in replies]
 '''
+# One in each stage, and one between the new weights and their name.
+POINTS = ["sample.drawn:40", "scores.committed:3", "select.finishing:2", "train.step:3", "weights.written:2"]
+POINTS += ["train.finishing:3", "evaluate.finishing:4"]
 PROGRAM = [sys.executable, "-m", "rsft", "run", "tiny.yaml", "--json"]
 
 
@@ -88,11 +91,7 @@ def test_the_policies_are_new_and_known_by_their_content(whole: Path) -> None:
         assert part["control"]["accepted"] <= part["accepted"]
 
 
-@pytest.mark.parametrize(
-    "point",
-    "sample.drawn:40 scores.committed:3 select.finishing:2 train.step:3 weights.written:2 train.finishing:3 "
-    "evaluate.finishing:4".split(),
-)
+@pytest.mark.parametrize("point", POINTS)
 def test_killed_in_any_stage_and_resumed_it_comes_to_the_same(
     whole: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,23 @@ def test_the_engine_samples_from_the_new_weights(tiny_folder: Path, tmp_path: Pa
     assert again.hash == learnt.hash, "the same rows, start and seed give the same policy"
     onwards = training.train_rows(network, rows, learnt, tmp_path / "c", 0, silent)
     assert onwards.log[0]["loss"] < 0.5, "going on starts from the policy"
+
+
+@pytest.mark.parametrize("lora", [Lora(rank=4), None], ids=["lora", "full"])
+def test_the_size_of_a_policy_is_known_beforehand(tiny_folder: Path, tmp_path: Path, lora: Lora | None) -> None:
+    from rsft.models.shapes import linear_shapes, weight_shapes
+
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    training = SftTraining(lora=lora, max_steps=1, batch_size=4)
+    training.train_rows(network, rows_of(network), network.base, tmp_path / "weights", 0, silent)
+    shapes = weight_shapes(str(tiny_folder))
+    foreseen = training.policy_bytes(linear_shapes(shapes), sum(map(math.prod, shapes.values())))
+    saved = {name: shape for file in tmp_path.glob("weights/*.safetensors") for name, shape in headers(file).items()}
+    assert foreseen == 4 * sum(map(math.prod, saved.values()))
+
+
+def headers(file: Path) -> dict[str, list[int]]:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as weights:
+        return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118

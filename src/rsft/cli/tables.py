@@ -65,8 +65,8 @@ def print_plan(plan: dict[str, Any]) -> None:
         "iterations": f"{plan['iterations']}, control: {plan['control']}",
         "candidates": f"{plan['candidates_per_iteration']} an iteration",
         "at most": f"{most['train_candidates']} candidates, {most['heldout_replies']} held-out replies, "
-        f"{most['sampled_tokens']:,} sampled tokens, {most['disk_mb']} MB on disk",
-        "weights": f"{plan['weights_on_disk']} for each of {plan['weight_folders']} policies, beside that",
+        f"{most['sampled_tokens']:,} sampled tokens",
+        "disk, at most": f"{most['candidates_mb']:.0f} MB for candidates, scores and decisions, {_policies(most)}",
         "scorers": "\n".join(f"{name}: {what}" for name, what in plan["scorers"].items()),
         "selection": ", then ".join(plan["selection"]),
     }
@@ -74,6 +74,12 @@ def print_plan(plan: dict[str, Any]) -> None:
         table.add_row(key, inert(str(value)))
     _console.print(table)
     _console.print("The recipe can be run.")
+
+
+def _policies(most: dict[str, Any]) -> str:
+    if most["policies_mb"] is None:
+        return f"and what {most['policies']} policies take"
+    return f"{most['policies_mb']:.0f} MB for {most['policies']} policies"
 
 
 def print_status(status: dict[str, Any]) -> None:

@@ -35,6 +35,15 @@ def available(references: Sequence[str]) -> str | None:
     return next((reference for reference in references if _why_missing(reference) is None), None)
 
 
+def files_of(reference: str) -> list[Path]:
+    """The weight files of a model that is on this disk. Raises ModelError if it is not."""
+    if reference.startswith("package:"):
+        folder = _package_folder(reference.removeprefix("package:"))
+        return sorted(folder.rglob("*.safetensors")) or sorted(folder.rglob("*.gguf"))
+    folder = _from_folder(Path(reference).expanduser()) if _is_path(reference) else _cached_snapshot(reference)
+    return sorted(folder.glob("*.safetensors"))
+
+
 def resolve(references: Sequence[str]) -> ModelFolder:
     """The first of the references that is there. Raises ModelError, which tells of each what was wrong."""
     tried: list[str] = []

@@ -49,6 +49,10 @@ Accepted = tuple[Prompt, Candidate]
 class Trainer(Protocol):
     """Fine-tunes the base model, or goes on from a policy, on replies that were accepted."""
 
+    def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
+        """How large a trained policy is on disk: `matrices` are the base's linear layers, `weights` counts them all."""
+        ...
+
     def train(
         self,
         network: Callable[[], Any],

@@ -20,6 +20,10 @@ class NullTraining(BaseModel):
 
     fake: bool = True
 
+    def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
+        """See `Trainer.policy_bytes`."""
+        return 0
+
     def train(
         self,
         network: Callable[[], Any],

@@ -55,6 +55,12 @@ class SftTraining(BaseModel):
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
 
+    def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
+        """See `Trainer.policy_bytes`. Both kinds are saved in fp32."""
+        if self.lora is None:
+            return 4 * weights
+        return 4 * self.lora.rank * sum(map(sum, matrices))
+
     def train(
         self,
         network: Callable[[], Network],
