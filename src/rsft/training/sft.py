@@ -41,7 +41,7 @@ class SftTraining(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lora: Lora | None = Field(Lora(), description="null trains all weights.")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
     epochs: float = Field(2, gt=0)
     max_steps: int | None = Field(
         None,

@@ -19,6 +19,8 @@ class ReplyTrainer(SFTTrainer):  # type: ignore[misc]
     negative log-likelihood of the batch's labelled tokens, in nats.
     """
 
+    _head_is_all: bool | None = None
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -27,11 +29,26 @@ class ReplyTrainer(SFTTrainer):  # type: ignore[misc]
         plain = self.accelerator.unwrap_model(model)
         plain = plain.get_base_model() if hasattr(plain, "peft_config") else plain
         # Rows are padded at their end, where causal attention never looks: without a mask it runs its quicker kernel.
-        hidden_BLD = plain.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state[:, :-1]
-        logits_TV = plain.get_output_embeddings()(hidden_BLD[taught_BL]).float()
+        ids_BL = inputs["input_ids"]
+        if self._head_is_all is None:
+            self._head_is_all = head_is_all(plain, ids_BL)
+        if self._head_is_all:
+            hidden_BLD = plain.base_model(input_ids=ids_BL, use_cache=False).last_hidden_state[:, :-1]
+            logits_TV = plain.get_output_embeddings()(hidden_BLD[taught_BL]).float()
+        else:
+            logits_TV = plain(input_ids=ids_BL, use_cache=False).logits[:, :-1][taught_BL].float()
         total = torch.nn.functional.cross_entropy(logits_TV, labels_BL[taught_BL], reduction="sum")
         loss = total / (taught_BL.sum() if num_items_in_batch is None else num_items_in_batch)
         return (loss, {}) if return_outputs else loss
+
+
+@torch.no_grad()
+def head_is_all(model: Any, ids_BL: Any) -> bool:
+    """Whether the logits are the output layer's product: some architectures cap or scale it afterwards (Gemma 2)."""
+    few = ids_BL[:1, :16]
+    hidden = model.base_model(input_ids=few, use_cache=False).last_hidden_state
+    logits = model(input_ids=few, use_cache=False).logits
+    return bool(torch.allclose(model.get_output_embeddings()(hidden).float(), logits.float(), rtol=1e-4, atol=1e-4))
 
 
 def report_progress(progress: Progress) -> TrainerCallback:

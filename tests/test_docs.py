@@ -1,0 +1,133 @@
+"""Docs that can't drift: what the README shows runs, what it names exists, what is shipped loads."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rsft.config import load_recipe
+from rsft.config.load import shipped_recipes
+from rsft.plan import plan
+from rsft.scorers import build_scorers, run_scorer
+from rsft.selection import parse_selection
+from rsft.types import Message, Prompt, Reply
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def commands() -> dict[str, Any]:
+    import typer.main
+
+    from rsft.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
+
+
+def test_the_python_in_the_readme_runs_and_is_the_example() -> None:
+    (block,) = blocks("python")
+    told: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), told)
+    shipped: dict[str, Any] = {}
+    exec(compile((ROOT / "examples/custom_scorer.py").read_text(), "custom_scorer.py", "exec"), shipped)
+    turns = (Message("user", "Hi"),)
+    known, unknown = Prompt("a", turns, turns, {"name": "Ada"}), Prompt("b", turns, turns)
+    replies = [Reply(known, "Hello ADA!"), Reply(known, "Hello!"), Reply(unknown, "Hello!")]
+    for module in (told, shipped):
+        said = module["greets_by_name"](replies)
+        assert [score and score.value for score in said] == [1.0, 0.0, None]
+
+
+def test_the_custom_scorer_can_be_named_in_a_recipe() -> None:
+    scorer = build_scorers({"polite": f"{ROOT}/examples/custom_scorer.py:greets_by_name"})["polite"]
+    turns = (Message("user", "Hi"),)
+    (score,) = run_scorer(scorer, [Reply(Prompt("a", turns, turns, {"name": "Ada"}), "Good day, Ada.")])
+    assert (score.value, score.explanation) == (1.0, "says 'Ada'")
+
+
+def test_the_recipe_in_the_readme_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("yaml")
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "bot.yaml").write_text(block)
+    recipe = load_recipe(tmp_path / "bot.yaml")
+    scorers = build_scorers(recipe.scorers)
+    parse_selection(recipe.selection).check(list(scorers))
+
+
+def test_every_command_is_in_the_readme_and_every_command_line_parses() -> None:
+    known = commands()
+    lines = re.findall(r"`(rsft [^`]*)`", README) + re.findall(r"^  (rsft .*)$", README, flags=re.M)
+    used = set()
+    for line in lines:
+        name, *words = shlex.split(line)[1:]
+        if name.startswith("-"):
+            continue
+        used.add(name)
+        assert name in known, line
+        if words:
+            known[name].make_context(name, words)  # raises where an option or argument is not there
+    assert used == set(known)
+
+
+def test_every_make_target_and_every_file_that_the_readme_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^    make (\w+)", README, flags=re.M):
+        assert f"\n{target}:" in makefile
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_readme_is_short_and_its_numbers_are_there() -> None:
+    assert len(README.splitlines()) <= 150
+    assert not re.search(r"\b[A-Z]+_[A-Z_]*(TABLE|OUTPUT|MINUTES)\b", README)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_can_be_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = "bundled:shop"
+    files = [f"prompts.train={own}.train.jsonl.gz", f"prompts.heldout={own}.heldout.jsonl.gz"]
+    planned = plan(load_recipe(name, [] if name == "demo" else files))
+    assert planned["prompts"]["train"]["count"] > 0
+    assert planned["prompts"]["heldout"]["count"] > 0
+
+
+def test_constraints_are_exact_and_name_no_host() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    assert "torch==2.13.0" in lines
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    tracked = [*ROOT.glob("*"), *ROOT.rglob("src/**/*.yaml"), *ROOT.rglob(".ci/*")]
+    for file in tracked:
+        if file.is_file() and file.suffix in ("", ".txt", ".toml", ".md", ".yaml"):
+            assert "index-url" not in file.read_text(encoding="utf-8"), file
+
+
+def test_the_dependencies_are_all_constrained() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()
+    }
+    for requirement in wanted:
+        name = re.match(r"[\w-]+", requirement)
+        assert name is not None
+        assert name[0].lower().replace("_", "-") in pinned, requirement
+
+
+def test_yaml_of_the_recipes_holds_a_header_that_says_what_it_is_for() -> None:
+    for file in (ROOT / "src/rsft/recipes").glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        assert text.startswith("# "), file
+        assert isinstance(yaml.safe_load(text), dict)
