@@ -365,7 +365,7 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
         rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
         return f"{note['candidates']} candidates, {note['tokens']} tokens{rate}"
     if stage == "select":
-        return f"accepted {note['accepted']} of {note['candidates']}, {note['prompts_solved']} prompts with any"
+        return f"accepted {note['accepted']} of {note['candidates']} candidates, of {note['prompts_solved']} prompts"
     if stage == "train":
         return f"{note['rows']} accepted replies, {note['steps']} steps, {seconds:.0f} s"
     acceptance = note["heldout_acceptance"]

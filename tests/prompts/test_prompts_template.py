@@ -160,6 +160,7 @@ def test_names_of_fields_are_safe_to_print() -> None:
 
 def test_items_as_text_lists_and_booleans() -> None:
     assert items_as_text({"sizes": ["S", 2.5], "in_stock": True, "by": ()}) == "sizes: S, 2.5; in stock: true; by: "
+    assert items_as_text({"price": 5, "day_of_week": "Monday"}, " is ", ", ") == "price is 5, day of week is Monday"
     assert items_as_text({}) == ""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,30 +22,35 @@ def print_summary(summary: dict[str, Any]) -> None:
     """The closing table: base, each iteration, its control, the gains, and what to try next."""
     if summary["fakes"]:
         _console.print(f"This run used fakes ({', '.join(summary['fakes'])}): its numbers say nothing about a model.")
-    table = Table(title="Held-out acceptance (share of greedy replies that pass; 95% intervals)", title_justify="left")
-    for column in ("", "accepted of candidates", "trained on", "policy", "control (random choice)", "seconds"):
-        table.add_column(column, justify="left" if column == "" else "right")
+    table = Table(
+        title="Held-out acceptance: share of greedy replies that pass",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    for column in ("", "accepted", "trained on", "policy", "control", "s"):
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     if summary["base"]:
         table.add_row("base", "", "", _interval(summary["base"]), "", _seconds(summary["base"]))
     for part in summary["iterations"]:
         best = " ★" if part["iteration"] == summary["best_iteration"] else ""
         table.add_row(
             f"iteration {part['iteration']}{best}",
-            f"{part['accepted']} of {part['candidates']}",
+            f"{part['accepted']}/{part['candidates']}",
             str(part.get("trained_on", "")),
             _interval(part),
             _interval(part["control"]),
             _seconds(part, part["control"]),
         )
     _console.print(table)
-    n = summary["prompts"]["heldout"]
+    _console.print("In brackets: 95% intervals. The control learns from as many candidates, chosen\nat random.")
     if gain := summary["gain_over_base"]:
-        _console.print(f"Gain over base:    {_gain(gain)}  (paired, n = {n}, best iteration)")
+        _console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
     if gain := summary["gain_over_control"]:
-        _console.print(f"Gain over control: {_gain(gain)}  (paired, n = {n}, best iteration of each)")
+        _console.print(f"Gain over control: {_gain(gain)}  (best of each, n = {gain['n']})")
         if gain["low"] <= 0:
             _console.print("The gain over the control is not established: its interval reaches zero.")
-    run = summary["run"]
+    run = _from_here(summary["run"])
     _console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
         f"rsft show {run} --rejected --limit 5",
@@ -87,8 +94,8 @@ def print_status(status: dict[str, Any]) -> None:
     state = "finished" if status["finished"] else "not finished"
     writer = f", process {status['writer']} is at work on it" if status["writer"] else ""
     _console.print(f"{status['run']}: {state}{writer}; {status['candidates']} candidates so far", soft_wrap=True)
-    table = Table()
-    for column in ("iteration", "arm", "stage", "", "seconds", "result"):
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("iteration", "arm", "stage", "", "s", "result"):
         table.add_column(column)
     for stage in status["stages"]:
         note = stage["info"] or {}
@@ -125,15 +132,21 @@ def print_replies(said: dict[str, Any]) -> None:
         _console.print(Text("→ "), inert(reply["text"] + cut), sep="")
 
 
+def _from_here(path: str) -> str:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
 def _interval(part: dict[str, Any] | None) -> str:
     if not part or "heldout_acceptance" not in part:
         return ""
     said = part["heldout_acceptance"]
-    return f"{said['value']:.1%} [{said['low']:.1%}, {said['high']:.1%}]"
+    return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
 
 
 def _gain(gain: dict[str, Any]) -> str:
-    return f"{gain['value']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+    return f"{gain['value']:+.1%} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
 
 
 def _seconds(*parts: dict[str, Any] | None) -> str:
@@ -142,9 +155,9 @@ def _seconds(*parts: dict[str, Any] | None) -> str:
 
 def _result(note: dict[str, Any]) -> str:
     if "heldout_acceptance" in note:
-        return f"held-out acceptance {_interval(note)}"
+        return f"held-out {_interval(note)}"
     if "accepted" in note:
-        return f"{note['accepted']} accepted, {note['prompts_solved']} prompts with any"
+        return f"{note['accepted']} accepted, of {note['prompts_solved']} prompts"
     if "rows" in note:
         return f"{note['rows']} replies, {note['steps']} steps"
     if "tokens" in note:

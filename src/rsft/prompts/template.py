@@ -99,13 +99,16 @@ class _Missing(StrictUndefined):
         return f"it uses {name} of {shown(self._undefined_obj)}, which has no such part."
 
 
-def items_as_text(items: Any) -> str:
-    """`{slot_name: value}` as "slot name: value; ...". Values are texts, numbers, booleans, or lists of these."""
+def items_as_text(items: Any, verb: str = ": ", between: str = "; ") -> str:
+    """`{slot_name: value}` as "slot name: value; ...", or with other words for ": " and "; ".
+
+    Values are texts, numbers, booleans, or lists of these.
+    """
     if isinstance(items, Undefined):
         str(items)  # Raises the error that says which field is missing.
     if not isinstance(items, Mapping):
         raise TypeError(f"items_as_text takes an object {{slot: value}}; found {shown(items)}")
-    return "; ".join(f"{str(slot).replace('_', ' ')}: {_said(value, slot)}" for slot, value in items.items())
+    return between.join(f"{str(slot).replace('_', ' ')}{verb}{_said(value, slot)}" for slot, value in items.items())
 
 
 def _said(value: Any, slot: Any) -> str:
