@@ -12,9 +12,10 @@ def main() -> None:
     from rsft.cli.app import app
     from rsft.errors import UserError
 
-    # Libraries' own bars and advice would break into ours.
+    # Libraries' advice would break into ours; their bars (a download, say) are for whoever watches.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl)\b")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

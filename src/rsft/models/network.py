@@ -32,7 +32,9 @@ class Network:
         """Load the base model onto the best device, in `dtype` or in the quickest one that this machine has."""
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # a bar of a second or two in the middle of ours
         device = "cuda" if torch.cuda.is_available() else "cpu"
         chosen = _quick_dtype(device) if dtype == "auto" else getattr(torch, dtype)
         try:
