@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rsft.engines.base import Request, stream_seed
 from rsft.engines.local import LocalEngine
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
-from rsft.types import CandidateKey, Message, Prompt, SamplingParams
+from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 from tiny import save_model
 
 TEXTS = ["Hi", "What is the price of a tent?", "你好，请问几点开门？", "a" * 90, "Where is my order?", "Thanks " * 8]
@@ -124,3 +125,27 @@ def test_a_prompt_beyond_the_context_fails_alone(tiny_folder: Path) -> None:
     assert drawn["long"].finish_reason == "failed"
     assert "512" in str(drawn["long"].error)
     assert all(drawn[prompt.id].finish_reason != "failed" for prompt in prompts())
+
+
+def test_an_adapter_is_added_to_the_weights_and_taken_out_without_a_trace(tiny_folder: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def plain() -> Any:
+        return AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32)
+
+    torch.manual_seed(3)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(plain(), config).save_pretrained(tmp_path / "adapter")
+    beside = PeftModel.from_pretrained(plain(), tmp_path / "adapter").eval()
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        base = network.module(ids).logits
+        network.show(Policy("adapted", adapter=str(tmp_path / "adapter")))
+        assert not hasattr(network.module, "peft_config")
+        adapted = network.module(ids).logits
+        torch.testing.assert_close(adapted, beside(ids).logits, rtol=1e-4, atol=1e-4)
+        assert (adapted - base).abs().max() > 0.1
+        network.show(network.base)
+        assert torch.equal(network.module(ids).logits, base)

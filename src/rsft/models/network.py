@@ -15,8 +15,8 @@ from rsft.types import Policy
 class Network:
     """A causal language model in memory, with the policy whose weights it shows at the moment.
 
-    `module` is the plain transformers model when the policy is the base or a whole model, and a PEFT model around it
-    when the policy is an adapter.
+    `module` is the plain transformers model, with the policy's weights in it: an adapter is added to the base's weights
+    once, rather than multiplied beside them in every step. Only in training is it a PEFT model.
     """
 
     def __init__(self, folder: Path, reference: str, module: Any, chat: ChatTokenizer, base_hash: str) -> None:
@@ -26,6 +26,7 @@ class Network:
         self.base = Policy(hash=base_hash)
         self.policy = self.base
         self.module = module
+        self._has_base_weights = True
 
     @classmethod
     def load(cls, model: ModelFolder, *, dtype: str = "auto", trust_remote_code: bool = False) -> Network:
@@ -68,21 +69,24 @@ class Network:
         if policy == self.policy:
             return
         self._unwrap()
-        if policy.weights is not None or self.policy.weights is not None:
-            self._put_weights(Path(policy.weights) if policy.weights else self.folder)
+        if not self._has_base_weights:
+            self._put_weights(self.folder)
+        self._has_base_weights = policy == self.base
+        if policy.weights is not None:
+            self._put_weights(Path(policy.weights))
         if policy.adapter is not None:
+            # In fp32: the sum is rounded to the model's precision once.
             self.wrap(policy)
+            self.module = self.module.merge_and_unload()
         self.policy = policy
         self.module.eval()
 
     def wrap(self, policy: Policy, *, trainable: bool = False) -> None:
-        """Put the policy's adapter around the plain model: in the model's precision, or in fp32 to be trained on."""
+        """Put the policy's adapter around the plain model, in fp32."""
         from peft import PeftModel
 
         assert policy.adapter is not None
-        self.module = PeftModel.from_pretrained(
-            self.plain(), policy.adapter, is_trainable=trainable, autocast_adapter_dtype=trainable
-        )
+        self.module = PeftModel.from_pretrained(self.plain(), policy.adapter, is_trainable=trainable)
 
     def _unwrap(self) -> None:
         if hasattr(self.module, "peft_config"):
