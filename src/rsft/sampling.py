@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
+from rsft.reading import best_iteration
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
@@ -74,7 +74,7 @@ def _network(recipe: Recipe) -> Network:
 def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) -> Policy:
     with RunFolder.open(run, write=False) as folder:
         if iteration is None:
-            iteration = _best_iteration(run) or max(
+            iteration = best_iteration(run) or max(
                 (i for i in range(1, recipe.loop.iterations + 1) if folder.policy(i, "policy")), default=0
             )
         if iteration == 0:
@@ -83,12 +83,6 @@ def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) 
         if trained is None:
             raise RunError(f"The run {run} has no policy of iteration {iteration} (yet). 0 is the base model.")
         return trained
-
-
-def _best_iteration(run: Path) -> int | None:
-    file = run / "summary.json"
-    best = json.loads(file.read_text(encoding="utf-8")).get("best_iteration") if file.is_file() else None
-    return int(best) if best is not None else None
 
 
 def _stored_prompt(run: Path, prompt_id: str) -> Prompt:

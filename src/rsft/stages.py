@@ -273,10 +273,10 @@ class Stages:
     def _measured(self, scored: Scored) -> list[Measured]:
         if not scored.candidates:
             return []
-        passed = self.parts.selection.passes(scored.pool)
+        decisions = self.parts.selection.judge(scored.pool)
         return [
-            Measured(candidate, scored.scores[candidate.key], bool(ok))
-            for candidate, ok in zip(scored.candidates, passed, strict=True)
+            Measured(candidate, scored.scores[candidate.key], decision.accepted)
+            for candidate, decision in zip(scored.candidates, decisions, strict=True)
         ]
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------

@@ -97,6 +97,17 @@ def test_show_filters_and_says_why(rsft: Command) -> None:
     assert "No decided candidate" in rsft("show", run, "--prompt", "train99").out
 
 
+def test_heldout_replies_can_be_read_too(rsft: Command) -> None:
+    summary = rsft("run", "scripted.yaml", "--json").json
+    run = summary["run"]
+    for iteration, part in (("0", summary["base"]), ("1", summary["iterations"][0])):
+        replies = rsft("show", run, "--heldout", "-i", iteration, "--limit", "99", "--json").json
+        assert {reply["prompt_id"] for reply in replies} == {f"heldout{i}" for i in range(5)}
+        share = sum(reply["accepted"] for reply in replies) / len(replies)
+        assert share == part["heldout_acceptance"]["value"]
+    assert rsft("show", run, "--heldout", "-i", "7").code == 2
+
+
 def test_a_reply_does_nothing_to_the_terminal(rsft: Command) -> None:
     run = rsft("run", "scripted.yaml", "--json").json["run"]
     out = rsft("show", run, "--limit", "100").out

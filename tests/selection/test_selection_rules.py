@@ -174,8 +174,8 @@ def test_the_control_is_uniform() -> None:
 
 def test_heldout_replies_are_measured_by_the_rules_that_judge_one_alone() -> None:
     rows: list[Row] = [("p", "same", "stop", 1.0), ("p", "same", "stop", 1.0), ("p", "other", "stop", 0.0)]
-    passes = parse_selection(["s >= 1", "no_duplicates", {"cap": 1}]).passes(pool(rows))
-    assert passes.tolist() == [True, True, False]
+    decisions = parse_selection(["s >= 1", "no_duplicates", {"cap": 1}]).judge(pool(rows))
+    assert [decision.rule for decision in decisions] == ["accepted", "accepted", "s >= 1"]
 
 
 @pytest.mark.parametrize(

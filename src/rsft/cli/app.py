@@ -83,7 +83,7 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOpti
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Say how far a run is, also while it runs."""
     from rsft.cli.tables import print_status
-    from rsft.status import status as status_of
+    from rsft.reading import status as status_of
 
     _print(status_of(run), as_json, print_status)
 
@@ -97,15 +97,18 @@ def show(
     rule: Annotated[str | None, typer.Option("--rule", help="Only what this rule decided, e.g. 'facts >= 1'.")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Only candidates of this prompt id.")] = None,
     arm: Annotated[str, typer.Option("--arm", help="policy, or control.")] = "policy",
+    heldout: Annotated[
+        bool, typer.Option("--heldout", help="Greedy replies to held-out prompts instead, of the best iteration.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Show candidates with all their scores, the decision, and the rule that made it."""
     from rsft.cli.tables import print_candidates
-    from rsft.status import decided_candidates
+    from rsft.reading import decided_candidates, heldout_replies
 
     wanted = None if accepted == rejected else accepted
-    found = decided_candidates(
+    found = (heldout_replies if heldout else decided_candidates)(
         run, accepted=wanted, iteration=iteration, rule=rule, prompt_id=prompt, arm=arm, limit=limit
     )
     _print(found, as_json, print_candidates)

@@ -53,7 +53,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     run = _from_here(summary["run"])
     _console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
-        f"rsft show {run} --rejected --limit 5",
+        f"rsft show {run} --heldout --limit 5",
         f"rsft sample {run} --prompt {summary['example_prompt']} --candidates 4",
         f"rsft status {run}",
     ):

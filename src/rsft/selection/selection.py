@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsft.errors import RecipeError, nearest
-from rsft.selection.pool import Mask, Pool
+from rsft.selection.pool import Pool
 from rsft.selection.rule import Rule
 from rsft.types import Decision
 
@@ -25,7 +25,7 @@ class Selection:
 
     def decide(self, pool: Pool) -> list[Decision]:
         """A decision on each candidate, in the pool's order, with the name of the rule that made it."""
-        alive = _finished(pool)
+        alive = np.array([reason == "stop" for reason in pool.finish_reasons], dtype=np.bool_)
         decisions = [Decision(False, FINISHED, _unfinished(reason)) for reason in pool.finish_reasons]
         for rule in self.rules:
             kept = rule.keep(pool, alive) & alive
@@ -36,13 +36,9 @@ class Selection:
             decisions[place] = Decision(True, ACCEPTED)
         return decisions
 
-    def passes(self, pool: Pool) -> Mask:
-        """Which candidates (N,) satisfy every rule that judges one by itself: what counts on held-out prompts."""
-        alive = _finished(pool)
-        for rule in self.rules:
-            if rule.per_candidate:
-                alive = alive & rule.keep(pool, alive)
-        return alive
+    def judge(self, pool: Pool) -> list[Decision]:
+        """Decisions by those rules alone that judge a candidate by itself: what counts on held-out prompts."""
+        return Selection([rule for rule in self.rules if rule.per_candidate]).decide(pool)
 
     def check(self, scorers: Sequence[str]) -> None:
         """Raise RecipeError where a rule reads a score that no scorer gives."""
@@ -53,10 +49,6 @@ class Selection:
                         f"The rule '{rule.name}' reads the score '{name}', which no scorer gives."
                         f"{nearest(name, scorers)} The scorers are {', '.join(scorers)}."
                     )
-
-
-def _finished(pool: Pool) -> Mask:
-    return np.array([reason == "stop" for reason in pool.finish_reasons], dtype=np.bool_)
 
 
 def _unfinished(reason: str) -> str:
