@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 from rsft import registry
 from rsft.config import Recipe, recipe_differences, recipe_yaml
 from rsft.config.load import bundled_path, validate
+from rsft.config.mistakes import mistakes
 from rsft.engines.base import Engine
-from rsft.errors import RecipeError, RunError, nearest
+from rsft.errors import RecipeError, RunError
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.prompts import check_disjoint, load_prompts
@@ -55,24 +56,27 @@ def check(recipe: Recipe) -> Checked:
 def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     """The parts of the run in `folder`: made for a new run; for one that was begun, after checking that it is the same.
 
+    A new run's folder keeps nothing until all parts could be made: a mistake can be mended and the run begun again.
     Raises RunError with the keys that differ if the folder holds a run of another recipe or of another base model.
     """
-    checked = _checked_against(recipe, folder)
+    begun = (folder.path / "recipe.yaml").is_file()
+    if begun:
+        refuse_other_recipe(recipe, folder.path)
+    scorers, selection, trainer = _plug_ins(recipe)
+    kept = folder.load_prompts("train"), folder.load_prompts("heldout")
+    there = begun and bool(kept[0])  # they are not if they got damaged
+    train, heldout = kept if there else read_prompts(recipe)
     network = cache(
         lambda: Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
     )
     name, options = _named(recipe.engine)
     engine = registry.load("engine", name).open(options, network)
+    if not begun:
+        folder.write_text("recipe.yaml", recipe_yaml(recipe))
+    if not there:
+        folder.save_prompts(train, heldout)
     _same_base(folder, engine.base)
-    return Parts(
-        checked.train,
-        checked.heldout,
-        checked.scorers,
-        checked.selection,
-        checked.trainer,
-        engine=engine,
-        network=network,
-    )
+    return Parts(train, heldout, scorers, selection, trainer, engine=engine, network=network)
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
@@ -109,19 +113,6 @@ def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:
         )
 
 
-def _checked_against(recipe: Recipe, folder: RunFolder) -> Checked:
-    """The checked recipe, with the prompts that the run folder keeps; a new run folder is given both."""
-    plug_ins = _plug_ins(recipe)
-    begun = (folder.path / "recipe.yaml").is_file()
-    if begun:
-        refuse_other_recipe(recipe, folder.path)
-    if not folder.load_prompts("train"):  # a new run, or one whose prompts were damaged
-        folder.save_prompts(*read_prompts(recipe))
-    if not begun:
-        folder.write_text("recipe.yaml", recipe_yaml(recipe))
-    return Checked(folder.load_prompts("train"), folder.load_prompts("heldout"), *plug_ins)
-
-
 def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], Selection, Trainer]:
     scorers = build_scorers(recipe.scorers)
     selection = parse_selection(recipe.selection)
@@ -156,13 +147,7 @@ def _trainer(recipe: Recipe) -> Trainer:
     try:
         trainer: Any = kind.model_validate(recipe.training.options)
     except ValidationError as error:
-        fields = ["type", "start_from", *kind.model_fields]
-        lines = []
-        for one in error.errors():
-            key = ".".join(map(str, one["loc"]))
-            hint = nearest(key, fields) if one["type"] == "extra_forbidden" else ""
-            lines.append(f"  - training.{key}: {one['msg']}.{hint}")
-        raise RecipeError(
-            "The recipe can't be used:\n" + "\n".join(lines) + f"\nIts keys are: {', '.join(fields)}."
-        ) from None
+        name = f"training by '{recipe.training.type}'"
+        lines = "\n".join(f"  - {line}" for line in mistakes(error, kind, name, prefix="training"))
+        raise RecipeError(f"The recipe can't be used:\n{lines}") from None
     return trainer  # type: ignore[no-any-return]

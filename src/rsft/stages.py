@@ -346,8 +346,9 @@ def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:
     return (
         f"Iteration {iteration} accepted none of {note['candidates']} candidates, so there is nothing to train on.\n"
         f"{rules}\n"
-        "Look at them (rsft show RUN --rejected), then draw more candidates (--set sampling.candidates=...), "
-        "help the model with a template, or relax a rule of the selection. The threshold is never lowered by itself."
+        "Look at them (rsft show RUN --rejected). Then draw more candidates (--set sampling.candidates=...), help the "
+        "model with a template, or relax a rule, in another run folder (--set run=...). No threshold is ever lowered "
+        "by itself."
     )
 
 

@@ -145,6 +145,9 @@ def write_rows(*rows: object) -> None:
         pytest.param(
             None, ["--set", "training.type=sft", "--set", "training.epoch=3"], ["Did you mean 'epochs'"], id="typo 2"
         ),
+        pytest.param(
+            None, ["--set", "training.type=sft", "--set", "training.lora.rnk=3"], ["Did you mean 'rank'"], id="typo 3"
+        ),
         pytest.param(None, ["--set", "scorers.polite.type=formt"], ["Did you mean 'format'"], id="scorer"),
         pytest.param(None, ["--set", "selection=[polit >= 1]"], ["Did you mean 'polite'"], id="rule"),
         pytest.param(None, ["--set", "sampling.temperature=hot"], ["sampling.temperature", "hot"], id="value"),
@@ -194,6 +197,12 @@ def test_what_is_not_there_is_named(rsft: Command, words: list[str], hint: str) 
     assert said.code == 2
     assert hint in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_mistake_can_be_mended_in_the_same_folder(rsft: Command) -> None:
+    for mistake in ("prompts.train=trian.jsonl", "engine={type: scripted}", "scorers.polite.pattern=("):
+        assert rsft("run", "scripted.yaml", "--set", mistake).code == 2
+    assert rsft("run", "scripted.yaml").code == 0
 
 
 def test_a_changed_recipe_is_refused(rsft: Command) -> None:

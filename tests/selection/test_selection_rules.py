@@ -186,7 +186,7 @@ def test_heldout_replies_are_measured_by_the_rules_that_judge_one_alone() -> Non
         (["no_duplicate"], "Did you mean 'no_duplicates'"),
         ([{"cap": 0}], "greater than or equal to 1"),
         ([{"cap": {"kk": 1}}], "Did you mean 'k'"),
-        ([{"top_k": 3}], "by: Field required"),
+        ([{"top_k": 3}], "'by' is missing"),
         ([{"cap": 1, "top_k": 2}], "expected one"),
         ([{"no_duplicates": 3}], "no main option"),
         (["s >= nan"], "no comparison"),

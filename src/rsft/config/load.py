@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from rsft.config.mistakes import mistakes
 from rsft.config.recipe import Recipe
 from rsft.errors import RecipeError, nearest
 
@@ -60,8 +61,8 @@ def validate(said: dict[str, Any], *, where: str, beside: Path | None = None) ->
     try:
         recipe = Recipe.model_validate(said)
     except ValidationError as error:
-        mistakes = "\n".join(f"  - {_explain(one)}" for one in error.errors())
-        raise RecipeError(f"The recipe {where} can't be used:\n{mistakes}") from None
+        lines = "\n".join(f"  - {line}" for line in mistakes(error, Recipe, "a recipe"))
+        raise RecipeError(f"The recipe {where} can't be used:\n{lines}") from None
     return _with_paths(recipe, beside)
 
 
@@ -94,14 +95,14 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _apply(said: dict[str, Any], override: str) -> None:
-    """Set `a.b=c` in place. `c` is YAML, and so may be a number, a list or a mapping; `a.b=null` unsets."""
+    """Set `a.b=c` in place. `c` is YAML, and so may be a number, a list or a mapping; what is no YAML is a text."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"--set takes KEY=VALUE, for example --set sampling.candidates=4; found '{override}'.")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise RecipeError(f"--set {override}: the value is not YAML; put it in quotes.") from None
+        value = text  # a template in braces, say
     *path, last = key.split(".")
     place: Any = said
     for part in path:
@@ -109,31 +110,6 @@ def _apply(said: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise RecipeError(f"--set {override}: '{part}' is not a section of the recipe.")
     place[last] = value
-
-
-def _explain(error: Any) -> str:
-    location = [part for part in error["loc"] if isinstance(part, str | int)]
-    key = ".".join(map(str, location))
-    if error["type"] == "extra_forbidden":
-        section, fields = _section_at(location[:-1])
-        allowed = ", ".join(fields)
-        return f"'{key}' is not a key of {section}.{nearest(str(location[-1]), fields)} Its keys are: {allowed}."
-    if error["type"] == "missing":
-        return f"'{key}' is missing."
-    found = json.dumps(error["input"], default=str, ensure_ascii=False)
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (found {found[:80]})"
-
-
-def _section_at(location: Sequence[str | int]) -> tuple[str, list[str]]:
-    model: type[BaseModel] = Recipe
-    for part in location:
-        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    name = ".".join(map(str, location))
-    return (f"'{name}'" if name else "a recipe"), list(model.model_fields)
 
 
 def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:

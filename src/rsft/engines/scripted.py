@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rsft.config.mistakes import mistakes
 from rsft.engines.base import Request
+from rsft.errors import RecipeError
 from rsft.types import Candidate, Policy, SamplingParams
 
 
@@ -32,7 +34,11 @@ class ScriptedEngine:
 
     @classmethod
     def open(cls, options: Mapping[str, Any], network: Callable[[], Any]) -> ScriptedEngine:
-        return cls(Script.model_validate(options))
+        try:
+            return cls(Script.model_validate(options))
+        except ValidationError as error:
+            lines = " ".join(mistakes(error, Script, "the engine 'scripted'", prefix="engine"))
+            raise RecipeError(f"The engine 'scripted' can't be used: {lines}") from None
 
     @property
     def base(self) -> Policy:

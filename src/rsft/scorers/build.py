@@ -10,6 +10,7 @@ import regex
 from pydantic import ValidationError
 
 from rsft import registry
+from rsft.config.mistakes import mistakes
 from rsft.errors import RecipeError, nearest
 from rsft.scorers.base import Scorer, reason_of
 from rsft.scorers.function import FunctionScorer
@@ -53,20 +54,10 @@ def _kind_and_options(name: str, spec: str | Mapping[str, Any]) -> tuple[str, di
 def _validated(name: str, kind: str, found: type[Scorer], options: dict[str, Any]) -> Scorer:
     if found.score is Scorer.score:
         raise RecipeError(f"The scorer '{name}' ({kind}) has no method 'score'.")
-    allowed = [field.alias or key for key, field in found.model_fields.items()]
     try:
         return found.model_validate(options)
     except ValidationError as error:
-        problems = []
-        for one in error.errors():
-            option = ".".join(map(str, one["loc"]))
-            if one["type"] == "extra_forbidden":
-                problems.append(_unknown_option(option, allowed))
-            elif one["type"] == "missing":
-                problems.append(f"the option '{option}' is missing.")
-            else:
-                problems.append(f"{f'{option}: ' if option else ''}{one['msg'].removeprefix('Value error, ')}.")
-        raise RecipeError(_cannot_be_built(name, kind, problems, allowed)) from None
+        raise RecipeError(_cannot_be_built(name, kind, mistakes(error, found, f"the scorer '{kind}'"))) from None
 
 
 def _wrapped(name: str, kind: str, found: Callable[..., Any], options: dict[str, Any]) -> Scorer:
@@ -84,13 +75,15 @@ def _wrapped(name: str, kind: str, found: Callable[..., Any], options: dict[str,
     if not is_class and not parameters:
         problems.append("the function must take the list of replies as its first argument.")
     if problems:
-        raise RecipeError(_cannot_be_built(name, kind, problems, allowed))
+        raise RecipeError(
+            _cannot_be_built(name, kind, [*problems, f"Its options are: {', '.join(allowed) or 'none'}."])
+        )
     call: Callable[..., Any] = found
     if is_class:
         try:
             call = found(**options).score
         except Exception as error:
-            raise RecipeError(_cannot_be_built(name, kind, [f"{reason_of(error)}."], allowed)) from error
+            raise RecipeError(_cannot_be_built(name, kind, [f"{reason_of(error)}."])) from error
     return FunctionScorer.of(found, call, options, pass_options=not is_class)
 
 
@@ -98,7 +91,6 @@ def _unknown_option(option: str, allowed: Sequence[str]) -> str:
     return f"there is no option '{option}'.{nearest(option, allowed)}"
 
 
-def _cannot_be_built(name: str, kind: str, problems: Sequence[str], allowed: Sequence[str]) -> str:
+def _cannot_be_built(name: str, kind: str, problems: Sequence[str]) -> str:
     lines = "\n".join(f"  - {problem}" for problem in problems)
-    options = f"Its options are {', '.join(allowed)}." if allowed else "It takes no options."
-    return f"The scorer '{name}' ({kind}) can't be used:\n{lines}\n{options}"
+    return f"The scorer '{name}' ({kind}) can't be used:\n{lines}"

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rsft import registry
+from rsft.config.mistakes import mistakes
 from rsft.errors import RecipeError, nearest
 from rsft.selection.rule import Rule
 from rsft.selection.selection import Selection
@@ -62,12 +63,5 @@ def _built(name: str, options: Any) -> Rule:
     try:
         return kind.model_validate({"name": name.rpartition(":")[2], **options})
     except ValidationError as error:
-        fields = [field for field in kind.model_fields if field != "name"]
-        mistakes = []
-        for one in error.errors():
-            key = ".".join(map(str, one["loc"]))
-            hint = nearest(key, fields) if one["type"] == "extra_forbidden" else ""
-            mistakes.append(f"{key}: {one['msg']}.{hint}")
-        raise RecipeError(
-            f"selection: the rule '{name}' can't be used: {' '.join(mistakes)} Its options are: {', '.join(fields)}."
-        ) from None
+        lines = " ".join(mistakes(error, kind, f"the rule '{name}'"))
+        raise RecipeError(f"selection: the rule '{name}' can't be used: {lines}") from None
