@@ -370,5 +370,5 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
     if stage == "train":
         return f"{note['rows']} accepted replies, {note['steps']} steps, {seconds:.0f} s"
     acceptance = note["heldout_acceptance"]
-    low, high = acceptance["low"], acceptance["high"]
-    return f"held-out acceptance {acceptance['value']:.1%} [{low:.1%}, {high:.1%}], n = {acceptance['n']}"
+    low, high = 100 * acceptance["low"], 100 * acceptance["high"]
+    return f"held-out {acceptance['value']:.1%} [{low:.1f}, {high:.1f}], n = {acceptance['n']}"

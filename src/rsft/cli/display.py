@@ -14,7 +14,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -33,11 +32,9 @@ def reporter() -> Iterator[Reporter]:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
@@ -55,14 +52,16 @@ class BarReporter:
     def begin(self, title: str, total: int, unit: str) -> None:
         self._clear()
         self.title, self.tokens, self.began = title, 0, time.monotonic()
-        self.task = self.progress.add_task(title, total=total, unit=unit, rate="")
+        self.task = self.progress.add_task(title, total=total, rate=unit)
 
     def advance(self, steps: int, tokens: int = 0) -> None:
         if self.task is None:
             return
         self.tokens += tokens
-        rate = f"{self.tokens / max(1e-9, time.monotonic() - self.began):.0f} tokens/s" if self.tokens else ""
-        self.progress.update(self.task, advance=steps, rate=rate)
+        self.progress.update(self.task, advance=steps)
+        if self.tokens:
+            rate = self.tokens / max(1e-9, time.monotonic() - self.began)
+            self.progress.update(self.task, rate=f"{rate:.0f} tokens/s")
 
     def end(self, note: str) -> None:
         self._clear()
