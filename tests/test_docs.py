@@ -66,7 +66,7 @@ def test_the_recipe_in_the_readme_can_be_used(tmp_path: Path, monkeypatch: pytes
 
 def test_every_command_is_in_the_readme_and_every_command_line_parses() -> None:
     known = commands()
-    lines = re.findall(r"`(rsft [^`]*)`", README) + re.findall(r"^  (rsft .*)$", README, flags=re.M)
+    lines = re.findall(r"`(rsft [^`]*)`", README) + re.findall(r"^  \S*(rsft .*)$", README, flags=re.M)
     used = set()
     for line in lines:
         name, *words = shlex.split(line)[1:]

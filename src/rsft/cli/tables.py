@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +55,11 @@ def print_summary(summary: dict[str, Any]) -> None:
     run = _from_here(summary["run"])
     _console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
-        f"rsft show {run} --heldout --limit 5",
-        f"rsft sample {run} --prompt {summary['example_prompt']} --candidates 4",
-        f"rsft status {run}",
+        f"show {run} --heldout --limit 5",
+        f"sample {run} --prompt {summary['example_prompt']} --candidates 4",
+        f"status {run}",
     ):
-        _console.print(f"  {command}", soft_wrap=True, markup=False)
+        _console.print(f"  {_program()} {command}", soft_wrap=True, markup=False)
 
 
 def print_plan(plan: dict[str, Any]) -> None:
@@ -130,6 +132,12 @@ def print_replies(said: dict[str, Any]) -> None:
     for reply in said["replies"]:
         cut = "" if reply["finish_reason"] == "stop" else f"  [{reply['finish_reason']}]"
         _console.print(Text("→ "), inert(reply["text"] + cut), sep="")
+
+
+def _program() -> str:
+    """What to type for rsft here: it need not be on the path."""
+    called = sys.argv[0]
+    return "rsft" if shutil.which("rsft") or Path(called).name != "rsft" else called
 
 
 def _from_here(path: str) -> str:
