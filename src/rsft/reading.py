@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rsft.errors import RunError
 from rsft.selection import Pool, parse_selection
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
-from rsft.types import Candidate, Decision, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
 
 
 def status(run: Path) -> dict[str, Any]:
@@ -29,73 +29,65 @@ def status(run: Path) -> dict[str, Any]:
         }
 
 
-def decided_candidates(
-    run: Path,
-    *,
-    accepted: bool | None = None,
-    iteration: int | None = None,
-    rule: str | None = None,
-    prompt_id: str | None = None,
-    arm: str = "policy",
-    limit: int = 10,
-) -> list[dict[str, Any]]:
-    """Decided candidates with their prompt's last turn, facts, every score, and the rule that decided, in key order."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which replies to show; None shows all."""
+
+    accepted: bool | None = None
+    iteration: int | None = None
+    rule: str | None = None
+    prompt_id: str | None = None
+    arm: str = "policy"
+    limit: int = 10
+
+    def wants(self, key: CandidateKey, decision: Decision) -> bool:
+        return (
+            self.accepted in (None, decision.accepted)
+            and self.rule in (None, decision.rule)
+            and self.prompt_id in (None, key.prompt_id)
+        )
+
+
+def decided_candidates(run: Path, wanted: Filter) -> list[dict[str, Any]]:
+    """Decided candidates with their prompt's last turn, every score, and the rule that decided, in key order."""
     with RunFolder.open(run, write=False) as folder:
-        decisions = folder.decisions(arm, iteration=iteration)
-        wanted = [
-            key
-            for key, decision in sorted(decisions.items())
-            if (accepted is None or decision.accepted == accepted)
-            and (rule is None or decision.rule == rule)
-            and (prompt_id is None or key.prompt_id == prompt_id)
-        ][:limit]
+        decisions = folder.decisions(wanted.arm, iteration=wanted.iteration)
+        keys = [key for key, decision in sorted(decisions.items()) if wanted.wants(key, decision)][: wanted.limit]
         prompts = {prompt.id: prompt for prompt in folder.load_prompts("train")}
-        iterations = sorted({key.iteration for key in wanted})
+        iterations = sorted({key.iteration for key in keys})
         candidates = {c.key: c for i in iterations for c in folder.candidates(iteration=i)}
         scores = {key: said for i in iterations for key, said in folder.scores(iteration=i).items()}
-    return [_shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]) for key in wanted]
+    return [_shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]) for key in keys]
 
 
-def heldout_replies(
-    run: Path,
-    *,
-    accepted: bool | None = None,
-    iteration: int | None = None,
-    rule: str | None = None,
-    prompt_id: str | None = None,
-    arm: str = "policy",
-    limit: int = 10,
-) -> list[dict[str, Any]]:
+def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:
     """The greedy replies to held-out prompts of one iteration's policy (0: the base; None: the best), likewise.
 
     Their decisions are made anew, by the rules that judge a reply by itself. Raises RunError if there are none.
     """
     selection = parse_selection(saved_recipe(run).selection)
+    iteration = best_iteration(run, wanted.arm) if wanted.iteration is None else wanted.iteration
     with RunFolder.open(run, write=False) as folder:
-        iteration = best_iteration(run, arm) if iteration is None else iteration
-        policy = folder.policy(iteration, arm) if iteration else None
-        wanted = policy.hash if policy else folder.ledger.meta("base")
-        drawn_by = folder.ledger.generators()
-        candidates = [
-            candidate
-            for candidate in folder.candidates(iteration=iteration)
-            if (drawn_by[candidate.key.generator]["policy"], drawn_by[candidate.key.generator]["temperature"])
-            == (wanted, 0)
-        ]
+        policy = folder.policy(iteration, wanted.arm) if iteration else None
+        policy_hash = policy.hash if policy else folder.ledger.meta("base")
+        greedy = {
+            generator
+            for generator, said in folder.ledger.generators().items()
+            if said["policy"] == policy_hash and said["temperature"] == 0
+        }
         prompts = {prompt.id: prompt for prompt in folder.load_prompts("heldout")}
+        drawn = folder.candidates(iteration=iteration)
         scores = folder.scores(iteration=iteration)
-    candidates = [c for c in candidates if c.key.prompt_id in prompts]
-    if not candidates:
-        raise RunError(f"The run {run} has no held-out replies of iteration {iteration} ({arm}) yet.")
-    names = {name: None for said in scores.values() for name in said}
-    decisions = selection.judge(Pool.of(candidates, {n: [scores[c.key][n] for c in candidates] for n in names}))
+    replies = [c for c in drawn if c.key.generator in greedy and c.key.prompt_id in prompts]
+    if not replies:
+        raise RunError(f"The run {run} has no held-out replies of iteration {iteration} ({wanted.arm}) yet.")
+    names = {name for said in scores.values() for name in said}
+    decisions = selection.judge(Pool.of(replies, {name: [scores[c.key][name] for c in replies] for name in names}))
     return [
         _shown(prompts[candidate.key.prompt_id], candidate, scores[candidate.key], decision)
-        for candidate, decision in zip(candidates, decisions, strict=True)
-        if (accepted is None or decision.accepted == accepted)
-        and (rule is None or decision.rule == rule)
-        and (prompt_id is None or candidate.key.prompt_id == prompt_id)
-    ][:limit]
+        for candidate, decision in zip(replies, decisions, strict=True)
+        if wanted.wants(candidate.key, decision)
+    ][: wanted.limit]
 
 
 def best_iteration(run: Path, arm: str = "policy") -> int:

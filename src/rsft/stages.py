@@ -87,7 +87,7 @@ class Stages:
     # -- sample and score --------------------------------------------------------------------------------------------
 
     def sample(self, iteration: int, arm: Arm, policy: Policy, wanted: Mapping[str, int]) -> Scored:
-        """Draw the wanted candidates of the train prompts, score each chunk as it comes, and keep both."""
+        """Draw the wanted candidates of the train prompts, score them, and keep both."""
         with self._stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
             scored = self._sampled(iteration, policy, wanted, self.recipe.sampling.params, start=0)
             tokens = sum(len(candidate.token_ids) for candidate in scored.candidates)

@@ -105,12 +105,11 @@ def show(
 ) -> None:
     """Show candidates with all their scores, the decision, and the rule that made it."""
     from rsft.cli.tables import print_candidates
-    from rsft.reading import decided_candidates, heldout_replies
+    from rsft.reading import Filter, decided_candidates, heldout_replies
 
-    wanted = None if accepted == rejected else accepted
-    found = (heldout_replies if heldout else decided_candidates)(
-        run, accepted=wanted, iteration=iteration, rule=rule, prompt_id=prompt, arm=arm, limit=limit
-    )
+    either = None if accepted == rejected else accepted
+    wanted = Filter(accepted=either, iteration=iteration, rule=rule, prompt_id=prompt, arm=arm, limit=limit)
+    found = heldout_replies(run, wanted) if heldout else decided_candidates(run, wanted)
     _print(found, as_json, print_candidates)
 
 
