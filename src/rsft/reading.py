@@ -81,8 +81,7 @@ def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:
     replies = [c for c in drawn if c.key.generator in greedy and c.key.prompt_id in prompts]
     if not replies:
         raise RunError(f"The run {run} has no held-out replies of iteration {iteration} ({wanted.arm}) yet.")
-    names = {name for said in scores.values() for name in said}
-    decisions = selection.judge(Pool.of(replies, {name: [scores[c.key][name] for c in replies] for name in names}))
+    decisions = selection.judge(Pool.scored(replies, scores))
     return [
         _shown(prompts[candidate.key.prompt_id], candidate, scores[candidate.key], decision)
         for candidate, decision in zip(replies, decisions, strict=True)

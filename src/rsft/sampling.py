@@ -12,7 +12,7 @@ from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.reading import best_iteration
-from rsft.setup import saved_recipe
+from rsft.setup import load_network, saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 
@@ -38,7 +38,7 @@ def sample_replies(
     run = Path(source)
     if (run / "recipe.yaml").is_file():
         recipe = saved_recipe(run)
-        network = _network(recipe)
+        network = load_network(recipe)
         chosen = _policy(run, recipe, network, iteration)
     else:
         if prompt_id is not None or iteration is not None:
@@ -65,10 +65,6 @@ def sample_replies(
             for c in drawn
         ],
     }
-
-
-def _network(recipe: Recipe) -> Network:
-    return Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
 
 
 def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) -> Policy:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from rsft import registry
 from rsft.config import Recipe, recipe_differences, recipe_yaml
@@ -66,9 +66,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     kept = folder.load_prompts("train"), folder.load_prompts("heldout")
     there = begun and bool(kept[0])  # they are not if they got damaged
     train, heldout = kept if there else read_prompts(recipe)
-    network = cache(
-        lambda: Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
-    )
+    network = cache(lambda: load_network(recipe))
     name, options = _named(recipe.engine)
     engine = registry.load("engine", name).open(options, network)
     if not begun:
@@ -77,6 +75,11 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
         folder.save_prompts(train, heldout)
     _same_base(folder, engine.base)
     return Parts(train, heldout, scorers, selection, trainer, engine=engine, network=network)
+
+
+def load_network(recipe: Recipe) -> Network:
+    """The recipe's base model, in memory."""
+    return Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
@@ -143,11 +146,11 @@ def _named(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _trainer(recipe: Recipe) -> Trainer:
-    kind: type[BaseModel] = registry.load("trainer", recipe.training.type)
+    kind = registry.load("trainer", recipe.training.type)
     try:
-        trainer: Any = kind.model_validate(recipe.training.options)
+        trainer: Trainer = kind.model_validate(recipe.training.options)
     except ValidationError as error:
         name = f"training by '{recipe.training.type}'"
         lines = "\n".join(f"  - {line}" for line in mistakes(error, kind, name, prefix="training"))
         raise RecipeError(f"The recipe can't be used:\n{lines}") from None
-    return trainer  # type: ignore[no-any-return]
+    return trainer

@@ -46,8 +46,7 @@ class Scored:
 
     @property
     def pool(self) -> Pool:
-        names = {name: None for said in self.scores.values() for name in said}
-        return Pool.of(self.candidates, {n: [self.scores[c.key][n] for c in self.candidates] for n in names})
+        return Pool.scored(self.candidates, self.scores)
 
 
 class Stages:
@@ -116,10 +115,9 @@ class Stages:
             ]
             keys |= {request.key for request in requests}
             owed = [request for request in requests if request.key not in there]
-            if not owed:
-                self.tell.advance(len(requests))
-                continue
             self.tell.advance(len(requests) - len(owed))
+            if not owed:
+                continue
             drawn = []
             for candidate in self.parts.engine.sample(policy, owed, params):
                 drawn.append(candidate)

@@ -112,6 +112,6 @@ def _gain(stages: Stages, one: tuple[int | None, Arm], other: tuple[int | None, 
 
 def _fakes(stages: Stages) -> list[str]:
     """The fakes that took part: a number that one of them made says nothing about a model."""
-    recipe = stages.recipe
-    fakes = [str(stages.parts.engine.description["engine"])] if stages.parts.engine.description.get("fake") else []
-    return fakes + ([recipe.training.type] if recipe.training.type == "null" else [])
+    engine, trainer = stages.parts.engine, stages.parts.trainer
+    fakes = [str(engine.description["engine"])] if engine.description.get("fake") else []
+    return fakes + ([stages.recipe.training.type] if trainer.fake else [])

@@ -19,7 +19,7 @@ def recipe_schema() -> dict[str, Any]:
     for name in registry.TRAINERS:
         options = registry.load("trainer", name).model_json_schema()
         schema["$defs"] |= options.pop("$defs", {})
-        training["properties"] |= {key: value for key, value in options["properties"].items() if key != "fake"}
+        training["properties"] |= options.get("properties", {})
     spec = {
         "type": ["string", "object"],
         "description": f"One of {', '.join(sorted(registry.SCORERS))}, or path.py:Name.",

@@ -44,6 +44,12 @@ class Pool:
             said=scores,
         )
 
+    @classmethod
+    def scored(cls, candidates: Sequence[Candidate], scores: Mapping[CandidateKey, Mapping[str, Score]]) -> Pool:
+        """A pool of candidates with their scores as the run folder holds them: by key, then by scorer."""
+        names = {name: None for candidate in candidates for name in scores[candidate.key]}
+        return cls.of(candidates, {name: [scores[c.key][name] for c in candidates] for name in names})
+
     def __len__(self) -> int:
         return len(self.keys)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rsft.types import Candidate, Policy, Prompt
 
@@ -48,6 +48,9 @@ Accepted = tuple[Prompt, Candidate]
 
 class Trainer(Protocol):
     """Fine-tunes the base model, or goes on from a policy, on replies that were accepted."""
+
+    fake: ClassVar[bool]
+    """Whether it only pretends to; reports that used one say so."""
 
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """How large a trained policy is on disk: `matrices` are the base's linear layers, `weights` counts them all."""

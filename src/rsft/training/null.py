@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +18,7 @@ class NullTraining(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fake: bool = True
+    fake: ClassVar[bool] = True
 
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """See `Trainer.policy_bytes`."""

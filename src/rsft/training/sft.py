@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +39,8 @@ class SftTraining(BaseModel):
     """Supervised fine-tuning on the accepted replies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fake: ClassVar[bool] = False
 
     lora: Lora | None = Field(Lora(), description="null trains all weights.")
     learning_rate: float = Field(5e-4, gt=0)
