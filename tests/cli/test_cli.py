@@ -73,6 +73,12 @@ def test_run_prints_before_after_control_and_what_to_try_next(rsft: Command) -> 
     assert "iteration 1 · sampling: 24 candidates" in said.err, "plain lines when nobody watches"
 
 
+def test_a_run_without_a_control_speaks_of_none(rsft: Command) -> None:
+    assert "The control learns" in rsft("run", "scripted.yaml").out
+    alone = rsft("run", "scripted.yaml", "--set", "loop.control=none", "--set", "run=runs/alone").out
+    assert "The control" not in alone
+
+
 def test_json_is_json_and_nothing_else(rsft: Command) -> None:
     summary = rsft("run", "scripted.yaml", "--json").json
     assert summary["finished"]

@@ -45,7 +45,9 @@ def print_summary(summary: dict[str, Any]) -> None:
             _seconds(part, part["control"]),
         )
     _console.print(table)
-    _console.print("In brackets: 95% intervals. The control learns from as many candidates, chosen\nat random.")
+    has_control = any(part["control"] for part in summary["iterations"])
+    control = " The control learns from as many candidates, chosen\nat random." if has_control else ""
+    _console.print(f"In brackets: 95% intervals.{control}")
     if gain := summary["gain_over_base"]:
         _console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
     if gain := summary["gain_over_control"]:
