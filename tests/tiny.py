@@ -42,8 +42,10 @@ def tokenizer(template: str = CHATML) -> Any:
     return made
 
 
-def save_model(folder: Path, *, architecture: str = "llama", template: str = CHATML, seed: int = 0) -> Path:
-    """A model folder of some 30,000 random weights, in fp32."""
+def save_model(
+    folder: Path, *, architecture: str = "llama", template: str = CHATML, seed: int = 0, **options: Any
+) -> Path:
+    """A model folder of some 30,000 random weights, in fp32. `options` are of the model's config."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -61,6 +63,7 @@ def save_model(folder: Path, *, architecture: str = "llama", template: str = CHA
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
         bos_token_id=None,
+        **options,
     )
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -52,10 +52,10 @@ def sample_replies(
         messages = (*turns, Message("user", str(text)))
         prompt = Prompt("typed", messages, messages)
     requests = [
-        Request(CandidateKey(0, prompt.id, index, "typed"), prompt, stream_seed(seed, 0, prompt.id, index))
+        Request(CandidateKey(0, prompt.id, index, "typed"), prompt, stream_seed(seed, 0, prompt.id, index), params)
         for index in range(candidates)
     ]
-    drawn = sorted(LocalEngine(network).sample(chosen, requests, params), key=lambda candidate: candidate.key)
+    drawn = sorted(LocalEngine(network).sample(chosen, requests), key=lambda candidate: candidate.key)
     return {
         "model": network.reference,
         "policy": chosen.hash,

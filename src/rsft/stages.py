@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,12 +27,22 @@ from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, Reply,
 Arm = Literal["policy", "control"]
 Rules = Callable[[Pool], Sequence[Decision]]
 
-# Candidates that are sampled and committed together. A chunk is drawn whole or again, so that an interrupted run forms
-# the same batches as an uninterrupted one and draws the same candidates to the last bit.
-_CHUNK_ROWS = 256
+# Candidates that are sampled and committed together, in multiples of those that the engine works on at a time. A chunk
+# is drawn whole or again, so that an interrupted run forms the same batches as an uninterrupted one and draws the same
+# candidates to the last bit.
+_CHUNK = 4
 _SCORING_BATCH = 64
 # Candidates that the control draws beyond those it will choose.
 _SPARE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Candidates `start` to `start` + wanted of each prompt, by one law."""
+
+    wanted: Mapping[str, int]
+    params: SamplingParams
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class Stages:
     def sample(self, iteration: int, arm: Arm, policy: Policy, wanted: Mapping[str, int]) -> Scored:
         """Draw the wanted candidates of the train prompts, score them, and keep both."""
         with self._stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
-            scored = self._sampled(iteration, policy, wanted, self.recipe.sampling.params, start=0)
+            (scored,) = self._sampled(iteration, policy, [Order(wanted, self.recipe.sampling.params)])
             tokens = sum(len(candidate.token_ids) for candidate in scored.candidates)
             note.update(
                 candidates=len(scored.candidates),
@@ -99,41 +109,68 @@ class Stages:
             )
         return scored
 
-    def _sampled(
-        self, iteration: int, policy: Policy, wanted: Mapping[str, int], params: SamplingParams, start: int
-    ) -> Scored:
-        """Candidates `start` to `start` + wanted of each prompt, drawn where they are not there yet, with scores."""
-        generator = self._generator(policy, params)
-        there = self.folder.candidate_keys(iteration=iteration, generator=generator)
-        keys = set()
-        drawn_tokens = 0
-        for chunk in _chunks([self.prompts[prompt_id] for prompt_id in wanted], wanted):
-            requests = [
-                Request(key, prompt, stream_seed(self.recipe.seed, iteration, prompt.id, key.sample_index))
-                for prompt in chunk
-                for key in _keys(iteration, prompt.id, range(start, start + wanted[prompt.id]), generator)
+    def _sampled(self, iteration: int, policy: Policy, orders: Sequence[Order]) -> list[Scored]:
+        """What was ordered, drawn where it is not there yet, with scores. Orders of one prompt are drawn together."""
+        generators = [self._generator(policy, order.params) for order in orders]
+        requested = [
+            [
+                self._request(CandidateKey(iteration, prompt_id, index, generator), order.params)
+                for prompt_id, count in order.wanted.items()
+                for index in range(order.start, order.start + count)
             ]
-            keys |= {request.key for request in requests}
-            owed = [request for request in requests if request.key not in there]
-            self.tell.advance(len(requests) - len(owed))
+            for order, generator in zip(orders, generators, strict=True)
+        ]
+        there = {
+            key
+            for generator in set(generators)
+            for key in self.folder.candidate_keys(iteration=iteration, generator=generator)
+        }
+        drawn: dict[CandidateKey, int] = {}  # with the tokens of each
+        for chunk in self._chunks([request for requests in requested for request in requests]):
+            owed = [request for request in chunk if request.key not in there]
+            self.tell.advance(len(chunk) - len(owed))
             if not owed:
                 continue
-            drawn = []
-            for candidate in self.parts.engine.sample(policy, owed, params):
-                drawn.append(candidate)
+            candidates = []
+            for candidate in self.parts.engine.sample(policy, owed):
+                candidates.append(candidate)
                 failpoints.reached("sample.drawn")
                 self.tell.advance(1, len(candidate.token_ids))
-            _reconcile(owed, drawn)
-            self.folder.commit(candidates=drawn)
-            drawn_tokens += sum(len(candidate.token_ids) for candidate in drawn)
-        candidates = [
-            candidate
-            for candidate in self.folder.candidates(iteration=iteration, generator=generator)
-            if candidate.key in keys
+            _reconcile(owed, candidates)
+            self.folder.commit(candidates=candidates)
+            drawn |= {candidate.key: len(candidate.token_ids) for candidate in candidates}
+        return [
+            self._complete(iteration, generator, {request.key for request in requests}, drawn)
+            for generator, requests in zip(generators, requested, strict=True)
         ]
+
+    def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
+        seed = stream_seed(self.recipe.seed, key.iteration, key.prompt_id, key.sample_index)
+        return Request(key, self.prompts[key.prompt_id], seed, params)
+
+    def _chunks(self, requests: Sequence[Request]) -> Iterator[list[Request]]:
+        """Prompts of similar length together, as many as keep the engine busy; the same ones whenever asked."""
+        by_prompt: dict[str, list[Request]] = {}
+        for request in requests:
+            by_prompt.setdefault(request.prompt.id, []).append(request)
+        chunk: list[Request] = []
+        for prompt_id in sorted(by_prompt, key=lambda prompt_id: (_length(self.prompts[prompt_id]), prompt_id)):
+            if chunk and len(chunk) + len(by_prompt[prompt_id]) > _CHUNK * self.parts.engine.rows:
+                yield chunk
+                chunk = []
+            chunk = [*chunk, *by_prompt[prompt_id]]
+        if chunk:
+            yield chunk
+
+    def _complete(
+        self, iteration: int, generator: str, keys: Collection[CandidateKey], drawn: Mapping[CandidateKey, int]
+    ) -> Scored:
+        """An order's candidates with their scores; all that are wanted must be there."""
+        candidates = [c for c in self.folder.candidates(iteration=iteration, generator=generator) if c.key in keys]
         if len(candidates) != len(keys):
-            missing = sorted(keys - {candidate.key for candidate in candidates})
+            missing = sorted(set(keys) - {candidate.key for candidate in candidates})
             raise StoreError(f"{len(missing)} of {len(keys)} candidates are missing, the first of them {missing[0]}")
+        drawn_tokens = sum(drawn.get(candidate.key, 0) for candidate in candidates)
         return Scored(candidates, self._scored(candidates, iteration, generator), drawn_tokens)
 
     def _scored(
@@ -155,11 +192,11 @@ class Stages:
         return {candidate.key: scores[candidate.key] for candidate in candidates}
 
     def _score(self, scorer: Scorer, candidates: Sequence[Candidate]) -> list[Score]:
-        """One scorer's word on each candidate. A candidate that was never drawn has nothing to score."""
-        drawn = [c for c in candidates if c.finish_reason != "failed"]
+        """One scorer's word on each candidate. One that is no whole reply has nothing to score."""
+        drawn = [c for c in candidates if c.is_reply]
         replies = [Reply(self.prompts[c.key.prompt_id], c.text, c.token_ids) for c in drawn]
         said = dict(zip((c.key for c in drawn), run_scorer(scorer, replies), strict=True))
-        return [said.get(c.key) or Score.failed(f"no reply: {c.error}") for c in candidates]
+        return [said.get(c.key) or Score.failed(f"no whole reply: {c.why}") for c in candidates]
 
     def _generator(self, policy: Policy, params: SamplingParams) -> str:
         """The fingerprint of what draws: policy, engine and sampling law. What it stands for is kept in the ledger."""
@@ -259,8 +296,8 @@ class Stages:
         with self._stage(iteration, arm, "evaluate", total, "replies") as note:
             one_each = dict.fromkeys((prompt.id for prompt in self.parts.heldout), 1)
             many_each = dict.fromkeys((prompt.id for prompt in for_samples), wanted.samples)
-            greedy = self._sampled(iteration, policy, one_each, greedy_law, start=0)
-            sampled = self._sampled(iteration, policy, many_each, self.recipe.sampling.params, start=1)
+            orders = [Order(one_each, greedy_law), Order(many_each, self.recipe.sampling.params, start=1)]
+            greedy, sampled = self._sampled(iteration, policy, orders)
             evaluation = Evaluation(
                 greedy={reply.candidate.key.prompt_id: reply for reply in self._measured(greedy)},
                 sampled=_by_prompt(self._measured(sampled)),
@@ -305,22 +342,9 @@ def accepted_counts(decisions: Mapping[CandidateKey, Decision]) -> Counter[str]:
     return Counter(key.prompt_id for key, decision in decisions.items() if decision.accepted)
 
 
-def _keys(iteration: int, prompt_id: str, indices: range, generator: str) -> list[CandidateKey]:
-    return [CandidateKey(iteration, prompt_id, index, generator) for index in indices]
-
-
-def _chunks(prompts: Sequence[Prompt], wanted: Mapping[str, int]) -> Iterator[list[Prompt]]:
-    """Prompts of similar length together, some `_CHUNK_ROWS` candidates at a time; the same ones whenever asked."""
-    chunk: list[Prompt] = []
-    rows = 0
-    for prompt in sorted(prompts, key=lambda prompt: (sum(len(m.content) for m in prompt.messages), prompt.id)):
-        if chunk and rows + wanted[prompt.id] > _CHUNK_ROWS:
-            yield chunk
-            chunk, rows = [], 0
-        chunk.append(prompt)
-        rows += wanted[prompt.id]
-    if chunk:
-        yield chunk
+def _length(prompt: Prompt) -> int:
+    """Its characters."""
+    return sum(len(message.content) for message in prompt.messages)
 
 
 def _by_prompt(replies: Sequence[Measured]) -> dict[str, list[Measured]]:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 ROLES = ("system", "user", "assistant", "tool")
 
-FinishReason = Literal["stop", "length", "failed"]
-"""Why a candidate ended: at an end-of-turn token, at the length limit, or not at all (see `Candidate.error`)."""
+FinishReason = Literal["stop", "length", "ended", "cancelled", "failed"]
+"""Why a candidate ended: at an end-of-turn token or a stop string, at the length limit, by a rule that watched it,
+because nobody wanted it any more, or because it could not be drawn (the last three: see `Candidate.why`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,22 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """The sampling law of a candidate.
+    """The sampling law of a candidate, and where it ends.
 
-    `temperature` 0 means greedy. `top_k` 0 and `top_p` 1 leave the distribution whole. `max_tokens` counts sampled
-    tokens, the end-of-turn token included. Logits are divided by the temperature, then cut to `top_k`, then to `top_p`.
+    Logits of tokens that the text holds already, its prompt included, are made less likely by `repetition_penalty`
+    (divided by it if positive, multiplied if not; 1 leaves them), all are divided by the `temperature` (0 means
+    greedy), then tokens are cut to the `top_k` likeliest (0: all), to the likeliest that hold `top_p` of what is left,
+    and to those at least `min_p` times as likely as the likeliest. `max_tokens` counts sampled tokens, the end-of-turn
+    token included. A `stop` string ends the reply as well: the text ends before it, the token ids hold it.
     """
 
     temperature: float = 0.7
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 256
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,8 @@ class Candidate:
     """One sampled reply: its text and the exact token ids that were sampled, end-of-turn token included.
 
     `logprob` sums the tokens' log-probabilities under the sampling law (temperature and cuts applied), `model_logprob`
-    under the plain model; both in nats. `error` says why a failed candidate has no reply.
+    under the plain model; both in nats. `why` is the reason for a candidate that is no whole reply: one that a rule
+    ended, that was cancelled, or that failed.
     """
 
     key: CandidateKey
@@ -89,7 +97,12 @@ class Candidate:
     finish_reason: FinishReason
     logprob: float
     model_logprob: float
-    error: str | None = None
+    why: str | None = None
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it went as far as the model and the length limit let it, so that there is something to score."""
+        return self.finish_reason in ("stop", "length")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,9 @@ class SamplingSection(Section):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, description="0 keeps the whole vocabulary.")
     max_tokens: int = Field(256, ge=1, description="A reply's most tokens, its end-of-turn token included.")
+    min_p: float = Field(0.0, ge=0, lt=1, description="Cut tokens less than so many times as likely as the likeliest.")
+    repetition_penalty: float = Field(1.0, gt=0, description="Above 1: what the text holds already gets less likely.")
+    stop: OneOrMore | None = Field(None, description="Strings that end a reply as well; its text ends before them.")
 
     @model_validator(mode="after")
     def _greedy_draws_once(self) -> SamplingSection:
@@ -56,7 +59,15 @@ class SamplingSection(Section):
 
     @property
     def params(self) -> SamplingParams:
-        return SamplingParams(self.temperature, self.top_p, self.top_k, self.max_tokens)
+        return SamplingParams(
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.max_tokens,
+            self.min_p,
+            self.repetition_penalty,
+            tuple(self.stop or ()),
+        )
 
 
 class TrainingSection(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rsft.types import Candidate, CandidateKey, Policy, Prompt, SamplingParams
@@ -12,11 +12,55 @@ from rsft.types import Candidate, CandidateKey, Policy, Prompt, SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One candidate that is wanted: its key, its prompt, and the seed of its own random stream."""
+    """One candidate that is wanted: its key, its prompt, the seed of its own random stream, and its sampling law."""
 
     key: CandidateKey
     prompt: Prompt
     seed: int
+    params: SamplingParams
+
+
+Watcher = Callable[[int], str | None]
+"""Sees each token id of one candidate as it is sampled; a reason ends the candidate at that token."""
+Watch = Callable[[Request], Watcher | None]
+"""Gives a candidate that begins its watcher, if it needs one."""
+
+
+@dataclass(slots=True)
+class Cancelled:
+    """What is not wanted any more."""
+
+    keys: set[CandidateKey] = field(default_factory=set)
+    prompts: set[str] = field(default_factory=set)
+
+    def __contains__(self, key: CandidateKey) -> bool:
+        return key in self.keys or key.prompt_id in self.prompts
+
+    def __len__(self) -> int:
+        return len(self.keys) + len(self.prompts)
+
+
+class Sampling(Iterator[Candidate]):
+    """Candidates as they are finished. What is cancelled between two of them costs no further token.
+
+    Each requested candidate comes exactly once: a cancelled one with the finish reason "cancelled", unless it had come
+    to its end before.
+    """
+
+    def __init__(self, draw: Callable[[Cancelled], Iterator[Candidate]]) -> None:
+        self._cancelled = Cancelled()
+        self._candidates = draw(self._cancelled)
+
+    def __next__(self) -> Candidate:
+        return next(self._candidates)
+
+    def cancel(self, key: CandidateKey) -> None:
+        """This candidate is not wanted any more."""
+        self._cancelled.keys.add(key)
+
+    def cancel_prompt(self, prompt_id: str) -> None:
+        """No further candidate of this prompt is wanted."""
+        self._cancelled.prompts.add(prompt_id)
 
 
 class Engine(Protocol):
@@ -37,14 +81,22 @@ class Engine(Protocol):
         """What of the engine can change a candidate (its name, the precision); part of the generator fingerprint."""
         ...
 
-    def sample(self, policy: Policy, requests: Sequence[Request], params: SamplingParams) -> Iterator[Candidate]:
-        """Yield each requested candidate once, as soon as it is finished, in any order.
+    @property
+    def rows(self) -> int:
+        """How many candidates it works on at a time. To keep it busy, ask for several times as many at once."""
+        ...
 
-        Requests of one prompt share what can be shared. A candidate depends on its own request and the policy only,
-        but for the rounding differences that batch shapes cause. A prompt that can't be sampled from yields *failed*
-        candidates that say why.
+    def sample(self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None) -> Sampling:
+        """The requested candidates, each as soon as it is finished, in any order.
+
+        Requests of one prompt share what can be shared, whatever their laws. A candidate depends on its own request,
+        its watcher and the policy only, but for the rounding differences that batch shapes cause. A prompt that can't
+        be sampled from yields *failed* candidates that say why.
         """
         ...
+
+
+CANCELLED = "it was not wanted any more"
 
 
 def stream_seed(run_seed: int, iteration: int, prompt_id: str, sample_index: int) -> int:

@@ -1,7 +1,11 @@
-"""The sampling law: logits become tokens, one uniform number per candidate and step."""
+"""The sampling law: logits become tokens, one uniform number per candidate and step.
+
+Axes in names: R rows (candidates), V the vocabulary, B its blocks, S the tokens of a shortlist.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +13,18 @@ import numpy as np
 
 from rsft.types import SamplingParams
 
-# The nucleus is looked for among this many of the likeliest tokens before the whole vocabulary is sorted.
-_SHORTLIST = 256
-# Tokens whose probabilities are summed together before the place within them is looked for.
-_BLOCK = 256
+_LOG2E = math.log2(math.e)
+# Rows whose weights are worked on together: so few that they stay in the processor's cache between two operations.
+_CACHED_ROWS = 32
+# Neighbouring tokens whose weights are summed, or their highest found, before one looks at each.
+_BLOCK = 32
+# The tokens that cuts keep are looked for among so many at first, then among more, then among all.
+_SHORTLISTS = (64, 1024)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One step's tokens (rows,), with their log-probabilities in nats under the sampling law and the plain model."""
+    """One step's tokens (R,), with their log-probabilities in nats under the sampling law and the plain model."""
 
     tokens: Any
     logprobs: Any
@@ -29,61 +36,169 @@ def uniforms(seed: int, steps: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.Generator(np.random.Philox(key=seed)).random(steps, dtype=np.float32)
 
 
-def draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams) -> Drawn:
-    """Draw a token for each row by inverting the law's distribution function at the row's uniform number.
+def draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any = None) -> Drawn:
+    """Draw a token for each row by inverting the law's distribution function, in the order of token ids.
 
-    Exact: the tokens that top-k and top-p keep are renormalised, likeliest first, ties in the order of token ids.
+    The law, in this order: logits of the tokens in `seen_RS` (a row's text so far, padded with any of its tokens) are
+    penalised (1909.05858), all are divided by the temperature, and tokens are cut by top-k, by top-p among what is
+    left (1904.09751), and by min-p (2407.01082). A cut keeps all tokens that are as likely as the last one it keeps,
+    so the law depends on nothing but probabilities. Temperature 0 takes the likeliest token, the first of equals.
     """
     import torch
 
-    logits_RV = logits_RV.float()
-    model_norm_R = logits_RV.logsumexp(-1)
+    count = len(logits_RV)
+    rows = min(count, _CACHED_ROWS) if logits_RV.device.type == "cpu" else count
+    # The same memory for all chunks: fresh memory costs more than the arithmetic in it.
+    buffers = torch.empty(2, rows, logits_RV.shape[1], dtype=torch.float32, device=logits_RV.device)
+    parts = []
+    for first in range(0, count, rows):
+        chunk = slice(first, min(count, first + rows))
+        seen = None if seen_RS is None else seen_RS[chunk]
+        here_RV, buffer_RV = buffers[:, : chunk.stop - first]
+        here_RV.copy_(logits_RV[chunk])
+        parts.append(_draw(here_RV, uniforms_R[chunk], params, seen, buffer_RV))
+    return Drawn(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any, buffer_RV: Any) -> tuple[Any, ...]:
+    """`draw` for fp32 logits; the buffer is as large as they are."""
+    import torch
+
+    highest_R1 = logits_RV.amax(-1, keepdim=True)
+    weights_RV = _weights(logits_RV, highest_R1, 1.0, buffer_RV)
+    model_norm_R = weights_RV.sum(-1).log() + highest_R1[:, 0]
+    shaped_RV = logits_RV
+    if params.repetition_penalty != 1:
+        shaped_RV = _penalised(logits_RV, seen_RS, params.repetition_penalty)
+        highest_R1 = shaped_RV.amax(-1, keepdim=True)
     if params.temperature == 0:
-        tokens_R = logits_RV.argmax(-1)
-        model_R = logits_RV.gather(1, tokens_R[:, None])[:, 0] - model_norm_R
-        return Drawn(tokens_R, torch.zeros_like(model_R), model_R)
-
-    probs_RV = torch.softmax(logits_RV / params.temperature, -1)
-    if params.top_k == 0 and params.top_p >= 1:
-        kept_RK, ids_RK = probs_RV, None
+        tokens_R = _first_of(shaped_RV, highest_R1)
+        return tokens_R, torch.zeros_like(model_norm_R), _at(logits_RV, tokens_R) - model_norm_R
+    if params.temperature != 1 or shaped_RV is not logits_RV:
+        weights_RV = _weights(shaped_RV, highest_R1, params.temperature, buffer_RV)
+    if params.top_k == 0 and params.top_p >= 1 and params.min_p == 0:
+        tokens_R, weight_R, mass_R = _invert(weights_RV, uniforms_R)
     else:
-        kept_RK, ids_RK = _nucleus(probs_RV, params)
-    places_R, mass_R = _invert(kept_RK, uniforms_R)
-    tokens_R = places_R if ids_RK is None else ids_RK.gather(1, places_R[:, None])[:, 0]
-    logprobs_R = (kept_RK.gather(1, places_R[:, None])[:, 0] / mass_R).log()
-    model_R = logits_RV.gather(1, tokens_R[:, None])[:, 0] - model_norm_R
-    return Drawn(tokens_R, logprobs_R, model_R)
+        tokens_R, weight_R, mass_R = _cut_and_invert(weights_RV, uniforms_R, params)
+    return tokens_R, (weight_R / mass_R).log(), _at(logits_RV, tokens_R) - model_norm_R
 
 
-def _invert(weights_RK: Any, uniforms_R: Any) -> tuple[Any, Any]:
-    """For each row the place where its running sum first exceeds uniform × total, and that total.
+def _weights(logits_RV: Any, highest_R1: Any, temperature: float, buffer_RV: Any) -> Any:
+    """What is proportional to the probabilities, 1 for the likeliest. Powers of two: quicker than powers of e."""
+    import torch
+
+    factor = _LOG2E / temperature
+    return torch.add(highest_R1 * -factor, logits_RV, alpha=factor, out=buffer_RV).exp2_()
+
+
+def _penalised(logits_RV: Any, seen_RS: Any, penalty: float) -> Any:
+    import torch
+
+    seen = logits_RV.gather(1, seen_RS)
+    return logits_RV.scatter(1, seen_RS, torch.where(seen < 0, seen * penalty, seen / penalty))
+
+
+def _at(values_RV: Any, places_R: Any) -> Any:
+    return values_RV.gather(1, places_R[:, None])[:, 0]
+
+
+def _blocks(values_RV: Any, padding: float) -> Any:
+    """(R, B, _BLOCK)"""
+    import torch
+
+    over = -values_RV.shape[1] % _BLOCK
+    padded = torch.nn.functional.pad(values_RV, (0, over), value=padding) if over else values_RV
+    return padded.view(len(values_RV), -1, _BLOCK)
+
+
+def _first_of(values_RV: Any, highest_R1: Any) -> Any:
+    """The first place of each row's highest value: by blocks, since an argmax of whole rows is slow."""
+    blocks_RBS = _blocks(values_RV, -math.inf)
+    block_R = (blocks_RBS.amax(-1) == highest_R1).byte().argmax(-1)
+    inside = blocks_RBS.gather(1, block_R[:, None, None].expand(-1, 1, _BLOCK))[:, 0]
+    return block_R * _BLOCK + (inside == highest_R1).byte().argmax(-1)
+
+
+def _invert(weights_RV: Any, uniforms_R: Any) -> tuple[Any, Any, Any]:
+    """For each row the place where its running sum first exceeds uniform × total, its weight, and that total.
 
     Sums over blocks first and inside one block after: a running sum over a whole vocabulary is several times slower.
     A place of zero weight is never chosen.
     """
     import torch
 
-    rows, width = weights_RK.shape
-    blocks = -(-width // _BLOCK)
-    padded = torch.nn.functional.pad(weights_RK, (0, blocks * _BLOCK - width)).view(rows, blocks, _BLOCK)
-    ends_RB = padded.sum(-1).cumsum(-1)
+    blocks_RBS = _blocks(weights_RV, 0.0)
+    ends_RB = blocks_RBS.sum(-1).cumsum(-1)
     mass_R = ends_RB[:, -1]
     target_R = torch.minimum(uniforms_R * mass_R, torch.nextafter(mass_R, torch.zeros_like(mass_R)))
     block_R = torch.searchsorted(ends_RB, target_R[:, None], right=True)[:, 0]
-    inside_RK = padded[torch.arange(rows, device=block_R.device), block_R].cumsum(-1)
-    start_R = torch.where(block_R > 0, ends_RB.gather(1, (block_R - 1).clamp(min=0)[:, None])[:, 0], 0.0)
-    rest_R = torch.minimum(target_R - start_R, torch.nextafter(inside_RK[:, -1], torch.zeros_like(mass_R)))
-    place_R = torch.searchsorted(inside_RK, rest_R[:, None], right=True)[:, 0]
-    return block_R * _BLOCK + place_R, mass_R
+    inside_RS = blocks_RBS.gather(1, block_R[:, None, None].expand(-1, 1, _BLOCK))[:, 0]
+    sums_RS = inside_RS.cumsum(-1)
+    start_R = torch.where(block_R > 0, _at(ends_RB, (block_R - 1).clamp(min=0)), 0.0)
+    rest_R = torch.minimum(target_R - start_R, torch.nextafter(sums_RS[:, -1], torch.zeros_like(mass_R)))
+    place_R = torch.searchsorted(sums_RS, rest_R[:, None], right=True)[:, 0]
+    return block_R * _BLOCK + place_R, _at(inside_RS, place_R), mass_R
 
 
-def _nucleus(probs_RV: Any, params: SamplingParams) -> tuple[Any, Any]:
-    """The likeliest tokens that the law keeps: probabilities (0 where cut) and token ids, both (rows, kept)."""
-    vocabulary = probs_RV.shape[-1]
-    width = min(params.top_k or _SHORTLIST, vocabulary)
-    top_RK, ids_RK = probs_RV.topk(width, dim=-1)
-    if params.top_k == 0 and width < vocabulary and bool((top_RK.sum(-1) < params.top_p).any()):
-        top_RK, ids_RK = probs_RV.sort(dim=-1, descending=True, stable=True)
-    total_R1 = top_RK.sum(-1, keepdim=True) if params.top_k else 1.0
-    before_RK = top_RK.cumsum(-1) - top_RK
-    return top_RK.masked_fill(before_RK >= params.top_p * total_R1, 0.0), ids_RK
+def _cut_and_invert(weights_RV: Any, uniforms_R: Any, params: SamplingParams) -> tuple[Any, Any, Any]:
+    """As `_invert`, among the tokens that the cuts keep.
+
+    They are looked for in the blocks with the likeliest tokens: in a few first, then, for the rows whose kept tokens
+    can't be shown to be there, in more, and at last in all.
+    """
+    blocks_RBS = _blocks(weights_RV, 0.0)
+    total_R = weights_RV.sum(-1)
+    found, unsure = _cut_in_shortlist(blocks_RBS, total_R, uniforms_R, params, _SHORTLISTS[0])
+    for size in (*_SHORTLISTS[1:], weights_RV.shape[1]):
+        left = unsure.nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        again, still = _cut_in_shortlist(blocks_RBS[left], total_R[left], uniforms_R[left], params, size)
+        for values, redone in zip(found, again, strict=True):
+            values[left] = redone
+        unsure = unsure.index_put((left,), still)
+    return found
+
+
+def _cut_in_shortlist(
+    blocks_RBS: Any, total_R: Any, uniforms_R: Any, params: SamplingParams, size: int
+) -> tuple[tuple[Any, Any, Any], Any]:
+    """(token, its weight, mass) of each row among the kept tokens of its `size` likeliest blocks, and for which rows
+    that may not be all that are kept."""
+    import torch
+
+    rows, count = blocks_RBS.shape[:2]
+    chosen = blocks_RBS.amax(-1).topk(min(size, count), -1)
+    block_RB = chosen.indices.sort(-1).values
+    flat = (torch.arange(rows, device=block_RB.device)[:, None] * count + block_RB).flatten()
+    short_RS = blocks_RBS.reshape(-1, _BLOCK).index_select(0, flat).view(rows, -1)
+    cut_R, enough_R = _cut(short_RS.topk(min(size, short_RS.shape[1]), -1).values, total_R, params)
+    place_R, weight_R, mass_R = _invert(short_RS.where(short_RS >= cut_R[:, None], 0.0), uniforms_R)
+    token_R = _at(block_RB, place_R // _BLOCK) * _BLOCK + place_R % _BLOCK
+    # Tokens outside the shortlist are at most as likely as the least of its blocks' likeliest.
+    unsure_R = ~enough_R | (cut_R <= chosen.values[:, -1]) if size < count else ~enough_R
+    return (token_R, weight_R, mass_R), unsure_R
+
+
+def _cut(likeliest_RS: Any, total_R: Any, params: SamplingParams) -> tuple[Any, Any]:
+    """The least weight that each row keeps, and whether its likeliest tokens, in falling order, were enough to say so.
+
+    `total_R` is the weight of the whole vocabulary.
+    """
+    import torch
+
+    kept_RS = likeliest_RS
+    cut_R = torch.full_like(total_R, params.min_p)
+    enough_R = torch.ones_like(total_R, dtype=torch.bool)
+    if params.top_k:
+        enough_R &= params.top_k < likeliest_RS.shape[1]
+        kth_R = likeliest_RS[:, min(params.top_k, likeliest_RS.shape[1]) - 1]
+        cut_R = torch.maximum(cut_R, kth_R)
+        kept_RS = likeliest_RS.where(likeliest_RS >= kth_R[:, None], 0.0)
+        total_R = kept_RS.sum(-1)
+    if params.top_p < 1:
+        short_RS = kept_RS.cumsum(-1) < params.top_p * total_R[:, None]
+        place_R = short_RS.sum(-1)
+        enough_R &= place_R < likeliest_RS.shape[1]
+        cut_R = torch.maximum(cut_R, _at(likeliest_RS, place_R.clamp(max=likeliest_RS.shape[1] - 1)))
+    return cut_R, enough_R

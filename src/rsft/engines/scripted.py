@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsft.config.mistakes import mistakes
-from rsft.engines.base import Request
+from rsft.engines.base import CANCELLED, Cancelled, Request, Sampling, Watch
 from rsft.errors import RecipeError
-from rsft.types import Candidate, Policy, SamplingParams
+from rsft.types import Candidate, FinishReason, Policy
 
 
 class Script(BaseModel):
@@ -48,11 +48,33 @@ class ScriptedEngine:
     def description(self) -> dict[str, object]:
         return {"engine": "scripted", "fake": True}
 
-    def sample(self, policy: Policy, requests: Sequence[Request], params: SamplingParams) -> Iterator[Candidate]:
+    @property
+    def rows(self) -> int:
+        return 64
+
+    def sample(self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None) -> Sampling:
         lines = self.script.replies if policy == self.base or not self.script.lessons else self.script.lessons
-        for request in requests:
-            line = lines[0 if params.temperature == 0 else request.seed % len(lines)]
-            text = line.replace("{prompt}", request.prompt.messages[-1].content)
-            token_ids = tuple(text.encode())[: params.max_tokens]
-            cut = len(token_ids) < len(text.encode())
-            yield Candidate(request.key, text, token_ids, "length" if cut else "stop", 0.0, 0.0)
+
+        def draw(cancelled: Cancelled) -> Iterator[Candidate]:
+            for request in requests:
+                if request.key in cancelled:
+                    yield Candidate(request.key, "", (), "cancelled", 0.0, 0.0, CANCELLED)
+                else:
+                    yield _recite(request, lines, watch)
+
+        return Sampling(draw)
+
+
+def _recite(request: Request, lines: Sequence[str], watch: Watch | None) -> Candidate:
+    """The line that the seed chooses, cut where the length limit or the watcher ends it."""
+    line = lines[0 if request.params.temperature == 0 else request.seed % len(lines)]
+    whole = line.replace("{prompt}", request.prompt.messages[-1].content).encode()
+    token_ids = whole[: request.params.max_tokens]
+    reason: FinishReason = "length" if len(token_ids) < len(whole) else "stop"
+    watcher = watch(request) if watch else None
+    for place, token in enumerate(token_ids if watcher else b""):
+        why = watcher(token) if watcher else None
+        if why is not None:
+            said = token_ids[: place + 1]
+            return Candidate(request.key, said.decode(errors="replace"), tuple(said), "ended", 0.0, 0.0, why)
+    return Candidate(request.key, token_ids.decode(errors="replace"), tuple(token_ids), reason, 0.0, 0.0)

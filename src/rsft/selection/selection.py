@@ -14,7 +14,7 @@ from rsft.types import Decision
 
 ACCEPTED = "accepted"
 FINISHED = "finished"
-"""The rule before all others: a reply that the length limit cut, or that failed, is never accepted."""
+"""The rule before all others: a reply that did not come to its own end is never accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +52,5 @@ class Selection:
 
 
 def _unfinished(reason: str) -> str:
-    return "cut by the length limit" if reason == "length" else "the candidate failed"
+    said = {"length": "cut by the length limit", "ended": "ended by a rule", "cancelled": "cancelled"}
+    return said.get(reason, "the candidate failed")

@@ -47,7 +47,7 @@ def schemas() -> dict[str, Any]:
             ("finish_reason", pa.string()),
             ("logprob", pa.float64()),
             ("model_logprob", pa.float64()),
-            ("error", pa.string()),
+            ("why", pa.string()),
         ],
         "scores": [
             *key,
@@ -93,12 +93,12 @@ def prompt_of(row: Sequence[Any]) -> Prompt:
 
 def candidate_row(candidate: Candidate) -> tuple[Any, ...]:
     c = candidate
-    return (*_key(c.key), c.text, c.token_ids, c.finish_reason, c.logprob, c.model_logprob, c.error)
+    return (*_key(c.key), c.text, c.token_ids, c.finish_reason, c.logprob, c.model_logprob, c.why)
 
 
 def candidate_of(row: Sequence[Any]) -> Candidate:
-    *key, text, token_ids, finish_reason, logprob, model_logprob, error = row
-    return Candidate(CandidateKey(*key), text, tuple(token_ids), finish_reason, logprob, model_logprob, error)
+    *key, text, token_ids, finish_reason, logprob, model_logprob, why = row
+    return Candidate(CandidateKey(*key), text, tuple(token_ids), finish_reason, logprob, model_logprob, why)
 
 
 def score_row(row: ScoreRow) -> tuple[Any, ...]:

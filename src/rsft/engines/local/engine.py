@@ -1,0 +1,180 @@
+"""The engine 'local': what it may use, and how requests become texts and texts become candidates."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rsft.config.mistakes import mistakes
+from rsft.engines.base import Cancelled, Request, Sampling, Watch
+from rsft.engines.local.decoding import Decoding
+from rsft.engines.local.pages import PAGE, Pool, page_count
+from rsft.engines.local.passes import Pass
+from rsft.engines.local.serving import ServedModel
+from rsft.engines.local.texts import Row, Stem, give_trunks
+from rsft.errors import RecipeError
+from rsft.models.network import Network
+from rsft.types import Candidate, FinishReason, Policy
+
+# Candidates that decode together, and tokens in one pass. On a CPU the matrix products are at their best from some 200
+# rows on, and more rows only need more memory; a GPU wants more of both.
+_ROWS, _TOKENS = {"cpu": 256}, {"cpu": 512}
+_ROWS_ON_GPU, _TOKENS_ON_GPU = 1024, 4096
+# Keys and values may take this share of the memory that is free, unless the recipe says how much.
+_MEMORY_SHARE = 0.4
+
+
+class LocalOptions(BaseModel):
+    """Options of the engine 'local'."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_gib: float | None = Field(
+        None, gt=0, description="Memory for keys and values, in GiB; 40% of what is free when it is left out."
+    )
+
+
+class LocalEngine:
+    """Samples from a `Network`, in the process and on the device where that is."""
+
+    def __init__(self, network: Network, options: LocalOptions | None = None) -> None:
+        self.network = network
+        self.options = options or LocalOptions()
+        self._served: ServedModel | None = None
+
+    @classmethod
+    def open(cls, options: Mapping[str, Any], network: Callable[[], Network]) -> LocalEngine:
+        try:
+            checked = LocalOptions.model_validate(options)
+        except ValidationError as error:
+            lines = " ".join(mistakes(error, LocalOptions, "the engine 'local'", prefix="engine"))
+            raise RecipeError(f"The engine 'local' can't be used: {lines}") from None
+        return cls(network(), checked)
+
+    @property
+    def base(self) -> Policy:
+        return self.network.base
+
+    @property
+    def description(self) -> dict[str, object]:
+        return {
+            "engine": "local",
+            "dtype": str(self.network.dtype).removeprefix("torch."),
+            "device": str(self.network.device.type),
+        }
+
+    @property
+    def rows(self) -> int:
+        return _ROWS.get(self.network.device.type, _ROWS_ON_GPU)
+
+    def sample(self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None) -> Sampling:
+        """See `Engine.sample`. Raises ModelError for a model that can't be served."""
+        return Sampling(lambda cancelled: self._sample(policy, requests, watch, cancelled))
+
+    def _sample(
+        self, policy: Policy, requests: Sequence[Request], watch: Watch | None, cancelled: Cancelled
+    ) -> Iterator[Candidate]:
+        self.network.show(policy)
+        served = self._serve()
+        stems, failed = self._stems(requests)
+        yield from failed
+        if not stems:
+            return
+        give_trunks(stems)
+        # Neighbours have one trunk and about one length.
+        stems.sort(key=lambda stem: (stem.prompt_ids[: stem.start], len(stem.prompt_ids), stem.prompt_ids))
+        pool = Pool(served.shapes, self._pages(served, stems), self.network.dtype, self.network.device)
+        tokens = _TOKENS.get(self.network.device.type, _TOKENS_ON_GPU)
+        decoding = Decoding(
+            _Sampled(served, self.network), stems, pool, rows=self.rows, tokens=tokens, watch=watch, cancelled=cancelled
+        )
+        yield from decoding.run()
+
+    def _serve(self) -> ServedModel:
+        if self._served is None or self._served.module is not self.network.module:
+            self._served = ServedModel(self.network.module, self.network.reference)
+        return self._served
+
+    def _stems(self, requests: Sequence[Request]) -> tuple[list[Stem], list[Candidate]]:
+        """The prompts with their requests, in the order of sample indices, and the requests that can't be met."""
+        by_prompt: dict[str, list[Request]] = {}
+        for request in sorted(requests, key=lambda request: request.key):
+            by_prompt.setdefault(request.prompt.id, []).append(request)
+        stems, failed = [], []
+        for family in by_prompt.values():
+            prompt_ids = self.network.chat.prompt_ids(family[0].prompt.messages)
+            room = self.network.context_length - len(prompt_ids)
+            met = deque(request for request in family if request.params.max_tokens <= room)
+            failed += [
+                _failed(request, len(prompt_ids), self.network.context_length)
+                for request in family
+                if request.params.max_tokens > room
+            ]
+            if met:
+                stems.append(Stem(prompt_ids, met))
+        return stems, failed
+
+    def _pages(self, served: ServedModel, stems: Sequence[Stem]) -> int:
+        """How many pages the pool has: what the memory holds, or fewer if they are enough for everything."""
+        page_bytes = PAGE * sum(shape.numbers for shape in served.shapes) * self.network.dtype.itemsize
+        if self.options.memory_gib is not None:
+            allowed = self.options.memory_gib * 2**30
+        else:
+            allowed = _MEMORY_SHARE * _free_memory(self.network.device)
+        candidates = sum(len(stem.waiting) for stem in stems)
+        own = min(candidates, self.rows) * max(stem.reply_pages for stem in stems)
+        spare = len(stems) * max(stem.reply_pages for stem in stems)
+        everything = own + spare + sum(page_count(len(stem.prompt_ids)) for stem in stems)
+        return min(int(allowed / page_bytes), everything)
+
+
+class _Sampled:
+    """The model and the tokenizer, as decoding sees them."""
+
+    def __init__(self, served: ServedModel, network: Network) -> None:
+        self.served = served
+        self.chat = network.chat
+
+    def logits(self, texts: Pass) -> Any:
+        return self.served.logits(texts)
+
+    def ending(self, row: Row) -> FinishReason | None:
+        if row.token_ids[-1] in self.chat.stop_ids or self._stop_place(row, newest=True) is not None:
+            return "stop"
+        return "length" if len(row.token_ids) == row.request.params.max_tokens else None
+
+    def candidate(self, row: Row, reason: FinishReason, why: str | None = None) -> Candidate:
+        text = self.chat.decode(row.token_ids)
+        if reason == "stop":
+            text = text[: self._stop_place(row, newest=False)]
+        return Candidate(row.request.key, text, tuple(row.token_ids), reason, row.logprob, row.model_logprob, why)
+
+    def _stop_place(self, row: Row, *, newest: bool) -> int | None:
+        """Where the first of its stop strings begins in the reply, or, of the `newest` token, in the text around it."""
+        stops = row.request.params.stop
+        if not stops:
+            return None
+        # A token is a byte of text at least, so a stop string that ends now lies within this many tokens.
+        reach = max(len(stop.encode()) for stop in stops)
+        text = self.chat.decode(row.token_ids[-reach:] if newest else row.token_ids)
+        found = [place for place in map(text.find, stops) if place >= 0]
+        return min(found, default=None)
+
+
+def _failed(request: Request, length: int, context: int) -> Candidate:
+    why = f"the prompt has {length} tokens and leaves no room for a reply in the model's context of {context}"
+    return Candidate(request.key, "", (), "failed", 0.0, 0.0, why)
+
+
+def _free_memory(device: Any) -> int:
+    """Bytes that are free on the device now."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
