@@ -12,6 +12,7 @@ E pages, n lanes (rows that look at one page), B products in a batch, M queries 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,21 @@ from rsft.engines.local.pages import PAGE
 from rsft.engines.local.passes import Pass, Piece, Place, TrunkPlace
 
 _LOG2E = math.log2(math.e)
-# What models pass along that changes nothing here: positions are in the rotated queries and keys already.
-_HARMLESS = frozenset(
-    ["dropout", "position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "is_causal"]
+# What is used, and what models pass along that changes nothing here: positions are in rotated queries and keys already.
+_KNOWN = frozenset(
+    [
+        "texts",
+        "scaling",
+        "sliding_window",
+        "softcap",
+        "dropout",
+        "position_ids",
+        "cache_position",
+        "use_cache",
+        "output_attentions",
+        "output_hidden_states",
+        "is_causal",
+    ]
 )
 
 
@@ -56,9 +69,7 @@ def attend(
 
     Raises UnknownAttention for an argument that would change what is computed.
     """
-    unknown = sorted(name for name, given in others.items() if given is not None and name not in _HARMLESS)
-    if unknown:
-        raise UnknownAttention(f"its attention takes {', '.join(unknown)}")
+    check_arguments(others)
     q_NHD, k_NKD, v_NKD = (states[0].transpose(0, 1) for states in (query, key, value))
     law = _Law(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     layer: int = module.layer_idx
@@ -70,6 +81,13 @@ def attend(
         here = slice(piece.first, piece.last)
         out_NHD[here] = _read(texts, piece, layer, q_NHD[here], k_NKD[here], v_NKD[here], law)
     return out_NHD[None], None
+
+
+def check_arguments(said: Mapping[str, Any]) -> None:
+    """Raise UnknownAttention where a model asks for what is not known here."""
+    unknown = sorted(name for name, given in said.items() if given is not None and name not in _KNOWN)
+    if unknown:
+        raise UnknownAttention(f"its attention takes {', '.join(unknown)}")
 
 
 # -- keeping keys and values -----------------------------------------------------------------------------------------
@@ -112,11 +130,11 @@ def _decode(texts: Pass, layer: int, q_RHD: Any, law: _Law) -> Any:
         if place is not None
     ]
     looks += [_look_at_trunk(texts, number, trunk, layer, q_RHD, law) for number, trunk in enumerate(texts.trunks)]
-    parts, padding = texts.once(("parts", heads), lambda: _flat_parts(texts, heads))
-    norms = torch.cat([norm.view(-1, group) for _, norm in looks])
-    share = torch.softmax(norms.index_select(0, parts).view(rows * heads, -1, group) + padding, 1).to(q_RHD.dtype)
-    found = torch.cat([out.view(-1, group * width) for out, _ in looks])
-    out = found.index_select(0, parts).view(rows * heads, -1, group, width).mul_(share[..., None]).sum(1)
+    parts, padding = texts.once(("parts", heads, group), lambda: _flat_parts(texts, heads, group))
+    norms = torch.cat([norm.flatten() for _, norm in looks])
+    share = torch.softmax(norms.index_select(0, parts.flatten()).view(parts.shape) + padding, -1)
+    found = torch.cat([out.view(-1, width) for out, _ in looks])
+    out = torch.nn.functional.embedding_bag(parts, found, mode="sum", per_sample_weights=share.to(found.dtype))
     return out.view(rows, heads * group, width)
 
 
@@ -190,8 +208,8 @@ def _trunk_bias(texts: Pass, trunk: TrunkPlace, heads: int, group: int, window: 
     return bias.expand(heads, len(rows), group, length).reshape(heads, len(rows) * group, length)
 
 
-def _flat_parts(texts: Pass, heads: int) -> tuple[Any, Any]:
-    """`Pass.parts_RP` as rows of what was found, for each head, and what makes padding weigh nothing."""
+def _flat_parts(texts: Pass, heads: int, group: int) -> tuple[Any, Any]:
+    """`Pass.parts_RP` for each query head, (R × H, P), as rows of what was found; and what makes padding weigh nothing."""
     part = texts.parts_RP[:, None].clamp(min=0)
     head = torch.arange(heads, device=part.device)[None, :, None]
     own = texts.own.rows_En.shape[0] if texts.own else 0
@@ -203,8 +221,9 @@ def _flat_parts(texts: Pass, heads: int) -> tuple[Any, Any]:
         under = len(trunk.rows_R)
         flat = torch.where(part >= start, start * heads + head * under + part - start, flat)
         start += under
-    padding = torch.where(texts.parts_RP < 0, -torch.inf, 0.0)[:, None].expand(-1, heads, -1)
-    return flat.flatten(), padding.reshape(-1, padding.shape[-1], 1)
+    flat = flat[:, :, None] * group + torch.arange(group, device=part.device)[:, None]
+    padding = torch.where(texts.parts_RP < 0, -torch.inf, 0.0)[:, None].expand(-1, heads * group, -1)
+    return flat.view(-1, flat.shape[-1]), padding.reshape(-1, padding.shape[-1])
 
 
 def _bias(hidden: Any, dtype: Any) -> Any:

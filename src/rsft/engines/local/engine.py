@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,11 +13,13 @@ from rsft.engines.base import Cancelled, Request, Sampling, Watch
 from rsft.engines.local.decoding import Decoding
 from rsft.engines.local.pages import PAGE, Pool, page_count
 from rsft.engines.local.passes import Pass
-from rsft.engines.local.serving import ServedModel
 from rsft.engines.local.texts import Row, Stem, give_trunks
 from rsft.errors import RecipeError
 from rsft.models.network import Network
 from rsft.types import Candidate, FinishReason, Policy
+
+if TYPE_CHECKING:
+    from rsft.engines.local.serving import ServedModel
 
 # Candidates that decode together, and tokens in one pass. On a CPU the matrix products are at their best from some 200
 # rows on, and more rows only need more memory; a GPU wants more of both.
@@ -43,7 +45,6 @@ class LocalEngine:
     def __init__(self, network: Network, options: LocalOptions | None = None) -> None:
         self.network = network
         self.options = options or LocalOptions()
-        self._served: ServedModel | None = None
 
     @classmethod
     def open(cls, options: Mapping[str, Any], network: Callable[[], Network]) -> LocalEngine:
@@ -77,12 +78,14 @@ class LocalEngine:
     def _sample(
         self, policy: Policy, requests: Sequence[Request], watch: Watch | None, cancelled: Cancelled
     ) -> Iterator[Candidate]:
+        from rsft.engines.local.serving import ServedModel
+
         self.network.show(policy)
-        served = self._serve()
         stems, failed = self._stems(requests)
         yield from failed
         if not stems:
             return
+        served = ServedModel(self.network.module, self.network.reference)
         give_trunks(stems)
         # Neighbours have one trunk and about one length.
         stems.sort(key=lambda stem: (stem.prompt_ids[: stem.start], len(stem.prompt_ids), stem.prompt_ids))
@@ -92,11 +95,6 @@ class LocalEngine:
             _Sampled(served, self.network), stems, pool, rows=self.rows, tokens=tokens, watch=watch, cancelled=cancelled
         )
         yield from decoding.run()
-
-    def _serve(self) -> ServedModel:
-        if self._served is None or self._served.module is not self.network.module:
-            self._served = ServedModel(self.network.module, self.network.reference)
-        return self._served
 
     def _stems(self, requests: Sequence[Request]) -> tuple[list[Stem], list[Candidate]]:
         """The prompts with their requests, in the order of sample indices, and the requests that can't be met."""

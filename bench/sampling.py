@@ -1,0 +1,207 @@
+"""The local engine beside transformers' `generate`, vLLM, and the floor: the bare matrix products of the same tokens.
+
+    python -m bench.sampling                          64 conversations of some 145 tokens × 8 candidates × 64 tokens
+    python -m bench.sampling --candidates 1           (or 32)
+    python -m bench.sampling --prompt-tokens 1000
+    python -m bench.sampling --arms rsft,floor        only these
+
+Arms run in turn, each in a process of its own after a warm-up, all by one sampling law; vLLM runs where `make vllm-env`
+made its environment. Rates are in sampled tokens a second. `over_floor` is the engine's time over the time that its
+matrix products take alone, at its own batch sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.workload import Workload, last_json, peak_gib, report, say, where
+
+ARMS = ("rsft", "floor", "vllm", "generate")
+VLLM_PYTHON = Path(".venv-vllm/bin/python")
+# Rows in a batch that `generate` is tried with, on a part of the work; the best then does all of it.
+GENERATE_ROWS = (64, 128, 256)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    Workload.add_arguments(parser)
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    workload = Workload.of(arguments)
+    if arguments.arm:
+        report(**{"rsft": rsft, "generate": generate, "vllm": vllm, "floor": rsft}[arguments.arm](workload))
+        return
+    found: dict[str, dict[str, Any]] = {}
+    for arm in arguments.arms.split(","):
+        if arm == "floor":
+            continue  # measured in the engine's own process, in turn with it
+        if arm == "vllm" and not VLLM_PYTHON.exists():
+            say("vllm: no environment (make vllm-env)")
+            continue
+        command = [sys.executable, "-m", "bench.sampling", "--arm", arm, *workload.as_arguments()]
+        found[arm] = last_json(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        say(f"{arm}: {json.dumps(found[arm])}")
+    summary: dict[str, Any] = {"bench": "sampling", "workload": " ".join(workload.as_arguments())}
+    ours = found.get("rsft")
+    if ours:
+        summary |= {key: ours[key] for key in ("seconds", "tokens", "rate", "floor_seconds", "over_floor")}
+        summary["peak_gib"] = ours["peak_gib"]
+        for arm in ("generate", "vllm"):
+            if arm in found:
+                summary[f"ratio_vs_{arm}"] = round(ours["rate"] / found[arm]["rate"], 2)
+                summary[f"{arm}_peak_gib"] = found[arm]["peak_gib"]
+    report(**summary, arms=found)
+
+
+# -- the engine and its floor ----------------------------------------------------------------------------------------
+
+
+def rsft(workload: Workload) -> dict[str, Any]:
+    """The engine and its floor, twice each in turn; of each the better time."""
+    from rsft.engines.local import LocalEngine
+    from rsft.engines.local.serving import ServedModel
+
+    network = workload.network()
+    prompts = workload.read(network)
+    engine = LocalEngine(network)
+    list(engine.sample(network.base, workload.requests(prompts[:2])))
+    passes: list[tuple[int, int]] = []
+    logits = ServedModel.logits
+
+    def counted(served: ServedModel, texts: Any) -> Any:
+        passes.append((len(texts.ids_N), len(texts.wanted)))
+        return logits(served, texts)
+
+    ServedModel.logits = counted  # type: ignore[method-assign]
+    seconds, floors, peak, tokens = [], [], 0.0, 0
+    for _ in range(2):
+        passes.clear()
+        began = time.perf_counter()
+        drawn = list(engine.sample(network.base, workload.requests(prompts)))
+        seconds.append(time.perf_counter() - began)
+        peak = peak or peak_gib()
+        tokens = sum(len(candidate.token_ids) for candidate in drawn)
+        floors.append(_floor_seconds(network.plain(), passes))
+    best, floor = min(seconds), min(floors)
+    return {
+        **_rate(tokens, best),
+        "floor_seconds": round(floor, 2),
+        "over_floor": round(best / floor, 2),
+        "read_tokens": sum(ids for ids, _ in passes) - tokens + len(drawn),
+        "passes": len(passes),
+        "peak_gib": peak,
+        "both_seconds": [round(s, 1) for s in seconds],
+        "both_floors": [round(s, 1) for s in floors],
+    }
+
+
+def _floor_seconds(module: Any, passes: Sequence[tuple[int, int]]) -> float:
+    """The time that nothing but the matrix products of these (tokens, logits) passes takes."""
+    import torch
+
+    head = module.get_output_embeddings()
+    linear = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
+    widths = {part.in_features for part in linear}
+    most = max(tokens for tokens, _ in passes)
+    inputs = {w: torch.randn(most, w, dtype=module.dtype, device=module.device) for w in widths}
+    with torch.inference_mode():
+        for timed in (passes[:2], passes):
+            began = time.perf_counter()
+            for tokens, wanted in timed:
+                for part in linear:
+                    rows = wanted if part is head else tokens
+                    torch.nn.functional.linear(inputs[part.in_features][:rows], part.weight)
+            if module.device.type == "cuda":
+                torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+# -- the others ------------------------------------------------------------------------------------------------------
+
+
+def generate(workload: Workload) -> dict[str, Any]:
+    """`generate` with num_return_sequences, prompts of one length together, in its best batch size."""
+    network = workload.network()
+    prompts = sorted((network.chat.prompt_ids(prompt.messages) for prompt in workload.read(network)), key=len)
+    part = prompts[:: max(1, len(prompts) // 16)]
+    rates = {}
+    for rows in sorted({max(1, min(rows // workload.candidates, len(prompts))) for rows in GENERATE_ROWS}):
+        tokens, seconds = _generated(network, workload, part, rows)
+        rates[rows] = tokens / seconds
+        say(f"generate, {rows} prompts in a batch: {rates[rows]:.0f} tokens/s on a part")
+    best = max(rates, key=lambda rows: rates[rows])
+    tokens, seconds = _generated(network, workload, prompts, best)
+    return {**_rate(tokens, seconds), "batch_rows": best * workload.candidates, "peak_gib": peak_gib()}
+
+
+def _generated(network: Any, workload: Workload, prompts: list[list[int]], batch: int) -> tuple[int, float]:
+    """Sampled tokens and seconds."""
+    import torch
+
+    stops = sorted(network.chat.stop_ids)
+    began, total = time.perf_counter(), 0
+    for start in range(0, len(prompts), batch):
+        some = prompts[start : start + batch]
+        width = max(map(len, some))
+        ids = torch.tensor([[stops[0]] * (width - len(prompt)) + prompt for prompt in some], device=network.device)
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in some], device=network.device)
+        with torch.inference_mode():
+            said = network.module.generate(
+                ids,
+                attention_mask=mask,
+                do_sample=True,
+                temperature=workload.temperature,
+                top_p=workload.top_p,
+                top_k=0,
+                num_return_sequences=workload.candidates,
+                max_new_tokens=workload.max_tokens,
+                eos_token_id=stops,
+                pad_token_id=stops[0],
+            )
+        total += sum(map(_reply_length, said[:, width:].tolist(), [stops] * len(said)))
+    return total, time.perf_counter() - began
+
+
+def _reply_length(token_ids: list[int], stops: list[int]) -> int:
+    """Tokens up to the first that stops, which counts."""
+    return next((place + 1 for place, token in enumerate(token_ids) if token in stops), len(token_ids))
+
+
+def vllm(workload: Workload) -> dict[str, Any]:
+    """vLLM in its own environment, on the same token ids."""
+    network = workload.network()
+    work = {
+        "model": str(network.folder),
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "prompts": [network.chat.prompt_ids(prompt.messages) for prompt in workload.read(network)],
+        "stops": sorted(network.chat.stop_ids),
+        "candidates": workload.candidates,
+        "max_tokens": workload.max_tokens,
+        "temperature": workload.temperature,
+        "top_p": workload.top_p,
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(work, file)
+        file.flush()
+        done = subprocess.run(
+            [VLLM_PYTHON, where("vllm_arm.py"), file.name], check=True, stdout=subprocess.PIPE, text=True
+        )
+    said = last_json(done.stdout)
+    return {**_rate(said["tokens"], said["seconds"]), "peak_gib": said["peak_gib"]}
+
+
+def _rate(tokens: int, seconds: float) -> dict[str, Any]:
+    return {"seconds": round(seconds, 2), "tokens": tokens, "rate": round(tokens / seconds, 1)}
+
+
+if __name__ == "__main__":
+    main()
