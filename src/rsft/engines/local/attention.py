@@ -209,7 +209,7 @@ def _trunk_bias(texts: Pass, trunk: TrunkPlace, heads: int, group: int, window: 
 
 
 def _flat_parts(texts: Pass, heads: int, group: int) -> tuple[Any, Any]:
-    """`Pass.parts_RP` for each query head, (R × H, P), as rows of what was found; and what makes padding weigh nothing."""
+    """`Pass.parts_RP` for each query head, (R × H, P), as rows of what was found, and what makes padding weigh 0."""
     part = texts.parts_RP[:, None].clamp(min=0)
     head = torch.arange(heads, device=part.device)[None, :, None]
     own = texts.own.rows_En.shape[0] if texts.own else 0
