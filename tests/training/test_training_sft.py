@@ -115,15 +115,14 @@ def test_the_engine_samples_from_the_new_weights(tiny_folder: Path, tmp_path: Pa
     network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
     engine = LocalEngine(network)
     prompt, candidate = accepted(network.chat)
-    ask = [Request(CandidateKey(0, "p", 0, "g"), prompt, 0)]
-    greedy = SamplingParams(0, max_tokens=12)
-    (at_first,) = engine.sample(network.base, ask, greedy)
+    ask = [Request(CandidateKey(0, "p", 0, "g"), prompt, 0, SamplingParams(0, max_tokens=12))]
+    (at_first,) = engine.sample(network.base, ask)
     training = SftTraining(lora=Lora(rank=8), learning_rate=1e-2, epochs=60, batch_size=1)
     rows = training_rows(network.chat, [(prompt, candidate)])
     learnt = training.train_rows(network, rows, network.base, tmp_path / "a", 0, silent).policy
-    (taught,) = engine.sample(learnt, ask, greedy)
+    (taught,) = engine.sample(learnt, ask)
     assert (taught.text, taught.finish_reason) == ("At 9 am.", "stop")
-    (base,) = engine.sample(network.base, ask, greedy)
+    (base,) = engine.sample(network.base, ask)
     assert base.token_ids == at_first.token_ids
     again = training.train_rows(network, rows, network.base, tmp_path / "b", 0, silent).policy
     assert again.hash == learnt.hash, "the same rows, start and seed give the same policy"
