@@ -315,6 +315,25 @@ def test_a_prompt_beyond_the_memory_fails_alone(engine: LocalEngine, monkeypatch
     assert "memory_gib" in str(drawn[CandidateKey(1, "p3", 0, "g")].why)
 
 
+def test_logits_that_are_no_numbers_fail_their_candidates_alone(engine: LocalEngine) -> None:
+    """A text with a poisoned byte fails; the others of the same batch are what they were."""
+    params = SamplingParams(0.8, top_p=0.9, max_tokens=9)
+    before = sampled(engine, requests(2, params))
+    poison = engine.network.chat.tokenizer.encode("?", add_special_tokens=False)[0]
+    with torch.no_grad():
+        engine.network.module.get_input_embeddings().weight[poison] = torch.nan
+    after = sampled(engine, requests(2, params))
+    for key, candidate in after.items():
+        poisoned = poison in engine.network.chat.prompt_ids(
+            next(p for p in prompts() if p.id == key.prompt_id).messages
+        )
+        assert (candidate.finish_reason == "failed") == (poisoned or poison in candidate.token_ids[:-1])
+        if candidate.finish_reason != "failed":
+            assert candidate.token_ids == before[key].token_ids
+        else:
+            assert "not numbers" in str(candidate.why)
+
+
 def test_the_recipe_bounds_the_memory(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import rsft.engines.local.pages as pages_module
 

@@ -43,6 +43,7 @@ def draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any =
     penalised (1909.05858), all are divided by the temperature, and tokens are cut by top-k, by top-p among what is
     left (1904.09751), and by min-p (2407.01082). A cut keeps all tokens that are as likely as the last one it keeps,
     so the law depends on nothing but probabilities. Temperature 0 takes the likeliest token, the first of equals.
+    A row with a logit that is no number, or infinite, gets a log-probability that is none either, and any token.
     """
     import torch
 
@@ -65,8 +66,12 @@ def _draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any,
     import torch
 
     highest_R1 = logits_RV.amax(-1, keepdim=True)
+    broken_R1 = ~highest_R1.isfinite()
+    if bool(broken_R1.any()):
+        logits_RV.masked_fill_(broken_R1, 0.0)
+        highest_R1 = highest_R1.masked_fill(broken_R1, 0.0)
     weights_RV = _weights(logits_RV, highest_R1, 1.0, buffer_RV)
-    model_norm_R = weights_RV.sum(-1).log() + highest_R1[:, 0]
+    model_norm_R = (weights_RV.sum(-1).log() + highest_R1[:, 0]).masked_fill(broken_R1[:, 0], torch.nan)
     shaped_RV = logits_RV
     if params.repetition_penalty != 1:
         shaped_RV = _penalised(logits_RV, seen_RS, params.repetition_penalty)

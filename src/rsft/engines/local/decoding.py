@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -242,6 +243,9 @@ class Decoding:
             self._draw_by_one_law(logits if len(some) == len(rows) else logits[self.pool.tensor(places)], some)
         ended: list[tuple[Row, FinishReason, str | None]] = []
         for row in rows:
+            if math.isnan(row.model_logprob):
+                ended.append((row, "failed", "the model gave logits that are not numbers"))
+                continue
             why = row.watcher(row.token_ids[-1]) if row.watcher else None
             reason = self.model.ending(row) or (why and "ended")
             if reason:
