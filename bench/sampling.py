@@ -3,11 +3,11 @@
     python -m bench.sampling                          64 conversations of some 145 tokens × 8 candidates × 64 tokens
     python -m bench.sampling --candidates 1           (or 32)
     python -m bench.sampling --prompt-tokens 1000
-    python -m bench.sampling --arms rsft,floor        only these
+    python -m bench.sampling --arms rsft              only these
 
 Arms run in turn, each in a process of its own after a warm-up, all by one sampling law; vLLM runs where `make vllm-env`
 made its environment. Rates are in sampled tokens a second. `over_floor` is the engine's time over the time that its
-matrix products take alone, at its own batch sizes.
+matrix products take alone, at its own batch sizes, measured in turn with it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.workload import Workload, last_json, peak_gib, report, say, where
+from bench.workload import Workload, last_json, peak_gib, report, say
 
-ARMS = ("rsft", "floor", "vllm", "generate")
+ARMS = ("rsft", "vllm", "generate")
 VLLM_PYTHON = Path(".venv-vllm/bin/python")
 # Rows in a batch that `generate` is tried with, on a part of the work; the best then does all of it.
 GENERATE_ROWS = (64, 128, 256)
@@ -38,12 +38,10 @@ def main() -> None:
     arguments = parser.parse_args()
     workload = Workload.of(arguments)
     if arguments.arm:
-        report(**{"rsft": rsft, "generate": generate, "vllm": vllm, "floor": rsft}[arguments.arm](workload))
+        report(**{"rsft": rsft, "generate": generate, "vllm": vllm}[arguments.arm](workload))
         return
     found: dict[str, dict[str, Any]] = {}
     for arm in arguments.arms.split(","):
-        if arm == "floor":
-            continue  # measured in the engine's own process, in turn with it
         if arm == "vllm" and not VLLM_PYTHON.exists():
             say("vllm: no environment (make vllm-env)")
             continue
@@ -167,7 +165,7 @@ def _generated(network: Any, workload: Workload, prompts: list[list[int]], batch
                 eos_token_id=stops,
                 pad_token_id=stops[0],
             )
-        total += sum(map(_reply_length, said[:, width:].tolist(), [stops] * len(said)))
+        total += sum(_reply_length(reply, stops) for reply in said[:, width:].tolist())
     return total, time.perf_counter() - began
 
 
@@ -193,7 +191,10 @@ def vllm(workload: Workload) -> dict[str, Any]:
         json.dump(work, file)
         file.flush()
         done = subprocess.run(
-            [VLLM_PYTHON, where("vllm_arm.py"), file.name], check=True, stdout=subprocess.PIPE, text=True
+            [VLLM_PYTHON, Path(__file__).with_name("vllm_arm.py"), file.name],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
     said = last_json(done.stdout)
     return {**_rate(said["tokens"], said["seconds"]), "peak_gib": said["peak_gib"]}

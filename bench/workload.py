@@ -7,7 +7,6 @@ import json
 import resource
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rsft.config import load_recipe
@@ -107,7 +106,3 @@ def say(text: str) -> None:
 def last_json(output: str) -> dict[str, Any]:
     """What a command reported."""
     return dict(json.loads(output.strip().splitlines()[-1]))
-
-
-def where(name: str) -> Path:
-    return Path(__file__).parent / name

@@ -95,10 +95,10 @@ def check_arguments(said: Mapping[str, Any]) -> None:
 
 def _write(texts: Pass, layer: int, k_NKD: Any, v_NKD: Any) -> None:
     """Put the new tokens' keys and values where they belong."""
+    heads = k_NKD.shape[1]
+    paged, places = texts.once(("write", heads), lambda: _flat_places(texts, heads))
     for kept, new in ((texts.pool.keys[layer], k_NKD), (texts.pool.values[layer], v_NKD)):
-        heads, width = new.shape[1:]
-        paged, places = texts.once(("write", heads), lambda heads=heads: _flat_places(texts, heads))  # type: ignore[misc]
-        rows = new if paged is None else new[paged]
+        rows, width = new if paged is None else new[paged], new.shape[2]
         kept.view(-1, width).index_copy_(0, places, rows.reshape(-1, width))
     for piece in texts.pieces:
         if piece.into is not None:

@@ -39,9 +39,9 @@ class Model(Protocol):
 class Decoding:
     """Draws candidates of many prompts, up to `rows` at a time, with keys and values in one pool.
 
-    A pass carries at most `tokens` tokens or half again as many as there are rows, so that reading prompts never holds
-    candidates up for long. A prompt is read once its pages and those of one candidate's longest reply are reserved, and
-    a further candidate begins once its own are: the pool never overflows, and something always goes on.
+    A pass carries at most `tokens` tokens, or half as many beside its rows if that is more, so that reading prompts
+    never holds candidates up for long. A prompt is read once its pages and those of one candidate's longest reply are
+    reserved, and a further candidate begins once its own are: the pool never overflows, and something always goes on.
     """
 
     def __init__(

@@ -123,9 +123,9 @@ class LocalEngine:
         else:
             allowed = _MEMORY_SHARE * _free_memory(self.network.device)
         candidates = sum(len(stem.waiting) for stem in stems)
-        own = min(candidates, self.rows) * max(stem.reply_pages for stem in stems)
-        spare = len(stems) * max(stem.reply_pages for stem in stems)
-        everything = own + spare + sum(page_count(len(stem.prompt_ids)) for stem in stems)
+        # At most so many replies at a time, and one that each prompt keeps room for.
+        replies = (min(candidates, self.rows) + len(stems)) * max(stem.reply_pages for stem in stems)
+        everything = replies + sum(page_count(len(stem.prompt_ids)) for stem in stems)
         return min(int(allowed / page_bytes), everything)
 
 
@@ -140,26 +140,29 @@ class _Sampled:
         return self.served.logits(texts)
 
     def ending(self, row: Row) -> FinishReason | None:
-        if row.token_ids[-1] in self.chat.stop_ids or self._stop_place(row, newest=True) is not None:
+        if row.token_ids[-1] in self.chat.stop_ids or self._says_stop(row):
             return "stop"
         return "length" if len(row.token_ids) == row.request.params.max_tokens else None
 
     def candidate(self, row: Row, reason: FinishReason, why: str | None = None) -> Candidate:
         text = self.chat.decode(row.token_ids)
         if reason == "stop":
-            text = text[: self._stop_place(row, newest=False)]
+            text = text[: _stop_place(text, row.request.params.stop)]
         return Candidate(row.request.key, text, tuple(row.token_ids), reason, row.logprob, row.model_logprob, why)
 
-    def _stop_place(self, row: Row, *, newest: bool) -> int | None:
-        """Where the first of its stop strings begins in the reply, or, of the `newest` token, in the text around it."""
+    def _says_stop(self, row: Row) -> bool:
+        """Whether a stop string ends with the newest token."""
         stops = row.request.params.stop
         if not stops:
-            return None
-        # A token is a byte of text at least, so a stop string that ends now lies within this many tokens.
+            return False
+        # A token is a byte of text at least, so such a string lies within this many tokens.
         reach = max(len(stop.encode()) for stop in stops)
-        text = self.chat.decode(row.token_ids[-reach:] if newest else row.token_ids)
-        found = [place for place in map(text.find, stops) if place >= 0]
-        return min(found, default=None)
+        return _stop_place(self.chat.decode(row.token_ids[-reach:]), stops) is not None
+
+
+def _stop_place(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first stop string begins."""
+    return min((place for place in map(text.find, stops) if place >= 0), default=None)
 
 
 def _failed(request: Request, length: int, context: int) -> Candidate:

@@ -97,7 +97,6 @@ def plan_pass(pool: Pool, rows: Sequence[Row], parts: Sequence[Part]) -> Pass:
         span = np.arange(text.read, text.read + some)
         ids += text.token_ids[text.read : text.read + some]
         if isinstance(text, Trunk):
-            text.states = text.states or pool.trunk_states(len(text.token_ids))
             positions += span.tolist()
             places += [-1] * some
             pieces.append(Piece(first, last, text.read, into=text.states))
