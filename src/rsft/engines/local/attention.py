@@ -1,9 +1,7 @@
 """Attention over a tree of texts: a trunk that prompts share, a prompt's stem that its candidates share, their tails.
 
-The model's own code does everything but attention, which lands in `attend`. A candidate's newest token looks at its own
-pages, at its stem's, and at its trunk. Each of these is one batched product over keys and values where they lie
-(`_look`), whatever the lengths of texts; what the looks found is then put together by each one's share of the softmax
-(the log-sum-exp merge of 2205.14135, section 3.1).
+The model's own code does everything but attention, which lands in `attend`. Keys and values of new tokens are kept
+in pages; candidates' newest tokens look around in `kernel`, or in `products`; pieces of prompts are read here.
 
 Axes in names: N tokens, R rows (candidates), H query heads, K key-value heads, G = H / K, D the width of a head,
 E pages, n lanes (rows that look at one page), B products in a batch, M queries in each, L tokens that are looked at.
@@ -11,17 +9,17 @@ E pages, n lanes (rows that look at one page), B products in a batch, M queries 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from rsft.engines.local import products
+from rsft.engines.local.kernel import kernel_for
 from rsft.engines.local.pages import PAGE
-from rsft.engines.local.passes import Pass, Piece, Place, TrunkPlace
+from rsft.engines.local.passes import Pass, Piece
+from rsft.engines.local.products import Law, bias_of, look
 
-_LOG2E = math.log2(math.e)
 # What is used, and what models pass along that changes nothing here: positions are in rotated queries and keys already.
 _KNOWN = frozenset(
     [
@@ -44,15 +42,6 @@ class UnknownAttention(Exception):
     """The model asks of its attention something that is not known here."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Law:
-    """How a layer weighs what it looks at."""
-
-    scaling: float
-    window: int | None
-    softcap: float | None
-
-
 def attend(
     module: Any,
     query: Any,
@@ -71,16 +60,17 @@ def attend(
     """
     check_arguments(others)
     q_NHD, k_NKD, v_NKD = (states[0].transpose(0, 1) for states in (query, key, value))
-    law = _Law(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
+    law = Law(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     layer: int = module.layer_idx
     _write(texts, layer, k_NKD, v_NKD)
-    out_NHD = q_NHD.new_empty(*q_NHD.shape[:2], v_NKD.shape[-1])
+    found = []
     if texts.rows:
-        out_NHD[: texts.rows] = _decode(texts, layer, q_NHD[: texts.rows], law)
+        kernel = texts.once(("kernel", texts.pool.shapes[layer]), lambda: kernel_for(texts.pool, layer))
+        found.append((kernel or products).decode(texts, layer, q_NHD[: len(texts.rows)], law))
     for piece in texts.pieces:
         here = slice(piece.first, piece.last)
-        out_NHD[here] = _read(texts, piece, layer, q_NHD[here], k_NKD[here], v_NKD[here], law)
-    return out_NHD[None], None
+        found.append(_read(texts, piece, layer, q_NHD[here], k_NKD[here], v_NKD[here], law))
+    return (torch.cat(found) if len(found) > 1 else found[0])[None], None
 
 
 def check_arguments(said: Mapping[str, Any]) -> None:
@@ -116,126 +106,10 @@ def _flat_places(texts: Pass, heads: int) -> tuple[Any, Any]:
     return paged, ((places[:, None] // PAGE * heads + head) * PAGE + places[:, None] % PAGE).flatten()
 
 
-# -- candidates ------------------------------------------------------------------------------------------------------
-
-
-def _decode(texts: Pass, layer: int, q_RHD: Any, law: _Law) -> Any:
-    """Each row's newest token looks at its own pages, at its stem's and at its trunk: (R, H, D)."""
-    heads, width = texts.pool.keys[layer].shape[1], texts.pool.values[layer].shape[-1]
-    rows = q_RHD.shape[0]
-    group = q_RHD.shape[1] // heads
-    looks = [
-        _look_at_pages(texts, name, place, layer, q_RHD, law)
-        for name, place in (("own", texts.own), ("shared", texts.shared))
-        if place is not None
-    ]
-    looks += [_look_at_trunk(texts, number, trunk, layer, q_RHD, law) for number, trunk in enumerate(texts.trunks)]
-    parts, padding = texts.once(("parts", heads, group), lambda: _flat_parts(texts, heads, group))
-    norms = torch.cat([norm.flatten() for _, norm in looks])
-    share = torch.softmax(norms.index_select(0, parts.flatten()).view(parts.shape) + padding, -1)
-    found = torch.cat([out.view(-1, width) for out, _ in looks])
-    out = torch.nn.functional.embedding_bag(parts, found, mode="sum", per_sample_weights=share.to(found.dtype))
-    return out.view(rows, heads * group, width)
-
-
-def _look_at_pages(texts: Pass, name: str, place: Place, layer: int, q_RHD: Any, law: _Law) -> tuple[Any, Any]:
-    """Outputs and norms in the order (page, head, lane, group)."""
-    entries = place.rows_En.shape[0]
-    pages = slice(place.first, place.first + entries)
-    keys, values = texts.pool.keys[layer][pages], texts.pool.values[layer][pages]
-    heads, width = keys.shape[1], q_RHD.shape[2]
-    group = q_RHD.shape[1] // heads
-    lanes = texts.once((name, heads), lambda: _flat_lanes(place, heads))
-    bias = texts.once((name, heads, group, law.window), lambda: _page_bias(texts, place, heads, group, law.window))
-    q = q_RHD.reshape(-1, group * width).index_select(0, lanes).view(entries * heads, -1, width)
-    return _look(q, keys.flatten(0, 1), values.flatten(0, 1), bias, law)
-
-
-def _look_at_trunk(texts: Pass, number: int, trunk: TrunkPlace, layer: int, q_RHD: Any, law: _Law) -> tuple[Any, Any]:
-    """Outputs and norms in the order (head, row, group)."""
-    keys, values = trunk.states.keys[layer], trunk.states.values[layer]
-    heads, width = keys.shape[0], q_RHD.shape[2]
-    group = q_RHD.shape[1] // heads
-    name = ("trunk", number, heads, group, law.window)
-    bias = texts.once(name, lambda: _trunk_bias(texts, trunk, heads, group, law.window))
-    q = q_RHD.index_select(0, trunk.rows_R).view(-1, heads, group, width).transpose(0, 1).flatten(1, 2)
-    return _look(q, keys, values, bias, law)
-
-
-def _look(q_BMD: Any, k_BLD: Any, v_BLD: Any, bias: Any, law: _Law) -> tuple[Any, Any]:
-    """Softmax attention of each query over one place: outputs (B, M, D), and the log of the sum that it divided by
-    (B, M)."""
-    # Scores in units of log 2: powers of two are quicker to compute than powers of e.
-    if law.softcap is None:
-        scores = torch.baddbmm(bias, q_BMD, k_BLD.transpose(1, 2), alpha=law.scaling * _LOG2E).float()
-    else:
-        scores = torch.bmm(q_BMD, k_BLD.transpose(1, 2)).float().mul_(law.scaling / law.softcap).tanh_()
-        scores = scores.mul_(law.softcap * _LOG2E).add_(bias)
-    highest = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(highest).exp2_()
-    total = weights.sum(-1, keepdim=True)
-    out = torch.bmm(weights.div_(total).to(v_BLD.dtype), v_BLD)
-    return out, (highest / _LOG2E + total.log())[..., 0]
-
-
-def _flat_lanes(place: Place, heads: int) -> Any:
-    """The rows of the flat queries (R × K) that look at each page, in the order (page, head, lane)."""
-    head = torch.arange(heads, device=place.rows_En.device)[:, None]
-    return (place.rows_En[:, None] * heads + head).flatten()
-
-
-def _page_bias(texts: Pass, place: Place, heads: int, group: int, window: int | None) -> Any:
-    """What hides the tokens that are not there, or out of the window: (E × K, 1 or n × G, PAGE)."""
-    entries, lanes = place.rows_En.shape
-    token = torch.arange(PAGE, device=place.rows_En.device)
-    absent = token >= place.fills_E[:, None]
-    if window is None:
-        bias = _bias(absent, texts.pool.dtype)[:, None, None]
-        return bias.expand(entries, heads, 1, PAGE).reshape(entries * heads, 1, PAGE)
-    position = texts.positions_N[place.rows_En][..., None]
-    far = position - (place.starts_E[:, None] + token)[:, None] >= window
-    bias = _bias(absent[:, None] | far, texts.pool.dtype)[:, None, :, None]
-    return bias.expand(entries, heads, lanes, group, PAGE).reshape(entries * heads, lanes * group, PAGE)
-
-
-def _trunk_bias(texts: Pass, trunk: TrunkPlace, heads: int, group: int, window: int | None) -> Any:
-    """The same for a trunk: (1 or K, 1 or R × G, L)."""
-    rows, length = trunk.rows_R, trunk.states.keys[0].shape[1]
-    if window is None:
-        return torch.zeros(1, 1, length, dtype=texts.pool.dtype, device=rows.device)
-    far = texts.positions_N[rows][:, None] - torch.arange(length, device=rows.device) >= window
-    bias = _bias(far, texts.pool.dtype)[None, :, None]
-    return bias.expand(heads, len(rows), group, length).reshape(heads, len(rows) * group, length)
-
-
-def _flat_parts(texts: Pass, heads: int, group: int) -> tuple[Any, Any]:
-    """`Pass.parts_RP` for each query head, (R × H, P), as rows of what was found, and what makes padding weigh 0."""
-    part = texts.parts_RP[:, None].clamp(min=0)
-    head = torch.arange(heads, device=part.device)[None, :, None]
-    own = texts.own.rows_En.shape[0] if texts.own else 0
-    entries, lanes = texts.shared.rows_En.shape if texts.shared else (0, 1)
-    page, lane = (part - own) // lanes, (part - own) % lanes
-    flat = torch.where(part < own, part * heads + head, own * heads + (page * heads + head) * lanes + lane)
-    start = own + entries * lanes
-    for trunk in texts.trunks:
-        under = len(trunk.rows_R)
-        flat = torch.where(part >= start, start * heads + head * under + part - start, flat)
-        start += under
-    flat = flat[:, :, None] * group + torch.arange(group, device=part.device)[:, None]
-    padding = torch.where(texts.parts_RP < 0, -torch.inf, 0.0)[:, None].expand(-1, heads * group, -1)
-    return flat.view(-1, flat.shape[-1]), padding.reshape(-1, padding.shape[-1])
-
-
-def _bias(hidden: Any, dtype: Any) -> Any:
-    """0 for what is seen, and for what is hidden so little that it weighs nothing, but finite."""
-    bias = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    return bias.masked_fill_(hidden, torch.finfo(dtype).min / 4)
-
-
 # -- prompts ---------------------------------------------------------------------------------------------------------
 
 
-def _read(texts: Pass, piece: Piece, layer: int, q_MHD: Any, k_MKD: Any, v_MKD: Any, law: _Law) -> Any:
+def _read(texts: Pass, piece: Piece, layer: int, q_MHD: Any, k_MKD: Any, v_MKD: Any, law: Law) -> Any:
     """A piece looks at what came before it in its text, and at itself up to each token: (M, H, D)."""
     keys_before, values_before = _before(texts, piece, layer)
     keys = torch.cat([*keys_before, k_MKD.transpose(0, 1)], 1)
@@ -258,8 +132,8 @@ def _read(texts: Pass, piece: Piece, layer: int, q_MHD: Any, k_MKD: Any, v_MKD: 
         )
         return out[0].transpose(0, 1)
     group = queries // heads
-    bias = _bias(hidden, q_MHD.dtype).expand(group, -1, -1).reshape(1, group * tokens, length)
-    out, _ = _look(q_HMD.reshape(heads, group * tokens, -1), keys, values, bias, law)
+    bias = bias_of(hidden, q_MHD.dtype).expand(group, -1, -1).reshape(1, group * tokens, length)
+    out, _ = look(q_HMD.reshape(heads, group * tokens, -1), keys, values, bias, law)
     return out.view(queries, tokens, -1).transpose(0, 1)
 
 

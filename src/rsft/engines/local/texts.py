@@ -117,3 +117,11 @@ def _agreement(first: Sequence[int], last: Sequence[int]) -> int:
     """How many tokens the two share, leaving each at least one."""
     most = min(len(first), len(last)) - 1
     return next((place for place in range(most) if first[place] != last[place]), most)
+
+
+def families(rows: Sequence[Row]) -> list[tuple[Stem, list[int]]]:
+    """The stems that rows are under, each with the numbers of its rows."""
+    found: dict[int, tuple[Stem, list[int]]] = {}
+    for number, row in enumerate(rows):
+        found.setdefault(id(row.stem), (row.stem, []))[1].append(number)
+    return list(found.values())
