@@ -1,10 +1,10 @@
-/* Attention of candidates' newest tokens over pages of keys and values, on a CPU.
+/* Attention over pages of keys and values, on a CPU.
  *
- * A query looks at its trunk, its stem and its own pages in turn, with a running softmax (1805.02867): what was found
- * so far fades when a higher score turns up. Rows under one stem go through it together, so that its keys and values
- * are unpacked once for all of them. What comes of a row does not depend on which others go with it.
+ * Tokens look at the texts before them page by page, with a running softmax (1805.02867): what was found so far fades
+ * when a higher score turns up. Tokens that look at the same pages go together, so that keys and values are unpacked
+ * once for all of them. What comes of a token does not depend on which others go with it.
  *
- * Compiled with PAGE, KEY_WIDTH, VALUE_WIDTH, and NUMBER_BF16, NUMBER_FP16 or NUMBER_FP32.
+ * Compiled with PAGE (a multiple of 32), KEY_WIDTH, VALUE_WIDTH, and NUMBER_BF16, NUMBER_FP16 or NUMBER_FP32.
  */
 #include <math.h>
 #include <stdint.h>
@@ -14,6 +14,11 @@
 #define HALVES (PAGE / LANES)
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t places __attribute__((vector_size(4 * LANES)));
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
+#endif
 
 #if defined(NUMBER_BF16)
 typedef uint16_t number;
@@ -42,18 +47,18 @@ static inline number narrow(float x) { return x; }
 #include <immintrin.h>
 #define PER_STEP 2
 typedef uint32_t unit;
+static inline lanes step(lanes sum, unit a, lanes b) {
+    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(a), (__m512bh)b);
+}
 static inline void pack(unit to[PAGE / PER_STEP], const lanes x[HALVES]) {
     for (int half = 0; half < HALVES; half += 2)
         _mm512_storeu_ps(to + half * LANES / 2, (__m512)_mm512_cvtne2ps_pbh((__m512)x[half + 1], (__m512)x[half]));
 }
-static inline lanes step(lanes sum, unit a, lanes b) {
-    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(a), (__m512bh)b);
-}
 #else
 #define PER_STEP 1
 typedef float unit;
-static inline void pack(unit to[PAGE / PER_STEP], const lanes x[HALVES]) { memcpy(to, x, PAGE * sizeof(unit)); }
 static inline lanes step(lanes sum, unit a, lanes b) { return sum + a * b; }
+static inline void pack(unit to[PAGE / PER_STEP], const lanes x[HALVES]) { memcpy(to, x, PAGE * sizeof(unit)); }
 #endif
 
 #define UP(x, to) (((x) + (to) - 1) / (to) * (to))
@@ -62,61 +67,84 @@ static inline lanes step(lanes sum, unit a, lanes b) { return sum + a * b; }
 #define TOGETHER 4 /* queries whose sums are held in registers at once */
 #define LOWEST -1e30f
 
-static inline int least(int64_t a, int64_t b) { return a < b ? a : b; }
+/* -- arithmetic of lanes ------------------------------------------------------------------------------------------ */
+
+static inline int between(int64_t low, int64_t x, int64_t high) { return x < low ? low : x > high ? high : x; }
 
 static inline lanes choose(places which, lanes yes, lanes no) {
     return (lanes)((which & (places)yes) | (~which & (places)no));
 }
 
-/* 2 to the power of each x <= 0, with a relative error below 2e-7; NaN stays. The polynomial is a minimax fit. */
+/* 2 to the power of each x <= 0: exact for 0, 0 below -126, else with a relative error below 2e-7 (a minimax fit). */
 static inline lanes power(lanes x) {
-    lanes scale, part;
-    x = choose(x < -126.0f, (lanes){0} - 126.0f, x);
-    for (int i = 0; i < LANES; i++) part[i] = floorf(x[i]);
-    scale = (lanes)((__builtin_convertvector(part, places) + 127) << 23);
-    part = x - part;
-    lanes p = part * 1.877576645e-3f + 8.989340163e-3f;
-    p = p * part + 5.582631799e-2f;
-    p = p * part + 2.401536171e-1f;
-    p = p * part + 6.931530732e-1f;
-    p = p * part + 9.999999251e-1f;
-    return p * scale;
+    lanes whole;
+    for (int i = 0; i < LANES; i++) whole[i] = floorf(x[i]);
+    lanes part = x - whole, scale = (lanes)((__builtin_convertvector(whole, places) + 127) << 23);
+    lanes p = part * 1.867130074e-3f + 9.017030312e-3f;
+    p = p * part + 5.579991311e-2f;
+    p = p * part + 2.401644502e-1f;
+    p = p * part + 6.931513118e-1f;
+    p = p * part + 1.0f;
+    return choose(x < -126.0f, (lanes){0}, p * scale);
 }
 
-/* The sum of all lanes, or the highest, in every lane. */
-#define ACROSS(name, joined)                                                                    \
-    static inline lanes name(lanes x) {                                                         \
-        lanes y;                                                                                \
-        y = __builtin_shuffle(x, (places){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7}); \
-        x = joined;                                                                             \
-        y = __builtin_shuffle(x, (places){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11}); \
-        x = joined;                                                                             \
-        y = __builtin_shuffle(x, (places){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13}); \
-        x = joined;                                                                             \
-        y = __builtin_shuffle(x, (places){1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14}); \
-        return joined;                                                                          \
+/* The hyperbolic tangent, within 2e-7. */
+static inline lanes tangent(lanes x) {
+    const places sign = (places){0} + INT32_MIN;
+    lanes size = (lanes)((places)x & ~sign), y = power(size * -2.885390082f);
+    return (lanes)((places)((1.0f - y) / (1.0f + y)) | ((places)x & sign));
+}
+
+#define OTHER_EIGHT 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7
+#define OTHER_FOUR 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11
+#define OTHER_TWO 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13
+#define OTHER_ONE 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14
+/* All lanes joined, in every lane. */
+#define ACROSS(name, join)                                          \
+    static inline lanes name(lanes x) {                             \
+        lanes y = SHUFFLE(x, x, OTHER_EIGHT);                       \
+        x = join, y = SHUFFLE(x, x, OTHER_FOUR);                    \
+        x = join, y = SHUFFLE(x, x, OTHER_TWO);                     \
+        x = join, y = SHUFFLE(x, x, OTHER_ONE);                     \
+        return join;                                                \
     }
 ACROSS(sum_across, x + y)
 ACROSS(highest_across, choose(x > y, x, y))
 
+#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define EXCHANGE(distance, low, high)                               \
+    for (int i = 0; i < LANES; i++)                                 \
+        if (!(i & distance)) {                                      \
+            lanes a = r[i], b = r[i + distance];                    \
+            r[i] = SHUFFLE(a, b, low);                              \
+            r[i + distance] = SHUFFLE(a, b, high);                  \
+        }
 /* Rows and columns of 16 x 16 change places. */
 static inline void transpose(lanes r[LANES]) {
-#define STAGE(far, low, high)                                       \
-    for (int i = 0; i < LANES; i++)                                 \
-        if (!(i & far)) {                                           \
-            lanes a = r[i], b = r[i + far];                         \
-            r[i] = __builtin_shuffle(a, b, low);                    \
-            r[i + far] = __builtin_shuffle(a, b, high);             \
-        }
-    STAGE(1, ((places){0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30}),
-          ((places){1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31}))
-    STAGE(2, ((places){0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29}),
-          ((places){2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31}))
-    STAGE(4, ((places){0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27}),
-          ((places){4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31}))
-    STAGE(8, ((places){0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}),
-          ((places){8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31}))
-#undef STAGE
+    EXCHANGE(1, LOW_1, HIGH_1)
+    EXCHANGE(2, LOW_2, HIGH_2)
+    EXCHANGE(4, LOW_4, HIGH_4)
+    EXCHANGE(8, LOW_8, HIGH_8)
+}
+
+/* -- where keys and values are ------------------------------------------------------------------------------------ */
+
+/* A layer's keys and values: of a trunk (heads, tokens, width), or of the pool (pages, heads, PAGE, width), where
+ * `tokens` is 0 and a token's place is page * PAGE + its place in there. */
+typedef struct {
+    number *keys, *values;
+    int64_t tokens;
+} states;
+
+static inline int64_t token_at(const states *in, int64_t place, int64_t head, int64_t heads) {
+    return in->tokens ? head * in->tokens + place : (place / PAGE * heads + head) * PAGE + place % PAGE;
 }
 
 /* Up to PAGE tokens as products want them: keys with tokens in the lanes, values with columns. */
@@ -136,7 +164,7 @@ static inline void units(unit to[KEY_UNITS], const number *from) {
 static void unpack(unpacked *to, const number *keys, const number *values, int tokens) {
     for (int half = 0; half * LANES < tokens; half++) {
         unit rows[LANES][KEY_UNITS] __attribute__((aligned(64)));
-        int here = least(LANES, tokens - half * LANES);
+        int here = between(0, tokens - half * LANES, LANES);
         if (here < LANES || KEY_UNITS * PER_STEP > KEY_WIDTH) memset(rows, 0, sizeof rows);
         for (int j = 0; j < here; j++) units(rows[j], keys + (half * LANES + j) * KEY_WIDTH);
         for (int d = 0; d < KEY_UNITS; d += LANES) {
@@ -160,6 +188,8 @@ static void unpack(unpacked *to, const number *keys, const number *values, int t
     }
 }
 
+/* -- looking ------------------------------------------------------------------------------------------------------ */
+
 /* How a layer weighs what it looks at: scores are in units of log 2. No cap or window: 0. */
 typedef struct {
     float scaling, softcap;
@@ -167,16 +197,31 @@ typedef struct {
 } law;
 
 /* TOGETHER queries and what they have found: the weighted sum of values, the highest score, and the sum of weights, the
- * last two in every lane. */
+ * last two in every lane. `token` is which of the block's each belongs to, or -1. */
 typedef struct {
     lanes found[TOGETHER][CHUNKS], highest[TOGETHER], total[TOGETHER];
     unit queries[TOGETHER][KEY_UNITS];
-    int64_t sees_from; /* the first position in the window */
+    int64_t position[TOGETHER];
+    int token[TOGETHER];
 } seekers;
 
-/* The queries look at `tokens` tokens, the first of which is at position `start`. */
-static void look(seekers *who, const unpacked *at, int tokens, int64_t start, const law *by) {
+/* Up to PAGE tokens that lie together, and are `start` and the following in their text. Tokens `first` to `last` of the
+ * block look at those of them that are not behind themselves. */
+typedef struct {
+    int64_t in, place, start, tokens, first, last;
+} visit;
+
+static void look(seekers *who, const unpacked *at, const visit *of, const law *by) {
     const places in_order = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    int from[TOGETHER], to[TOGETHER], most = 0;
+    for (int i = 0; i < TOGETHER; i++) {
+        int looks = who->token[i] >= of->first && who->token[i] < of->last;
+        from[i] = by->window ? between(0, who->position[i] - by->window + 1 - of->start, PAGE) : 0;
+        to[i] = looks ? between(0, who->position[i] + 1 - of->start, of->tokens) : 0;
+        most = to[i] > most ? to[i] : most;
+    }
+    if (most == 0) return;
+
     lanes scores[TOGETHER][HALVES], highest[TOGETHER], total[TOGETHER];
     memset(scores, 0, sizeof scores);
     for (int d = 0; d < KEY_UNITS; d++)
@@ -184,15 +229,13 @@ static void look(seekers *who, const unpacked *at, int tokens, int64_t start, co
             for (int i = 0; i < TOGETHER; i++)
                 scores[i][half] = step(scores[i][half], who->queries[i][d], at->keys[d][half]);
 
-    int from = who->sees_from > start ? least(PAGE, who->sees_from - start) : 0;
-    for (int i = 0; i < TOGETHER; i++) highest[i] = who->highest[i];
-    for (int half = 0; half < HALVES; half++) {
-        places place = in_order + half * LANES, seen = (place >= from) & (place < tokens);
-        for (int i = 0; i < TOGETHER; i++) {
+    for (int i = 0; i < TOGETHER; i++) {
+        highest[i] = who->highest[i];
+        for (int half = 0; half < HALVES; half++) {
+            places place = in_order + half * LANES;
             lanes score = scores[i][half] * by->scaling;
-            if (by->softcap > 0)
-                for (int j = 0; j < LANES; j++) score[j] = by->softcap * tanhf(score[j] / by->softcap);
-            scores[i][half] = choose(seen, score, (lanes){0} - INFINITY);
+            if (by->softcap > 0) score = by->softcap * tangent(score / by->softcap);
+            scores[i][half] = choose((place >= from[i]) & (place < to[i]), score, (lanes){0} - INFINITY);
             highest[i] = choose(scores[i][half] > highest[i], scores[i][half], highest[i]);
         }
     }
@@ -205,8 +248,7 @@ static void look(seekers *who, const unpacked *at, int tokens, int64_t start, co
         }
     }
     unit weights[TOGETHER][PAGE / PER_STEP];
-    for (int i = 0; i < TOGETHER; i++)
-        pack(weights[i], scores[i]);
+    for (int i = 0; i < TOGETHER; i++) pack(weights[i], scores[i]);
     for (int i = 0; i < TOGETHER; i++) {
         lanes fade = power(who->highest[i] - highest[i]);
         who->highest[i] = highest[i];
@@ -214,8 +256,7 @@ static void look(seekers *who, const unpacked *at, int tokens, int64_t start, co
         for (int c = 0; c < CHUNKS; c++) who->found[i][c] *= fade;
     }
 
-    int steps = (tokens + PER_STEP - 1) / PER_STEP;
-    int c = 0;
+    int steps = UP(most, PER_STEP) / PER_STEP, c = 0;
     for (; c + 4 <= CHUNKS; c += 4) {
         lanes sums[TOGETHER][4];
         for (int i = 0; i < TOGETHER; i++)
@@ -231,83 +272,97 @@ static void look(seekers *who, const unpacked *at, int tokens, int64_t start, co
             for (int j = 0; j < steps; j++) who->found[i][c] = step(who->found[i][c], weights[i][j], at->values[j][c]);
 }
 
-/* Up to PAGE tokens of a text, from position `start` on, that rows of a block look at. They lie in a page of the pool,
- * or of a trunk (`in`: 0, or its number from 1 on). */
+/* -- a layer's attention ------------------------------------------------------------------------------------------ */
+
+/* A token of the pass, where its own key and value are kept, and its position in its text. */
 typedef struct {
-    int64_t in, page, start, tokens, first_row, rows;
-} visit;
-/* A candidate: which of the queries, and the position of its newest token. */
+    int64_t in, place, position;
+} token;
+
+/* Tokens that look at the same pages, or at some of them: numbers in a list of tokens, and visits. */
 typedef struct {
-    int64_t number, position;
-} row;
-/* Candidates under one stem. */
-typedef struct {
-    int64_t first_row, rows, first_visit, visits;
+    int64_t first_token, tokens, first_visit, visits;
 } block;
-/* A layer's keys and values: of a trunk (heads, tokens, width), or of the pool (pages, heads, PAGE, width), `tokens` 0. */
+
+/* Heads and how their queries are gathered in sets of TOGETHER: several tokens' in a set, or several sets for one. */
 typedef struct {
-    const number *keys, *values;
-    int64_t tokens;
-} states;
+    int64_t heads, group;
+    int tokens_in_set, sets_of_token;
+} shape;
 
-/* Where the first token of a visit is, counted in tokens. */
-static inline int64_t first_token(const visit *v, const states *in, int64_t head, int64_t heads) {
-    return in->tokens ? head * in->tokens + v->page * PAGE : (v->page * heads + head) * PAGE;
+static inline int first_set(const shape *as, int64_t token) { return token / as->tokens_in_set * as->sets_of_token; }
+
+/* Which token of the block the i-th query of a set belongs to, and which of its group it is; -1 for none. */
+static inline int whose(const shape *as, int set, int i, int tokens, int *of_group) {
+    int turn = as->sets_of_token == 1 ? i / as->group : 0;
+    int mine = set / as->sets_of_token * as->tokens_in_set + turn;
+    *of_group = as->sets_of_token == 1 ? i % as->group : set % as->sets_of_token * TOGETHER + i;
+    return turn < as->tokens_in_set && mine < tokens && *of_group < as->group ? mine : -1;
 }
 
-/* Have a visit's keys and values brought near. */
-static inline void fetch(const states *from, const visit *v, int64_t head, int64_t heads) {
-    const states *in = &from[v->in];
-    int64_t place = first_token(v, in, head, heads);
-    for (int64_t i = 0; i < v->tokens * KEY_WIDTH; i += 64 / sizeof(number))
-        __builtin_prefetch(in->keys + place * KEY_WIDTH + i);
-    for (int64_t i = 0; i < v->tokens * VALUE_WIDTH; i += 64 / sizeof(number))
-        __builtin_prefetch(in->values + place * VALUE_WIDTH + i);
+static inline void fetch(const states *in, int64_t at, int64_t tokens) {
+    for (int64_t i = 0; i < tokens * KEY_WIDTH; i += 64 / sizeof(number))
+        __builtin_prefetch(in->keys + at * KEY_WIDTH + i);
+    for (int64_t i = 0; i < tokens * VALUE_WIDTH; i += 64 / sizeof(number))
+        __builtin_prefetch(in->values + at * VALUE_WIDTH + i);
 }
 
-/* q, out: (rows, heads, group, width). from[0] is the pool. Scaling and cap make scores in units of log 2; a cap or
- * window of 0 is none. */
-void attend(const number *q, number *out, const states *from, const block *blocks, int64_t count, const row *rows,
-            const visit *visits, int64_t heads, int64_t group, float scaling, float softcap, int64_t window,
-            int threads) {
-    const law by = {scaling, softcap, window};
-    const int per_row = (group + TOGETHER - 1) / TOGETHER;
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads)
-    for (int64_t b = 0; b < count; b++)
-        for (int64_t head = 0; head < heads; head++) {
-            const block *here = &blocks[b];
-            const row *members = &rows[here->first_row];
-            const int sets = here->rows * per_row;
-            seekers who[sets];
-            memset(who, 0, sizeof who);
-            for (int s = 0; s < sets; s++) {
-                const row *of = &members[s / per_row];
-                int first = s % per_row * TOGETHER;
-                for (int i = 0; i < TOGETHER; i++) {
-                    who[s].highest[i] += LOWEST;
-                    if (first + i < group)
-                        units(who[s].queries[i], q + ((of->number * heads + head) * group + first + i) * KEY_WIDTH);
-                }
-                who[s].sees_from = window ? of->position - window + 1 : 0;
-            }
-            unpacked page;
-            for (int v = 0; v < here->visits; v++) {
-                const visit *now = &visits[here->first_visit + v];
-                const states *in = &from[now->in];
-                int64_t place = first_token(now, in, head, heads);
-                unpack(&page, in->keys + place * KEY_WIDTH, in->values + place * VALUE_WIDTH, now->tokens);
-                if (v + 1 < here->visits) fetch(from, now + 1, head, heads);
-                for (int s = now->first_row * per_row; s < (now->first_row + now->rows) * per_row; s++)
-                    look(&who[s], &page, now->tokens, now->start, &by);
-            }
-            for (int s = 0; s < sets; s++) {
-                int first = s % per_row * TOGETHER;
-                for (int i = 0; i < TOGETHER && first + i < group; i++) {
-                    int64_t query = (members[s / per_row].number * heads + head) * group + first + i;
-                    for (int c = 0; c < CHUNKS; c++) who[s].found[i][c] /= who[s].total[i];
-                    for (int d = 0; d < VALUE_WIDTH; d++)
-                        out[query * VALUE_WIDTH + d] = narrow(((float *)who[s].found[i])[d]);
-                }
-            }
+static void attend_block(const number *q, number *out, const states *kept, const block *here, const int64_t *numbers,
+                         const token *tokens, const visit *visits, int64_t head, const shape *as, const law *by) {
+    const int sets = first_set(as, here->tokens - 1) + as->sets_of_token;
+    seekers who[sets];
+    memset(who, 0, sizeof who);
+    for (int s = 0; s < sets; s++)
+        for (int i = 0; i < TOGETHER; i++) {
+            int of_group, mine = who[s].token[i] = whose(as, s, i, here->tokens, &of_group);
+            who[s].highest[i] += LOWEST;
+            if (mine < 0) continue;
+            who[s].position[i] = tokens[numbers[mine]].position;
+            units(who[s].queries[i], q + ((numbers[mine] * as->heads + head) * as->group + of_group) * KEY_WIDTH);
         }
+    unpacked page;
+    for (const visit *v = visits; v < visits + here->visits; v++) {
+        const states *in = &kept[v->in];
+        int64_t at = token_at(in, v->place, head, as->heads);
+        unpack(&page, in->keys + at * KEY_WIDTH, in->values + at * VALUE_WIDTH, v->tokens);
+        if (v + 1 < visits + here->visits) {
+            in = &kept[v[1].in];
+            fetch(in, token_at(in, v[1].place, head, as->heads), v[1].tokens);
+        }
+        int end = first_set(as, v->last - 1) + as->sets_of_token;
+        for (int s = first_set(as, v->first); s < end; s++) look(&who[s], &page, v, by);
+    }
+    for (int s = 0; s < sets; s++)
+        for (int i = 0; i < TOGETHER; i++) {
+            int of_group, mine = whose(as, s, i, here->tokens, &of_group);
+            if (mine < 0) continue;
+            number *to = out + ((numbers[mine] * as->heads + head) * as->group + of_group) * VALUE_WIDTH;
+            for (int c = 0; c < CHUNKS; c++) who[s].found[i][c] /= who[s].total[i];
+            for (int d = 0; d < VALUE_WIDTH; d++) to[d] = narrow(((const float *)who[s].found[i])[d]);
+        }
+}
+
+/* q: (tokens, heads, group, KEY_WIDTH), k: (tokens, heads, KEY_WIDTH), v and out likewise. Keeps keys and values in
+ * `kept`, of which the first is the pool, and looks. Scaling and cap make scores in units of log 2. */
+void attend(const number *q, const number *k, const number *v, number *out, const states *kept, const token *tokens,
+            int64_t count, const block *blocks, int64_t block_count, const int64_t *numbers, const visit *visits,
+            int64_t heads, int64_t group, float scaling, float softcap, int64_t window, int threads) {
+    const law by = {scaling, softcap, window};
+    const shape as = {heads, group, group < TOGETHER ? TOGETHER / group : 1, UP(group, TOGETHER) / TOGETHER};
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for
+        for (int64_t n = 0; n < count; n++)
+            for (int64_t head = 0; head < heads; head++) {
+                const states *in = &kept[tokens[n].in];
+                int64_t at = token_at(in, tokens[n].place, head, heads);
+                memcpy(in->keys + at * KEY_WIDTH, k + (n * heads + head) * KEY_WIDTH, KEY_WIDTH * sizeof(number));
+                memcpy(in->values + at * VALUE_WIDTH, v + (n * heads + head) * VALUE_WIDTH, VALUE_WIDTH * sizeof(number));
+            }
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t b = 0; b < block_count; b++)
+            for (int64_t head = 0; head < heads; head++)
+                attend_block(q, out, kept, &blocks[b], numbers + blocks[b].first_token, tokens,
+                             visits + blocks[b].first_visit, head, &as, &by);
+    }
 }

@@ -1,4 +1,4 @@
-"""Attention of candidates' newest tokens in C, on a CPU: compiled on the machine where it runs, for that machine.
+"""Attention in C, for CPUs: compiled on the machine where it runs, for that machine.
 
 Compiling takes some tenths of a second and happens once: what comes of it is kept beside the converted models.
 Where there is no compiler, or it can't do this, `products` does the same in torch, and a warning says so.
@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from rsft.engines.local.pages import PAGE, Pool
-from rsft.engines.local.passes import Pass
-from rsft.engines.local.products import Law
+from rsft.engines.local.pages import PAGE, Pool, TrunkStates, page_count
+from rsft.engines.local.passes import Law, Pass
 from rsft.engines.local.texts import families
 from rsft.models.references import cache_folder
 
@@ -32,8 +32,9 @@ _SOURCE = Path(__file__).with_name("kernel.c")
 # Not -ffast-math: it would change how the whole process rounds (and NaNs have to stay what they are).
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-fopenmp")
 _NUMBERS = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
-# Rows that go through a stem together: enough to make unpacking cheap, few enough to stay in a core's nearest cache.
-_BLOCK_ROWS = 8
+# Tokens that look together: enough to make unpacking cheap, few enough to stay in a core's nearest cache.
+_BLOCK_TOKENS = 8
+_POOL = 0
 
 
 class Kernel:
@@ -41,27 +42,29 @@ class Kernel:
 
     def __init__(self, library: Path) -> None:
         self._attend = ctypes.CDLL(str(library)).attend
-        address, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-        self._attend.argtypes = [*[address] * 4, whole, address, address, whole, whole, real, real, whole, ctypes.c_int]
+        at, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+        tables = (at, at, whole, at, whole, at, at)
+        self._attend.argtypes = (at, at, at, at, *tables, whole, whole, real, real, whole, ctypes.c_int)
         self._attend.restype = None
 
-    def decode(self, texts: Pass, layer: int, q_RHD: Any, law: Law) -> Any:
-        """Each row's newest token looks at its trunk, its stem and its own pages: (R, H, D)."""
-        keys, values = texts.pool.keys[layer], texts.pool.values[layer]
-        heads, queries = keys.shape[1], q_RHD.shape[1]
+    def attend(self, texts: Pass, layer: int, q_NHD: Any, k_NKD: Any, v_NKD: Any, law: Law) -> Any:
+        """Keep the new tokens' keys and values, and let every token look: (N, H, D)."""
+        q_NHD, k_NKD, v_NKD = q_NHD.contiguous(), k_NKD.contiguous(), v_NKD.contiguous()
+        count, queries = q_NHD.shape[:2]
+        heads, width = v_NKD.shape[1:]
+        out_NHD = q_NHD.new_empty(count, queries, width)
         table = texts.once("kernel", lambda: _Table(texts))
-        lying = [(keys, values, 0)]
-        lying += [(trunk.keys[layer], trunk.values[layer], trunk.keys[layer].shape[1]) for trunk in table.trunks]
-        states = np.array([(k.data_ptr(), v.data_ptr(), tokens) for k, v, tokens in lying], np.int64)
-        q_RHD = q_RHD.contiguous()
-        out = q_RHD.new_empty(*q_RHD.shape[:2], values.shape[-1])
+        lying = [(texts.pool.keys[layer], texts.pool.values[layer], 0)]
+        lying += [(trunk.keys[layer], trunk.values[layer], trunk.tokens) for trunk in table.trunks]
+        kept = np.array([(k.data_ptr(), v.data_ptr(), tokens) for k, v, tokens in lying], np.int64)
         self._attend(
-            q_RHD.data_ptr(),
-            out.data_ptr(),
-            states.ctypes.data,
+            *(states.data_ptr() for states in (q_NHD, k_NKD, v_NKD, out_NHD)),
+            kept.ctypes.data,
+            table.tokens.ctypes.data,
+            count,
             table.blocks.ctypes.data,
             len(table.blocks),
-            table.rows.ctypes.data,
+            table.numbers.ctypes.data,
             table.visits.ctypes.data,
             heads,
             queries // heads,
@@ -70,44 +73,68 @@ class Kernel:
             law.window or 0,
             torch.get_num_threads(),
         )
-        return out
+        return out_NHD
 
 
 class _Table:
-    """Who looks where, as the kernel reads it: see the structures of the same names there."""
+    """Where each token is kept, and who looks where, as the kernel reads it: see the structures of these names there.
+
+    What is kept lies in the pool, number 0, or in one of `trunks`, numbered from 1 on.
+    """
 
     def __init__(self, texts: Pass) -> None:
-        self.trunks: list[Any] = []
-        numbers: dict[int, int] = {}
-        blocks: list[tuple[int, ...]] = []
-        rows: list[tuple[int, int]] = []
-        visits: list[tuple[int, ...]] = []
+        self.trunks: list[TrunkStates] = []
+        self._blocks: list[tuple[int, ...]] = []
+        self._numbers: list[int] = []
+        self._visits: list[tuple[int, ...]] = []
+        self._begun = 0
+        inside, places = np.zeros(len(texts.ids_N), np.int64), texts.places_N.numpy().copy()
         for stem, family in families(texts.rows):
-            if stem.trunk and id(stem.trunk) not in numbers:
-                numbers[id(stem.trunk)] = len(self.trunks)
-                self.trunks.append(stem.trunk.states)
-            for first in range(0, len(family), _BLOCK_ROWS):
-                members = [texts.rows[number] for number in family[first : first + _BLOCK_ROWS]]
-                begin = len(visits)
+            for first in range(0, len(family), _BLOCK_TOKENS):
+                some = family[first : first + _BLOCK_TOKENS]
                 if stem.trunk:
-                    trunk = 1 + numbers[id(stem.trunk)]
-                    visits += _visits(trunk, range(len(stem.trunk.token_ids)), 0, stem.start, 0, len(members))
-                visits += _visits(0, stem.pages, stem.start, len(stem.token_ids), 0, len(members))
-                for place, row in enumerate(members):
-                    visits += _visits(0, row.pages, len(stem.prompt_ids), len(row.token_ids), place, 1)
-                blocks.append((len(rows), len(members), begin, len(visits) - begin))
-                rows += [(number, row.position) for number, row in zip(family[first:], members, strict=False)]
-        self.blocks = np.array(blocks, np.int64)
-        self.rows = np.array(rows, np.int64)
-        self.visits = np.array(visits, np.int64)
+                    self._visit_trunk(stem.trunk.states, stem.start, len(some))
+                self._visit(_POOL, stem.pages, stem.start, len(stem.token_ids), 0, len(some))
+                for turn, row in enumerate(texts.rows[number] for number in some):
+                    self._visit(_POOL, row.pages, len(stem.prompt_ids), len(row.token_ids), turn, turn + 1)
+                self._end_block(some)
+        for piece in texts.pieces:
+            start = piece.trunk.tokens if piece.trunk else 0
+            for first in range(piece.first, piece.last, _BLOCK_TOKENS):
+                numbers = range(first, min(first + _BLOCK_TOKENS, piece.last))
+                read = piece.before + numbers.stop - piece.first
+                if piece.trunk:
+                    self._visit_trunk(piece.trunk, start, len(numbers))
+                if piece.into:
+                    self._visit_trunk(piece.into, read, len(numbers))
+                else:
+                    self._visit(_POOL, piece.pages, start, read, 0, len(numbers))
+                self._end_block(numbers)
+            if piece.into:
+                inside[piece.first : piece.last] = self._number(piece.into)
+                places[piece.first : piece.last] = np.arange(piece.before, piece.before + piece.last - piece.first)
+        self.tokens = np.stack([inside, places, texts.positions_N.numpy()], 1)
+        self.blocks = np.array(self._blocks, np.int64)
+        self.numbers = np.array(self._numbers, np.int64)
+        self.visits = np.array(self._visits, np.int64)
 
+    def _number(self, trunk: TrunkStates) -> int:
+        if not any(trunk is known for known in self.trunks):
+            self.trunks.append(trunk)
+        return 1 + next(number for number, known in enumerate(self.trunks) if known is trunk)
 
-def _visits(of: int, pages: Any, start: int, tokens: int, first_row: int, rows: int) -> list[tuple[int, ...]]:
-    """Rows of a block look at a text of `tokens` tokens from position `start` on, which lies in `pages`."""
-    return [
-        (of, pages[turn], start + done, min(PAGE, tokens - done), first_row, rows)
-        for turn, done in enumerate(range(0, tokens, PAGE))
-    ]
+    def _visit_trunk(self, trunk: TrunkStates, tokens: int, last: int) -> None:
+        self._visit(self._number(trunk), range(page_count(tokens)), 0, tokens, 0, last)
+
+    def _visit(self, where: int, pages: Sequence[int], start: int, tokens: int, first: int, last: int) -> None:
+        """Tokens `first` to `last` of the block look at a text of `tokens` tokens from position `start` on."""
+        for page, done in zip(pages, range(0, tokens, PAGE), strict=False):
+            self._visits.append((where, page * PAGE, start + done, min(PAGE, tokens - done), first, last))
+
+    def _end_block(self, numbers: Sequence[int]) -> None:
+        self._blocks.append((len(self._numbers), len(numbers), self._begun, len(self._visits) - self._begun))
+        self._numbers += numbers
+        self._begun = len(self._visits)
 
 
 def kernel_for(pool: Pool, layer: int) -> Kernel | None:

@@ -98,6 +98,10 @@ class TrunkStates:
     keys: list[Any]
     values: list[Any]
 
+    @property
+    def tokens(self) -> int:
+        return int(self.keys[0].shape[1])
+
 
 class Pool:
     """Keys and values of every layer, (pages, heads, PAGE, width) each. Pages take no memory before they are used."""

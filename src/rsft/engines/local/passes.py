@@ -23,9 +23,18 @@ class Piece:
     first: int
     last: int
     before: int
-    pages_E: Any = None
+    pages: Sequence[int] = ()
     trunk: TrunkStates | None = None
     into: TrunkStates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How a layer weighs what its tokens look at: with a cap on scores or a window, or without."""
+
+    scaling: float
+    window: int | None
+    softcap: float | None
 
 
 @dataclass(slots=True)
@@ -76,7 +85,7 @@ def plan_pass(pool: Pool, rows: Sequence[Row], parts: Sequence[Part]) -> Pass:
             positions += (span + stem.start).tolist()
             places += (np.array(stem.pages)[span // PAGE] * PAGE + span % PAGE).tolist()
             trunk = stem.trunk.states if stem.trunk else None
-            pieces.append(Piece(first, last, text.read, pool.tensor(stem.pages), trunk))
+            pieces.append(Piece(first, last, text.read, stem.pages, trunk))
         text.read += some
         if text is stem and stem.is_read:
             wanted.append(last - 1)

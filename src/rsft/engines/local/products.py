@@ -1,78 +1,73 @@
-"""Attention of candidates' newest tokens in batched products: where there is no kernel for it, and on GPUs.
+"""Attention in torch: for GPUs, and for CPUs where there is no kernel.
 
-A token looks at its own pages, at its stem's, and at its trunk. Each of these is one product over keys and values where
-they lie (`look`), whatever the lengths of texts; what the looks found is then put together by each one's share of the
-softmax (the log-sum-exp merge of 2205.14135, section 3.1). For the axes in names see `attention`.
+A candidate's newest token looks at its own pages, at its stem's, and at its trunk. Each of these is one batched product
+over keys and values where they lie (`_look`), whatever the lengths of texts; what the looks found is then put together
+by each one's share of the softmax (the log-sum-exp merge of 2205.14135, section 3.1). Pieces of prompts go through
+torch's own attention.
+
+Axes in names: N tokens, R rows (candidates), H query heads, K key-value heads, G = H / K, D the width of a head,
+E pages, n lanes (rows that look at one page), B products in a batch, M queries in each, L tokens that are looked at.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from rsft.engines.local.pages import PAGE, Pool, TrunkStates
-from rsft.engines.local.passes import Pass
-from rsft.engines.local.texts import Row, Trunk, families
+from rsft.engines.local.pages import PAGE
+from rsft.engines.local.passes import Law, Pass, Piece
+from rsft.engines.local.sights import Place, Sights, TrunkPlace, sights_of
 
 _LOG2E = math.log2(math.e)
 
 
-@dataclass(frozen=True, slots=True)
-class Law:
-    """How a layer weighs what it looks at."""
-
-    scaling: float
-    window: int | None
-    softcap: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Pages that rows look at: the range of E pages from `first` on, each with its rows and tokens.
-
-    `rows_En` holds row numbers, padded with 0; `starts_E` the position of each page's first token in its text;
-    `fills_E` how many tokens each page holds, 0 for one that is not of this place.
-    """
-
-    first: int
-    rows_En: Any
-    starts_E: Any
-    fills_E: Any
+def attend(texts: Pass, layer: int, q_NHD: Any, k_NKD: Any, v_NKD: Any, law: Law) -> Any:
+    """Keep the new tokens' keys and values, and let every token look: (N, H, D)."""
+    _write(texts, layer, k_NKD, v_NKD)
+    found = [_decode(texts, layer, q_NHD[: len(texts.rows)], law)] if texts.rows else []
+    for piece in texts.pieces:
+        here = slice(piece.first, piece.last)
+        found.append(_read(texts, piece, layer, q_NHD[here], k_NKD[here], v_NKD[here], law))
+    return torch.cat(found) if len(found) > 1 else found[0]
 
 
-@dataclass(frozen=True, slots=True)
-class TrunkPlace:
-    """A trunk and the rows under it."""
-
-    states: TrunkStates
-    rows_R: Any
+# -- keeping keys and values -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Sights:
-    """Where the rows of a pass look.
+def _write(texts: Pass, layer: int, k_NKD: Any, v_NKD: Any) -> None:
+    """Put the new tokens' keys and values where they belong."""
+    heads = k_NKD.shape[1]
+    paged, places = texts.once(("write", heads), lambda: _flat_places(texts, heads))
+    for kept, new in ((texts.pool.keys[layer], k_NKD), (texts.pool.values[layer], v_NKD)):
+        rows, width = new if paged is None else new[paged], new.shape[2]
+        kept.view(-1, width).index_copy_(0, places, rows.reshape(-1, width))
+    for piece in texts.pieces:
+        if piece.into is not None:
+            own = slice(piece.before, piece.before + piece.last - piece.first)
+            piece.into.keys[layer][:, own] = k_NKD[piece.first : piece.last].transpose(0, 1)
+            piece.into.values[layer][:, own] = v_NKD[piece.first : piece.last].transpose(0, 1)
 
-    `parts_RP` tells what each row's attention is put together of, as numbers over (own pages, shared pages × lanes,
-    rows under trunks); −1 pads.
-    """
 
-    own: Place | None
-    shared: Place | None
-    trunks: Sequence[TrunkPlace]
-    parts_RP: Any
+def _flat_places(texts: Pass, heads: int) -> tuple[Any, Any]:
+    """Which tokens go into pages (None: all), and where each of their heads goes, as rows of the flat pool."""
+    in_page = texts.places_N >= 0
+    paged = None if bool(in_page.all()) else in_page.nonzero()[:, 0]
+    places = texts.places_N if paged is None else texts.places_N[paged]
+    head = torch.arange(heads, device=places.device)
+    return paged, ((places[:, None] // PAGE * heads + head) * PAGE + places[:, None] % PAGE).flatten()
 
 
-def decode(texts: Pass, layer: int, q_RHD: Any, law: Law) -> Any:
+# -- candidates ------------------------------------------------------------------------------------------------------
+
+
+def _decode(texts: Pass, layer: int, q_RHD: Any, law: Law) -> Any:
     """Each row's newest token looks at its own pages, at its stem's and at its trunk: (R, H, D)."""
     heads, width = texts.pool.keys[layer].shape[1], texts.pool.values[layer].shape[-1]
     rows = q_RHD.shape[0]
     group = q_RHD.shape[1] // heads
-    sights = texts.once("sights", lambda: _sights(texts.pool, texts.rows))
+    sights = texts.once("sights", lambda: sights_of(texts.pool, texts.rows))
     looks = [
         _look_at_pages(texts, name, place, layer, q_RHD, law)
         for name, place in (("own", sights.own), ("shared", sights.shared))
@@ -97,7 +92,7 @@ def _look_at_pages(texts: Pass, name: str, place: Place, layer: int, q_RHD: Any,
     lanes = texts.once((name, heads), lambda: _flat_lanes(place, heads))
     bias = texts.once((name, heads, group, law.window), lambda: _page_bias(texts, place, heads, group, law.window))
     q = q_RHD.reshape(-1, group * width).index_select(0, lanes).view(entries * heads, -1, width)
-    return look(q, keys.flatten(0, 1), values.flatten(0, 1), bias, law)
+    return _look(q, keys.flatten(0, 1), values.flatten(0, 1), bias, law)
 
 
 def _look_at_trunk(texts: Pass, number: int, trunk: TrunkPlace, layer: int, q_RHD: Any, law: Law) -> tuple[Any, Any]:
@@ -108,10 +103,10 @@ def _look_at_trunk(texts: Pass, number: int, trunk: TrunkPlace, layer: int, q_RH
     name = ("trunk", number, heads, group, law.window)
     bias = texts.once(name, lambda: _trunk_bias(texts, trunk, heads, group, law.window))
     q = q_RHD.index_select(0, trunk.rows_R).view(-1, heads, group, width).transpose(0, 1).flatten(1, 2)
-    return look(q, keys, values, bias, law)
+    return _look(q, keys, values, bias, law)
 
 
-def look(q_BMD: Any, k_BLD: Any, v_BLD: Any, bias: Any, law: Law) -> tuple[Any, Any]:
+def _look(q_BMD: Any, k_BLD: Any, v_BLD: Any, bias: Any, law: Law) -> tuple[Any, Any]:
     """Softmax attention of each query over one place: outputs (B, M, D), and the log of the sum that it divided by
     (B, M)."""
     # Scores in units of log 2: powers of two are quicker to compute than powers of e.
@@ -139,21 +134,21 @@ def _page_bias(texts: Pass, place: Place, heads: int, group: int, window: int | 
     token = torch.arange(PAGE, device=place.rows_En.device)
     absent = token >= place.fills_E[:, None]
     if window is None:
-        bias = bias_of(absent, texts.pool.dtype)[:, None, None]
+        bias = _bias(absent, texts.pool.dtype)[:, None, None]
         return bias.expand(entries, heads, 1, PAGE).reshape(entries * heads, 1, PAGE)
     position = texts.positions_N[place.rows_En][..., None]
     far = position - (place.starts_E[:, None] + token)[:, None] >= window
-    bias = bias_of(absent[:, None] | far, texts.pool.dtype)[:, None, :, None]
+    bias = _bias(absent[:, None] | far, texts.pool.dtype)[:, None, :, None]
     return bias.expand(entries, heads, lanes, group, PAGE).reshape(entries * heads, lanes * group, PAGE)
 
 
 def _trunk_bias(texts: Pass, trunk: TrunkPlace, heads: int, group: int, window: int | None) -> Any:
     """The same for a trunk: (1 or K, 1 or R × G, L)."""
-    rows, length = trunk.rows_R, trunk.states.keys[0].shape[1]
+    rows, length = trunk.rows_R, trunk.states.tokens
     if window is None:
         return torch.zeros(1, 1, length, dtype=texts.pool.dtype, device=rows.device)
     far = texts.positions_N[rows][:, None] - torch.arange(length, device=rows.device) >= window
-    bias = bias_of(far, texts.pool.dtype)[None, :, None]
+    bias = _bias(far, texts.pool.dtype)[None, :, None]
     return bias.expand(heads, len(rows), group, length).reshape(heads, len(rows) * group, length)
 
 
@@ -175,64 +170,63 @@ def _flat_parts(sights: Sights, heads: int, group: int) -> tuple[Any, Any]:
     return flat.view(-1, flat.shape[-1]), padding.reshape(-1, padding.shape[-1])
 
 
-def bias_of(hidden: Any, dtype: Any) -> Any:
+def _bias(hidden: Any, dtype: Any) -> Any:
     """0 for what is seen, and for what is hidden so little that it weighs nothing, but finite."""
     bias = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
     return bias.masked_fill_(hidden, torch.finfo(dtype).min / 4)
 
 
-# -- where rows look -------------------------------------------------------------------------------------------------
+# -- prompts ---------------------------------------------------------------------------------------------------------
 
 
-def _sights(pool: Pool, rows: Sequence[Row]) -> Sights:
-    parts: list[list[int]] = [[] for _ in rows]
-    own = _Pages(pool.pages.range(shared=False), 1)
-    for number, row in enumerate(rows):
-        own.add(row.pages, [number], len(row.stem.prompt_ids), len(row.token_ids), parts, 0)
-    by_stem = families(rows)
-    shared = _Pages(pool.pages.range(shared=True), max(len(numbers) for _, numbers in by_stem))
-    under: dict[int, tuple[Trunk, list[int]]] = {}
-    for stem, numbers in by_stem:
-        shared.add(stem.pages, numbers, stem.start, len(stem.token_ids), parts, own.size)
-        if stem.trunk:
-            under.setdefault(id(stem.trunk), (stem.trunk, []))[1].extend(numbers)
-    next_part = own.size + shared.size
-    trunks = []
-    for trunk, numbers in under.values():
-        trunks.append(TrunkPlace(trunk.states, pool.tensor(numbers)))
-        for number in numbers:
-            parts[number].append(next_part)
-            next_part += 1
-    table = np.full((len(rows), max(map(len, parts))), -1)
-    for number, of_row in enumerate(parts):
-        table[number, : len(of_row)] = of_row
-    return Sights(own.place(pool), shared.place(pool), trunks, pool.tensor(table))
+def _read(texts: Pass, piece: Piece, layer: int, q_MHD: Any, k_MKD: Any, v_MKD: Any, law: Law) -> Any:
+    """A piece looks at what came before it in its text, and at itself up to each token: (M, H, D)."""
+    keys_before, values_before = _before(texts, piece, layer)
+    keys = torch.cat([*keys_before, k_MKD.transpose(0, 1)], 1)
+    values = torch.cat([*values_before, v_MKD.transpose(0, 1)], 1)
+    tokens, queries = q_MHD.shape[:2]
+    heads, length = keys.shape[:2]
+    name = ("hidden", piece.first, law.window)
+    hidden = texts.once(name, lambda: _hidden(tokens, length, law.window, keys.device))
+    q_HMD = q_MHD.transpose(0, 1)
+    if law.softcap is None:
+        mask = ~hidden if law.window is not None or length > tokens else None
+        out = torch.nn.functional.scaled_dot_product_attention(
+            q_HMD[None],
+            keys[None],
+            values[None],
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=law.scaling,
+            enable_gqa=queries != heads,
+        )
+        return out[0].transpose(0, 1)
+    group = queries // heads
+    bias = _bias(hidden, q_MHD.dtype).expand(group, -1, -1).reshape(1, group * tokens, length)
+    out, _ = _look(q_HMD.reshape(heads, group * tokens, -1), keys, values, bias, law)
+    return out.view(queries, tokens, -1).transpose(0, 1)
 
 
-class _Pages:
-    """A `Place` in the making."""
+def _before(texts: Pass, piece: Piece, layer: int) -> tuple[list[Any], list[Any]]:
+    """Keys and values of the tokens before the piece in its text, (K, tokens, D) each."""
+    keys, values = [], []
+    if piece.trunk is not None:
+        keys.append(piece.trunk.keys[layer])
+        values.append(piece.trunk.values[layer])
+    if piece.before:
+        if piece.into is not None:
+            keys.append(piece.into.keys[layer][:, : piece.before])
+            values.append(piece.into.values[layer][:, : piece.before])
+        else:
+            numbers = texts.once(("pages", piece.first), lambda: texts.pool.tensor(piece.pages))
+            for side, kept in ((keys, texts.pool.keys[layer]), (values, texts.pool.values[layer])):
+                pages = kept.index_select(0, numbers).transpose(0, 1)
+                side.append(pages.flatten(1, 2)[:, : piece.before])
+    return keys, values
 
-    def __init__(self, pages: range, lanes: int) -> None:
-        self.first = pages.start
-        self.size = len(pages) * lanes
-        self.lanes = lanes
-        self.rows = np.zeros((len(pages), lanes), np.int64)
-        self.starts = np.zeros(len(pages), np.int64)
-        self.fills = np.zeros(len(pages), np.int64)
 
-    def add(
-        self, pages: Sequence[int], rows: Sequence[int], start: int, tokens: int, parts: list[list[int]], before: int
-    ) -> None:
-        """A text of `tokens` tokens from position `start` on lies in `pages`, and `rows` look at it."""
-        for turn, page in enumerate(pages):
-            entry = page - self.first
-            self.rows[entry, : len(rows)] = rows
-            self.starts[entry] = start + turn * PAGE
-            self.fills[entry] = min(PAGE, tokens - turn * PAGE)
-            for lane, row in enumerate(rows):
-                parts[row].append(before + entry * self.lanes + lane)
-
-    def place(self, pool: Pool) -> Place | None:
-        if self.size == 0:
-            return None
-        return Place(self.first, *(pool.tensor(numbers) for numbers in (self.rows, self.starts, self.fills)))
+def _hidden(tokens: int, length: int, window: int | None, device: Any) -> Any:
+    """Which of `length` tokens each of the last `tokens` of them does not see: (tokens, length)."""
+    distance = torch.arange(length - tokens, length, device=device)[:, None] - torch.arange(length, device=device)
+    hidden = distance < 0
+    return hidden if window is None else hidden | (distance >= window)
