@@ -5,12 +5,14 @@ Axes in names: R rows (candidates), V the vocabulary, B its blocks, S the tokens
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rsft.engines.native import library
 from rsft.types import SamplingParams
 
 _LOG2E = math.log2(math.e)
@@ -47,6 +49,8 @@ def draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any =
     """
     import torch
 
+    if (compiled := _compiled(logits_RV, params)) is not None:
+        return _draw_compiled(compiled, logits_RV, uniforms_R, params, seen_RS)
     count = len(logits_RV)
     rows = min(count, _CACHED_ROWS) if logits_RV.device.type == "cpu" else count
     # The same memory for all chunks: fresh memory costs more than the arithmetic in it.
@@ -59,6 +63,45 @@ def draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any =
         here_RV.copy_(logits_RV[chunk])
         parts.append(_draw(here_RV, uniforms_R[chunk], params, seen, buffer_RV))
     return Drawn(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _compiled(logits_RV: Any, params: SamplingParams) -> Any:
+    """The same in C (`native/law.c`), or None where there is none."""
+    dtype = "float32" if params.repetition_penalty != 1 else str(logits_RV.dtype).removeprefix("torch.")
+    found = library("law.c", dtype) if logits_RV.device.type == "cpu" else None
+    return found.draw if found else None
+
+
+def _draw_compiled(function: Any, logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any) -> Drawn:
+    import torch
+
+    rows, vocabulary = logits_RV.shape
+    logits_RV = shaped_RV = logits_RV.contiguous()
+    if params.repetition_penalty != 1:
+        logits_RV = logits_RV.float()
+        shaped_RV = _penalised(logits_RV, seen_RS, params.repetition_penalty)
+    uniforms_R = uniforms_R.float().contiguous()
+    drawn = Drawn(torch.empty(rows, dtype=torch.long), torch.empty(rows), torch.empty(rows))
+    at, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+    function.argtypes = (at, at, at, whole, whole, real, real, real, whole, ctypes.c_int, at, at, at)
+    failed = function(
+        logits_RV.data_ptr(),
+        shaped_RV.data_ptr(),
+        uniforms_R.data_ptr(),
+        rows,
+        vocabulary,
+        params.temperature,
+        params.top_p,
+        params.min_p,
+        params.top_k,
+        torch.get_num_threads(),
+        drawn.tokens.data_ptr(),
+        drawn.logprobs.data_ptr(),
+        drawn.model_logprobs.data_ptr(),
+    )
+    if failed:
+        raise MemoryError("there is no memory to draw tokens in")
+    return drawn
 
 
 def _draw(logits_RV: Any, uniforms_R: Any, params: SamplingParams, seen_RS: Any, buffer_RV: Any) -> tuple[Any, ...]:

@@ -1,23 +1,11 @@
-"""Attention in C, for CPUs: compiled on the machine where it runs, for that machine.
-
-Compiling takes some tenths of a second and happens once: what comes of it is kept beside the converted models.
-Where there is no compiler, or it can't do this, `products` does the same in torch, and a warning says so.
-"""
+"""Attention in C, for CPUs: what a pass carries, laid out for `native/attention.c`."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
 import math
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,22 +14,18 @@ import torch
 from rsft.engines.local.pages import PAGE, Pool, TrunkStates, page_count
 from rsft.engines.local.passes import Law, Pass
 from rsft.engines.local.texts import families
-from rsft.models.references import cache_folder
+from rsft.engines.native import library
 
-_SOURCE = Path(__file__).with_name("kernel.c")
-# Not -ffast-math: it would change how the whole process rounds (and NaNs have to stay what they are).
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing", "-fopenmp")
-_NUMBERS = {torch.bfloat16: "BF16", torch.float16: "FP16", torch.float32: "FP32"}
 # Tokens that look together: enough to make unpacking cheap, few enough to stay in a core's nearest cache.
 _BLOCK_TOKENS = 8
 _POOL = 0
 
 
 class Kernel:
-    """The compiled function, for one kind of numbers and one shape of heads."""
+    """The compiled function, for one kind of numbers and one width of keys and of values."""
 
-    def __init__(self, library: Path) -> None:
-        self._attend = ctypes.CDLL(str(library)).attend
+    def __init__(self, compiled: ctypes.CDLL) -> None:
+        self._attend = compiled.attend
         at, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
         tables = (at, at, whole, at, whole, at, at)
         self._attend.argtypes = (at, at, at, at, *tables, whole, whole, real, real, whole, ctypes.c_int)
@@ -137,58 +121,15 @@ class _Table:
         self._begun = len(self._visits)
 
 
+@cache
+def _kernel(dtype: str, key_width: int, value_width: int) -> Kernel | None:
+    found = library("attention.c", dtype, PAGE=PAGE, KEY_WIDTH=key_width, VALUE_WIDTH=value_width)
+    return Kernel(found) if found else None
+
+
 def kernel_for(pool: Pool, layer: int) -> Kernel | None:
     """The kernel for a layer of the pool, or None where there is none."""
-    if pool.device.type != "cpu" or pool.dtype not in _NUMBERS:
+    if pool.device.type != "cpu":
         return None
     shape = pool.shapes[layer]
-    return _kernel(_NUMBERS[pool.dtype], shape.key_width, shape.value_width)
-
-
-@cache
-def _kernel(number: str, key_width: int, value_width: int) -> Kernel | None:
-    defines = [
-        f"-DNUMBER_{number}",
-        f"-DPAGE={PAGE}",
-        f"-DKEY_WIDTH={key_width}",
-        f"-DVALUE_WIDTH={value_width}",
-    ]
-    try:
-        return Kernel(_compiled(defines))
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        logging.getLogger("rsft").warning(
-            "Attention can't be compiled here, so sampling goes on without (a third slower on two cores). "
-            "A C compiler with OpenMP, as `cc` or in $CC, would help. The reason: %s",
-            said.strip().splitlines()[0] if said.strip() else type(error).__name__,
-        )
-        return None
-
-
-def _compiled(defines: list[str]) -> Path:
-    """The library, compiled if it is not in the cache yet. Raises OSError or SubprocessError."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise FileNotFoundError("there is no C compiler")
-    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
-    made_of = (_SOURCE.read_text(encoding="utf-8"), version, _processor(), *_FLAGS, *defines)
-    digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
-    library = cache_folder() / "kernels" / f"attention-{digest}.so"
-    if library.exists():
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        made = Path(folder) / library.name
-        command = [compiler, *_FLAGS, *defines, "-shared", "-fPIC", str(_SOURCE), "-o", str(made), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        made.replace(library)
-    return library
-
-
-def _processor() -> str:
-    """What tells this processor's instructions from another's: a cache may be shared between machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part")))
+    return _kernel(str(pool.dtype).removeprefix("torch."), shape.key_width, shape.value_width)
