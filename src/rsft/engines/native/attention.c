@@ -12,7 +12,7 @@
 
 /* What one step of a product multiplies in each lane: two neighbouring bf16 numbers where the processor can do that,
  * else one number in fp32. */
-#if defined(NUMBER_BF16) && defined(__AVX512BF16__)
+#if defined(NUMBER_BF16) && defined(__AVX512BF16__) && !defined(__AVX512FP16__)
 #include <immintrin.h>
 #define PER_STEP 2
 typedef uint32_t unit;
@@ -30,34 +30,10 @@ static inline lanes step(lanes sum, unit a, lanes b) { return sum + a * b; }
 static inline void pack(unit to[PAGE / PER_STEP], const lanes x[HALVES]) { memcpy(to, x, PAGE * sizeof(unit)); }
 #endif
 
-#define UP(x, to) (((x) + (to) - 1) / (to) * (to))
 #define KEY_UNITS UP(UP(KEY_WIDTH, PER_STEP) / PER_STEP, LANES)
 #define CHUNKS (UP(VALUE_WIDTH, LANES) / LANES)
 #define TOGETHER 4 /* queries whose sums are held in registers at once */
 #define LOWEST -1e30f
-
-#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
-#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
-#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
-#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
-#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
-#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
-#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
-#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
-#define EXCHANGE(distance, low, high)                               \
-    for (int i = 0; i < LANES; i++)                                 \
-        if (!(i & distance)) {                                      \
-            lanes a = r[i], b = r[i + distance];                    \
-            r[i] = SHUFFLE(a, b, low);                              \
-            r[i + distance] = SHUFFLE(a, b, high);                  \
-        }
-/* Rows and columns of 16 x 16 change places. */
-static inline void transpose(lanes r[LANES]) {
-    EXCHANGE(1, LOW_1, HIGH_1)
-    EXCHANGE(2, LOW_2, HIGH_2)
-    EXCHANGE(4, LOW_4, HIGH_4)
-    EXCHANGE(8, LOW_8, HIGH_8)
-}
 
 /* -- where keys and values are ------------------------------------------------------------------------------------ */
 
@@ -262,8 +238,8 @@ static void attend_block(const number *q, number *out, const states *kept, const
             int of_group, mine = whose(as, s, i, here->tokens, &of_group);
             if (mine < 0) continue;
             number *to = out + ((numbers[mine] * as->heads + head) * as->group + of_group) * VALUE_WIDTH;
-            for (int c = 0; c < CHUNKS; c++) who[s].found[i][c] /= who[s].total[i];
-            for (int d = 0; d < VALUE_WIDTH; d++) to[d] = narrow(((const float *)who[s].found[i])[d]);
+            for (int c = 0; c < CHUNKS; c++)
+                store(to + c * LANES, who[s].found[i][c] / who[s].total[i], VALUE_WIDTH - c * LANES);
         }
 }
 

@@ -16,6 +16,10 @@ typedef int32_t places __attribute__((vector_size(4 * LANES)));
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (places){__VA_ARGS__})
 #endif
 
+static inline lanes choose(places which, lanes yes, lanes no) {
+    return (lanes)((which & (places)yes) | (~which & (places)no));
+}
+
 #if defined(NUMBER_BF16)
 typedef uint16_t number;
 static inline float wide(number x) {
@@ -37,11 +41,38 @@ static inline float wide(number x) { return x; }
 static inline number narrow(float x) { return x; }
 #endif
 
-static inline int between(int64_t low, int64_t x, int64_t high) { return x < low ? low : x > high ? high : x; }
-
-static inline lanes choose(places which, lanes yes, lanes no) {
-    return (lanes)((which & (places)yes) | (~which & (places)no));
+/* Sixteen of them as they lie in memory, wherever they begin. */
+typedef number numbers __attribute__((vector_size(LANES * sizeof(number)), aligned(sizeof(number))));
+#ifdef NUMBER_BF16
+static inline lanes wide_all(numbers x) { return (lanes)(__builtin_convertvector(x, places) << 16); }
+static inline numbers narrow_all(lanes x) {
+    places bits = (places)x, size = bits & INT32_MAX;
+    places rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return __builtin_convertvector((places)choose(size > 0x7f800000, (lanes)((places){0} + 0x7fc0), (lanes)rounded), numbers);
 }
+#else
+static inline lanes wide_all(numbers x) { return __builtin_convertvector(x, lanes); }
+static inline numbers narrow_all(lanes x) { return __builtin_convertvector(x, numbers); }
+#endif
+
+/* Sixteen numbers, or the `count` that there are; the rest is `padding`. */
+static inline lanes load(const number *from, int64_t count, float padding) {
+    if (count >= LANES) return wide_all(*(const numbers *)from);
+    lanes x = (lanes){0} + padding;
+    for (int i = 0; i < count; i++) x[i] = wide(from[i]);
+    return x;
+}
+
+/* Sixteen numbers, or the first `count` of them. */
+static inline void store(number *to, lanes x, int64_t count) {
+    numbers narrowed = narrow_all(x);
+    if (count >= LANES) *(numbers *)to = narrowed;
+    else memcpy(to, &narrowed, count * sizeof(number));
+}
+
+#define UP(x, to) (((x) + (to) - 1) / (to) * (to))
+
+static inline int between(int64_t low, int64_t x, int64_t high) { return x < low ? low : x > high ? high : x; }
 
 /* 2 to the power of each x <= 0: exact for 0, 0 below -126, else with a relative error below 2e-7 (a minimax fit). */
 static inline lanes power(lanes x) {
@@ -78,3 +109,26 @@ static inline lanes tangent(lanes x) {
     }
 ACROSS(sum_across, x + y)
 ACROSS(highest_across, choose(x > y, x, y))
+
+#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define EXCHANGE(distance, low, high)                               \
+    for (int i = 0; i < LANES; i++)                                 \
+        if (!(i & distance)) {                                      \
+            lanes a = r[i], b = r[i + distance];                    \
+            r[i] = SHUFFLE(a, b, low);                              \
+            r[i + distance] = SHUFFLE(a, b, high);                  \
+        }
+/* Rows and columns of 16 x 16 change places. */
+static inline void transpose(lanes r[LANES]) {
+    EXCHANGE(1, LOW_1, HIGH_1)
+    EXCHANGE(2, LOW_2, HIGH_2)
+    EXCHANGE(4, LOW_4, HIGH_4)
+    EXCHANGE(8, LOW_8, HIGH_8)
+}

@@ -21,19 +21,14 @@ typedef struct {
 } row;
 
 /* Two vectors of a block, with nothing for the tokens that are beyond the last. */
-static inline void load(lanes to[2], const number *from, int64_t tokens) {
-    float x[BLOCK] __attribute__((aligned(64)));
-    if (tokens >= BLOCK)
-        for (int i = 0; i < BLOCK; i++) x[i] = wide(from[i]);
-    else
-        for (int i = 0; i < BLOCK; i++) x[i] = i < tokens ? wide(from[i]) : -INFINITY;
-    memcpy(to, x, sizeof x);
+static inline void load_block(lanes to[2], const number *from, int64_t tokens) {
+    for (int i = 0; i < 2; i++) to[i] = load(from + i * LANES, tokens - i * LANES, -INFINITY);
 }
 
 static float highest_of(const number *logits, int64_t vocabulary) {
     lanes highest = (lanes){0} - INFINITY, x[2];
     for (int64_t v = 0; v < vocabulary; v += BLOCK) {
-        load(x, logits + v, vocabulary - v);
+        load_block(x, logits + v, vocabulary - v);
         highest = choose(x[0] > highest, x[0], highest);
         highest = choose(x[1] > highest, x[1], highest);
     }
@@ -45,7 +40,7 @@ static double weigh(const number *logits, int64_t vocabulary, float highest, flo
     double total = 0;
     for (int64_t v = 0, block = 0; v < vocabulary; v += BLOCK, block++) {
         lanes x[2];
-        load(x, logits + v, vocabulary - v);
+        load_block(x, logits + v, vocabulary - v);
         for (int i = 0; i < 2; i++) x[i] = power((x[i] - highest) * factor);
         float sum = sum_across(x[0] + x[1])[0];
         total += sum;
