@@ -3,8 +3,8 @@
     python -m bench.invariance                        in the precision that the model is sampled in
     python -m bench.invariance --dtype float32
 
-The workload is drawn once as the engine would, once with other batch sizes and in the opposite order, and once in calls of
-eight prompts each. Shares are of candidates whose tokens are not all the same as in the first.
+The workload is drawn once as the engine would, once with other batch sizes and in the opposite order, and once in calls
+of eight prompts each. Shares are of candidates whose tokens are not all the same as in the first.
 """
 
 from __future__ import annotations

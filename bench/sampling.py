@@ -7,7 +7,8 @@
 
 Arms run in turn, each in a process of its own after a warm-up, all by one sampling law; vLLM runs where `make vllm-env`
 made its environment. Rates are in sampled tokens a second. `over_floor` is the engine's time over the time that its
-matrix products take alone, at its own batch sizes, measured in turn with it.
+matrix products take alone, at its own batch sizes, measured in turn with it: its own products, or torch's where those
+are quicker. `over_torch_floor` is its time over torch's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,11 @@ from bench.workload import Workload, last_json, peak_gib, report, say
 
 ARMS = ("rsft", "vllm", "generate")
 VLLM_PYTHON = Path(".venv-vllm/bin/python")
-# Rows in a batch that `generate` is tried with, on a part of the work; the best then does all of it.
-GENERATE_ROWS = (64, 128, 256)
+# Rows in a batch that `generate` is tried with, on a part of the work, for as long as more rows, or fewer, help; the
+# best then does all of it.
+GENERATE_ROWS = (8, 16, 32, 64, 128, 256)
+_FIRST_TRY = 3
+_PART = 128  # candidates
 
 
 def main() -> None:
@@ -51,8 +56,9 @@ def main() -> None:
     summary: dict[str, Any] = {"bench": "sampling", "workload": " ".join(workload.as_arguments())}
     ours = found.get("rsft")
     if ours:
-        summary |= {key: ours[key] for key in ("seconds", "tokens", "rate", "floor_seconds", "over_floor")}
-        summary["peak_gib"] = ours["peak_gib"]
+        summary |= {
+            key: ours[key] for key in ("seconds", "tokens", "rate", "over_floor", "over_torch_floor", "peak_gib")
+        }
         for arm in ("generate", "vllm"):
             if arm in found:
                 summary[f"ratio_vs_{arm}"] = round(ours["rate"] / found[arm]["rate"], 2)
@@ -80,44 +86,53 @@ def rsft(workload: Workload) -> dict[str, Any]:
         return logits(served, texts)
 
     ServedModel.logits = counted  # type: ignore[method-assign]
-    seconds, floors, peak, tokens = [], [], 0.0, 0
+    module = network.plain()
+    twin = None
+    seconds, floors, torch_floors, peak, tokens = [], [], [], 0.0, 0
     for _ in range(2):
         passes.clear()
         began = time.perf_counter()
         drawn = list(engine.sample(network.base, workload.requests(prompts)))
         seconds.append(time.perf_counter() - began)
         peak = peak or peak_gib()
+        twin = twin or ServedModel(module, "bench").twin
         tokens = sum(len(candidate.token_ids) for candidate in drawn)
-        floors.append(_floor_seconds(network.plain(), passes))
-    best, floor = min(seconds), min(floors)
+        floors.append(_floor_seconds(module, twin, passes))
+        torch_floors.append(_floor_seconds(module, module, passes))
+    best, torch_floor = min(seconds), min(torch_floors)
+    floor = min(*floors, torch_floor)
     return {
         **_rate(tokens, best),
         "floor_seconds": round(floor, 2),
         "over_floor": round(best / floor, 2),
+        "torch_floor_seconds": round(torch_floor, 2),
+        "over_torch_floor": round(best / torch_floor, 2),
         "read_tokens": sum(ids for ids, _ in passes) - tokens + len(drawn),
         "passes": len(passes),
         "peak_gib": peak,
         "both_seconds": [round(s, 1) for s in seconds],
         "both_floors": [round(s, 1) for s in floors],
+        "both_torch_floors": [round(s, 1) for s in torch_floors],
     }
 
 
-def _floor_seconds(module: Any, passes: Sequence[tuple[int, int]]) -> float:
-    """The time that nothing but the matrix products of these (tokens, logits) passes takes."""
+def _floor_seconds(module: Any, by: Any, passes: Sequence[tuple[int, int]]) -> float:
+    """The time that nothing but the matrix products of these (tokens, logits) passes takes, as `by` computes them: the
+    module or its twin."""
     import torch
 
-    head = module.get_output_embeddings()
-    linear = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
-    widths = {part.in_features for part in linear}
+    linear = {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.Linear)}
+    widths = {part.in_features for part in linear.values()}
     most = max(tokens for tokens, _ in passes)
     inputs = {w: torch.randn(most, w, dtype=module.dtype, device=module.device) for w in widths}
+    head = module.get_output_embeddings()
+    products = [(by.get_submodule(name), inputs[part.in_features], part is head) for name, part in linear.items()]
     with torch.inference_mode():
         for timed in (passes[:2], passes):
             began = time.perf_counter()
             for tokens, wanted in timed:
-                for part in linear:
-                    rows = wanted if part is head else tokens
-                    torch.nn.functional.linear(inputs[part.in_features][:rows], part.weight)
+                for product, rows, of_head in products:
+                    product(rows[: wanted if of_head else tokens])
             if module.device.type == "cuda":
                 torch.cuda.synchronize()
     return time.perf_counter() - began
@@ -130,15 +145,29 @@ def generate(workload: Workload) -> dict[str, Any]:
     """`generate` with num_return_sequences, prompts of one length together, in its best batch size."""
     network = workload.network()
     prompts = sorted((network.chat.prompt_ids(prompt.messages) for prompt in workload.read(network)), key=len)
-    part = prompts[::4]
-    rates = {}
-    for rows in sorted({max(1, min(rows // workload.candidates, len(prompts))) for rows in GENERATE_ROWS}):
-        tokens, seconds = _generated(network, workload, part, rows)
-        rates[rows] = tokens / seconds
-        say(f"generate, {rows} prompts in a batch: {rates[rows]:.0f} tokens/s on a part")
-    best = max(rates, key=lambda rows: rates[rows])
+    best = _best_batch(network, workload, prompts)
     tokens, seconds = _generated(network, workload, prompts, best)
     return {**_rate(tokens, seconds), "batch_rows": best * workload.candidates, "peak_gib": peak_gib()}
+
+
+def _best_batch(network: Any, workload: Workload, prompts: list[list[int]]) -> int:
+    """The prompts in a batch with the best rate on a part of the work."""
+    part = prompts[:: max(1, len(prompts) * workload.candidates // _PART)]
+    rates: dict[int, float] = {}
+
+    def rate(rows: int) -> float:
+        batch = max(1, min(rows // workload.candidates, len(part)))
+        if batch not in rates:
+            tokens, seconds = _generated(network, workload, part, batch)
+            rates[batch] = tokens / seconds
+            say(f"generate, {batch} prompts in a batch: {rates[batch]:.0f} tokens/s on a part")
+        return rates[batch]
+
+    for direction in (GENERATE_ROWS[_FIRST_TRY::-1], GENERATE_ROWS[_FIRST_TRY:]):
+        for tried, rows in pairwise(direction):
+            if rate(rows) < rate(tried):
+                break
+    return max(rates, key=lambda batch: rates[batch])
 
 
 def _generated(network: Any, workload: Workload, prompts: list[list[int]], batch: int) -> tuple[int, float]:

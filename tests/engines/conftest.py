@@ -9,6 +9,7 @@ import pytest
 
 import rsft.engines.law as law_module
 import rsft.engines.local.attention as attention_module
+import rsft.engines.local.linear as linear_module
 
 
 @pytest.fixture(params=["compiled", "torch"], autouse=True, scope="module")
@@ -17,6 +18,7 @@ def parts(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "torch":
             patch.setattr(law_module, "library", lambda *_, **__: None)
             patch.setattr(attention_module, "kernel_for", lambda *_: None)
+            patch.setattr(linear_module, "_halves", lambda: None)
         elif shutil.which("cc") is None:
             pytest.skip("there is no C compiler")
         yield request.param

@@ -14,6 +14,7 @@ import torch
 from scipy import stats
 
 import rsft.engines.local.engine as engine_module
+import rsft.engines.local.linear as linear_module
 from rsft.engines.base import Request, stream_seed
 from rsft.engines.local import LocalEngine
 from rsft.engines.local.engine import LocalOptions
@@ -178,6 +179,20 @@ def test_candidates_do_not_depend_on_batch_order_or_memory(
     if pages:
         monkeypatch.setattr(LocalEngine, "_pages", lambda *_: pages)
     assert {key: c.token_ids for key, c in sampled(engine, wanted[::-1]).items()} == whole
+
+
+def test_nor_do_they_in_bf16_where_each_row_is_computed_for_itself(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if linear_module._halves() is None:
+        pytest.skip("torch's products may round otherwise in another batch")
+    engine = LocalEngine(network(tiny_folder, "bfloat16"))
+    wanted = requests(5, SamplingParams(0.9, top_p=0.95, max_tokens=70))
+    whole = {key: c.token_ids for key, c in sampled(engine, wanted).items()}
+    for rows, tokens in ((1, 8), (3, 16), (50, 40)):
+        monkeypatch.setattr(engine_module, "_ROWS", {"cpu": rows})
+        monkeypatch.setattr(engine_module, "_TOKENS", {"cpu": tokens})
+        assert {key: c.token_ids for key, c in sampled(engine, wanted[::-1]).items()} == whole
 
 
 def test_sampling_follows_the_model(engine: LocalEngine) -> None:

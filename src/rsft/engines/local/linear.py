@@ -114,7 +114,7 @@ def _aligned(numbers: int, dtype: Any) -> Any:
 
 @cache
 def _halves() -> Any:
-    """The compiled products of fp16 numbers for layers in bf16, where a processor's own are the quickest that it has."""
+    """The compiled products of fp16 numbers, for layers in bf16, on processors that have none quicker."""
     found = library("linear.c", "bfloat16")
     if found is None or not hasattr(found, "multiply") or torch.cpu._is_amx_tile_supported():
         return None

@@ -29,17 +29,17 @@ class ServedModel:
         try:
             _check(module)
             shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-            self._twin = copy.deepcopy(module, shared)
-            self.shapes = _shapes(self._twin)
+            self.twin = copy.deepcopy(module, shared)
+            self.shapes = _shapes(self.twin)
         except _Unserved as reason:
             kind = type(module).__name__
             raise ModelError(f"The engine 'local' can't sample from the model '{name}' ({kind}): {reason}.") from None
-        _use(self._twin, "rsft_texts", attend)
-        pack_linears(self._twin)
+        _use(self.twin, "rsft_texts", attend)
+        pack_linears(self.twin)
 
     def logits(self, texts: Pass) -> Any:
         """Logits of the pass's wanted tokens, (wanted, V)."""
-        return _run(self._twin, texts.ids_N, texts.positions_N, texts.wanted, texts=texts)
+        return _run(self.twin, texts.ids_N, texts.positions_N, texts.wanted, texts=texts)
 
 
 class _Unserved(Exception):
