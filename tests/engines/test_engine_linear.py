@@ -78,6 +78,17 @@ def test_a_row_does_not_depend_on_the_others(parts: str) -> None:
 
 
 @torch.inference_mode()
+def test_an_infinite_weight_spoils_its_own_output_alone() -> None:
+    linear, x = layer(64, 40, False), rows(5, 64)[:-1]
+    whole = packed(linear)(x)
+    linear.weight[7, 30] = torch.inf
+    said = packed(linear)(x)
+    others = [output for output in range(40) if output != 7]
+    assert torch.equal(said[:, others], whole[:, others])
+    assert not said[:, 7].isfinite().any()
+
+
+@torch.inference_mode()
 def test_many_threads_give_what_one_gives(parts: str) -> None:
     if parts == "torch":
         pytest.skip("that is not promised of torch's products")

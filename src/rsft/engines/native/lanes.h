@@ -22,35 +22,28 @@ static inline lanes choose(places which, lanes yes, lanes no) {
 
 #if defined(NUMBER_BF16)
 typedef uint16_t number;
+#elif defined(NUMBER_FP16)
+typedef _Float16 number;
+#else
+typedef float number;
+#endif
+/* Sixteen of them as they lie in memory, wherever they begin. */
+typedef number numbers __attribute__((vector_size(LANES * sizeof(number)), aligned(sizeof(number))));
+
+#ifdef NUMBER_BF16
 static inline float wide(number x) {
     union { uint32_t bits; float value; } u = {(uint32_t)x << 16};
     return u.value;
 }
-static inline number narrow(float x) {
-    union { float value; uint32_t bits; } u = {x};
-    uint32_t rounded = (u.bits + 0x7fff + ((u.bits >> 16) & 1)) >> 16;
-    return (u.bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded;
-}
-#elif defined(NUMBER_FP16)
-typedef _Float16 number;
-static inline float wide(number x) { return (float)x; }
-static inline number narrow(float x) { return (number)x; }
-#else
-typedef float number;
-static inline float wide(number x) { return x; }
-static inline number narrow(float x) { return x; }
-#endif
-
-/* Sixteen of them as they lie in memory, wherever they begin. */
-typedef number numbers __attribute__((vector_size(LANES * sizeof(number)), aligned(sizeof(number))));
-#ifdef NUMBER_BF16
 static inline lanes wide_all(numbers x) { return (lanes)(__builtin_convertvector(x, places) << 16); }
 static inline numbers narrow_all(lanes x) {
     places bits = (places)x, size = bits & INT32_MAX;
     places rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return __builtin_convertvector((places)choose(size > 0x7f800000, (lanes)((places){0} + 0x7fc0), (lanes)rounded), numbers);
+    lanes none = (lanes)((places){0} + 0x7fc0);
+    return __builtin_convertvector((places)choose(size > 0x7f800000, none, (lanes)rounded), numbers);
 }
 #else
+static inline float wide(number x) { return (float)x; }
 static inline lanes wide_all(numbers x) { return __builtin_convertvector(x, lanes); }
 static inline numbers narrow_all(lanes x) { return __builtin_convertvector(x, numbers); }
 #endif

@@ -23,7 +23,9 @@
 /* An fp16 number twice: what a vector is filled with at no cost. */
 typedef uint32_t twice;
 
-/* The exponent of the largest of these numbers, as floats hold it. */
+#define NOT_FINITE 255
+
+/* The exponent of the largest of these numbers, as floats hold it: NOT_FINITE if one of them is infinite or none. */
 static int exponent_of(const number *from, int64_t count) {
     places top = {0};
     for (int64_t k = 0; k < count; k += LANES) {
@@ -52,11 +54,12 @@ static float pack_row(const number *row, int64_t inputs, twice *to) {
         __m512i half = _mm512_cvtepu16_epi32(halves(load(row + k, inputs - k, 0) * scale));
         _mm512_store_si512(to + k * TILE, _mm512_or_si512(half, _mm512_slli_epi32(half, 16)));
     }
-    return exponent == 255 ? NAN : 1 / scale;
+    return exponent == NOT_FINITE ? NAN : 1 / scale;
 }
 
 /* sums (tiles, TILE, PANEL) = packed rows (tiles, inputs / STRIP, TILE, STRIP) times weights (inputs, PANEL) */
-static inline void add_products(lanes *sums, const twice *rows, int64_t tiles, const _Float16 *weights, int64_t inputs) {
+static inline void sum_products(lanes *sums, const twice *rows, int64_t tiles, const _Float16 *weights,
+                                int64_t inputs) {
     for (int64_t begun = 0; begun < inputs; begun += RUN)
         for (int64_t tile = 0; tile < tiles; tile++) {
             const twice *x = rows + (tile * inputs + begun) * TILE;
@@ -98,7 +101,7 @@ float pack_weights(const number *weights, int64_t outputs, int64_t inputs, _Floa
 #pragma omp parallel for num_threads(threads) reduction(max : exponent)
     for (int64_t n = 0; n < outputs; n++) {
         int here = exponent_of(weights + n * inputs, inputs);
-        exponent = here > exponent ? here : exponent;
+        if (here > exponent && here < NOT_FINITE) exponent = here;
     }
     const float scale = scale_for(exponent, 5);
 #pragma omp parallel for num_threads(threads)
@@ -135,7 +138,7 @@ void multiply(const number *x, const _Float16 *weights, float scale, const numbe
                 for (int64_t tile = task * TASK; tile < end; tile += TOGETHER) {
                     lanes sums[TOGETHER][TILE][PANEL / LANES];
                     const int64_t some = between(0, end - tile, TOGETHER), row = tile * TILE;
-                    add_products(&sums[0][0][0], packed + row * padded, some, weights + first * padded, padded);
+                    sum_products(&sums[0][0][0], packed + row * padded, some, weights + first * padded, padded);
                     for (int64_t n = row; n < row + some * TILE && n < rows; n++)
                         for (int64_t c = 0; c < here; c += LANES) {
                             lanes y = sums[0][n - row][c / LANES] * scales[n];
