@@ -27,7 +27,7 @@ def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
         stages.evaluate(0, "policy", stages.base)
 
         for iteration in range(1, recipe.loop.iterations + 1):
-            candidates = stages.sample(iteration, "policy", policy, stages.candidates_wanted())
+            candidates = stages.sample(iteration, policy)
             accepted = stages.select(iteration, "policy", candidates)
             policy = stages.train(iteration, "policy", policy)
             stages.evaluate(iteration, "policy", policy)
@@ -35,7 +35,7 @@ def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
             if recipe.loop.control == "random":
                 # The control is a run of its own: its candidates come from its own policy, and as many of each
                 # prompt are chosen at random as the real arm accepted.
-                candidates = stages.sample(iteration, "control", control, stages.candidates_wanted(accepted))
+                candidates = stages.sample_control(iteration, control, accepted)
                 stages.select_at_random(iteration, "control", candidates, accepted)
                 control = stages.train(iteration, "control", control)
                 stages.evaluate(iteration, "control", control)

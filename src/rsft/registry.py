@@ -21,6 +21,7 @@ SCORERS = {
     "one_line": "rsft.scorers.format:OneLine",
     "format": "rsft.scorers.format:Format",
     "forbidden": "rsft.scorers.forbidden:Forbidden",
+    "json_schema": "rsft.scorers.json_schema:JsonSchema",
 }
 RULES = {
     "threshold": "rsft.selection.threshold:Threshold",

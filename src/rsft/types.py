@@ -83,12 +83,20 @@ class CandidateKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """What ends a candidate in the making: the name of the rule that can't accept it any more, and why."""
+
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One sampled reply: its text and the exact token ids that were sampled, end-of-turn token included.
 
     `logprob` sums the tokens' log-probabilities under the sampling law (temperature and cuts applied), `model_logprob`
     under the plain model; both in nats. `why` is the reason for a candidate that is no whole reply: one that a rule
-    ended, that was cancelled, or that failed.
+    ended (`ended_by` names it), that was cancelled, or that failed.
     """
 
     key: CandidateKey
@@ -98,6 +106,7 @@ class Candidate:
     logprob: float
     model_logprob: float
     why: str | None = None
+    ended_by: str | None = None
 
     @property
     def is_reply(self) -> bool:

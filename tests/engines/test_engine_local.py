@@ -21,7 +21,7 @@ from rsft.engines.local.engine import LocalOptions
 from rsft.errors import ModelError, RecipeError
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
-from rsft.types import Candidate, CandidateKey, Message, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, CandidateKey, Ended, Message, Policy, Prompt, SamplingParams
 from tiny import save_model
 
 TEXTS = ["Hi", "What is the price of a tent?", "你好，请问几点开门？", "a" * 90, "Where is my order?", "Thanks " * 8]
@@ -259,11 +259,12 @@ def test_a_watcher_ends_a_candidate_at_its_token(engine: LocalEngine) -> None:
     def watch(request: Request) -> Any:
         if request.key.sample_index == 0:
             return None
-        seen: list[int] = []
+        seen: list[str] = []
 
-        def watcher(token: int) -> str | None:
-            seen.append(token)
-            return f"ten tokens, the last {token}" if len(seen) == 10 else None
+        def watcher(text: str, tokens: int) -> Ended | None:
+            seen.append(text)
+            assert len(seen) == tokens
+            return Ended("ten", text) if tokens == 10 else None
 
         return watcher
 
@@ -275,7 +276,10 @@ def test_a_watcher_ends_a_candidate_at_its_token(engine: LocalEngine) -> None:
         else:
             assert candidate.finish_reason == "ended"
             assert candidate.token_ids == free[key].token_ids[:10]
-            assert candidate.why == f"ten tokens, the last {candidate.token_ids[-1]}"
+            assert candidate.ended_by == "ten"
+            assert candidate.why is not None
+            assert free[key].text.startswith(candidate.why)
+            assert candidate.why
 
 
 def test_what_is_cancelled_costs_no_more(engine: LocalEngine, small: None) -> None:

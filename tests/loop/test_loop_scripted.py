@@ -81,7 +81,7 @@ def test_the_whole_story(recipe: rsft.Recipe) -> None:
     assert summary["fakes"] == ["scripted", "null"], "a report says that it used fakes"
     assert [part["iteration"] for part in summary["iterations"]] == [1, 2]
     for part in summary["iterations"]:
-        assert part["candidates"] == 12 * 6 == part["accepted"] + sum(part["rejected_by"].values())
+        assert part["candidates"] == part["accepted"] + sum(part["rejected_by"].values()) < 12 * 6
     assert summary["base"]["heldout_acceptance"]["n"] == 10
     for gain in ("gain_over_base", "gain_over_control"):
         assert summary[gain]["low"] <= summary[gain]["value"] <= summary[gain]["high"]

@@ -41,6 +41,7 @@ dtype: float32
 seed: {alone.SEED}
 prompts: {{train: train.jsonl}}
 sampling: {{candidates: {alone.CANDIDATES}, temperature: {alone.TEMPERATURE}, max_tokens: {alone.MAX_TOKENS}}}
+budget: fixed
 scorers: {{facts: mine.py:every_fact}}
 selection: [facts >= 1, {{cap: {alone.CAP}}}]
 training:

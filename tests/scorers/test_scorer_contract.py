@@ -24,6 +24,7 @@ SPECS: dict[str, Any] = {
     "one_line": {},
     "format": {"pattern": ".*9.*"},
     "forbidden": {"phrases": ["idea"]},
+    "json_schema": {"schema": {"type": "object"}},
 }
 
 

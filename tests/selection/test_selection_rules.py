@@ -70,9 +70,7 @@ def test_order_never_matters(rules: list[object], rows: list[Row], seed: int) ->
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)
     shuffled = Pool(
-        keys=[straight.keys[i] for i in order],
-        texts=[straight.texts[i] for i in order],
-        finish_reasons=[straight.finish_reasons[i] for i in order],
+        candidates=[straight.candidates[i] for i in order],
         scores={"s": straight.scores["s"][order]},
         said={"s": [straight.said["s"][i] for i in order]},
     )

@@ -42,7 +42,9 @@ class PromptsSection(Section):
 class SamplingSection(Section):
     """How candidates are drawn."""
 
-    candidates: int = Field(8, ge=1, description="Candidates for each prompt in an iteration.")
+    candidates: int = Field(
+        8, ge=1, description="Candidates for each prompt in an iteration, where the budget does not decide otherwise."
+    )
     temperature: float = Field(0.7, ge=0, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, description="0 keeps the whole vocabulary.")
@@ -68,6 +70,56 @@ class SamplingSection(Section):
             self.repetition_penalty,
             tuple(self.stop or ()),
         )
+
+
+def _as_budget(value: Any) -> Any:
+    """`fixed` stands for the same number of candidates for every prompt, whatever becomes of them."""
+    if value == "fixed":
+        return {"allocate": "even", "stop_at_accepted": None, "carry_over": False}
+    return value
+
+
+class BudgetSection(Section):
+    """How many of the candidates that `sampling.candidates` allows for each prompt are drawn, and of which prompts."""
+
+    allocate: Literal["worth", "even", "uniform", "harder", "variance"] = Field(
+        "worth",
+        description="worth: where accepted replies cost least, solving as many prompts as an even number would; even: "
+        "the same for every prompt; by estimated acceptance rate: uniform (as many accepted of each prompt), harder "
+        "(more of harder prompts), variance (the least variance of the gradient).",
+    )
+    stop_at_accepted: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
+        "auto", description="A prompt ends at so many accepted replies. auto: as many as the selection's cap."
+    )
+    coverage: float = Field(
+        1.0, gt=0, description="worth: solve so many times as many prompts as an even number of candidates would."
+    )
+    defer_after: int | None = Field(
+        None, ge=1, description="even: a prompt makes way for others after so many rejections in a row."
+    )
+    most: int | None = Field(
+        None,
+        ge=1,
+        description="Most candidates of one prompt; sampling.candidates (even), its double (worth), 4 times it.",
+    )
+    max_candidates: int | None = Field(None, ge=1, description="Most candidates of an iteration.")
+    max_tokens: int | None = Field(None, ge=1, description="Most sampled tokens of an iteration.")
+    carry_over: bool = Field(
+        True,
+        description="Judge prompts by earlier iterations too; those that were always solved sit every second one out.",
+    )
+    early_rejection: bool = Field(
+        True, description="End a candidate at the token after which no rule could accept it. What is accepted stays."
+    )
+
+    @model_validator(mode="after")
+    def _deferral_is_of_even_budgets(self) -> BudgetSection:
+        if self.defer_after is not None and self.allocate != "even":
+            raise ValueError(f"defer_after goes with allocate: even; '{self.allocate}' decides itself who makes way")
+        return self
+
+
+Budget = Annotated[BudgetSection, BeforeValidator(_as_budget)]
 
 
 class TrainingSection(Section):
@@ -113,6 +165,7 @@ class Recipe(Section):
     prompts: PromptsSection
     engine: PlugIn = "local"
     sampling: SamplingSection = SamplingSection()
+    budget: Budget = BudgetSection()
     scorers: dict[str, PlugIn] = Field(min_length=1)
     selection: list[str | dict[str, Any]] = Field(min_length=1)
     training: TrainingSection = TrainingSection()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rsft.types import Candidate, CandidateKey, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, CandidateKey, Ended, Policy, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,23 @@ class Request:
     params: SamplingParams
 
 
-Watcher = Callable[[int], str | None]
-"""Sees each token id of one candidate as it is sampled; a reason ends the candidate at that token."""
+Watcher = Callable[[str, int], Ended | None]
+"""Sees one candidate's text as far as it is settled, with the number of its tokens, after each of them; what it returns
+ends the candidate there. Settled is what the whole reply will begin with, whatever tokens follow."""
 Watch = Callable[[Request], Watcher | None]
 """Gives a candidate that begins its watcher, if it needs one."""
+
+
+class Pace(Protocol):
+    """How far prompts may go, decided again as their candidates come."""
+
+    def bound(self, prompt_id: str) -> int:
+        """The sample index before which the prompt's candidates may begin now. Asked often: must be quick."""
+        ...
+
+    def wait(self) -> None:
+        """Called when nothing is in the making and nothing may begin: wait until that can have changed."""
+        ...
 
 
 @dataclass(slots=True)
@@ -86,12 +99,15 @@ class Engine(Protocol):
         """How many candidates it works on at a time. To keep it busy, ask for several times as many at once."""
         ...
 
-    def sample(self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None) -> Sampling:
+    def sample(
+        self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
+    ) -> Sampling:
         """The requested candidates, each as soon as it is finished, in any order.
 
-        Requests of one prompt share what can be shared, whatever their laws. A candidate depends on its own request,
-        its watcher and the policy only, but for the rounding differences that batch shapes cause. A prompt that can't
-        be sampled from yields *failed* candidates that say why.
+        Requests of one prompt share what can be shared, whatever their laws; they begin in the order of their sample
+        indices, and no further than the pace lets them. A candidate depends on its own request, its watcher and the
+        policy only, but for the rounding differences that batch shapes cause. A prompt that can't be sampled from
+        yields *failed* candidates that say why.
         """
         ...
 

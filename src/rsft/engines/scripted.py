@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsft.config.mistakes import mistakes
-from rsft.engines.base import CANCELLED, Cancelled, Request, Sampling, Watch
+from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.errors import RecipeError
 from rsft.types import Candidate, FinishReason, Policy
 
@@ -52,15 +53,28 @@ class ScriptedEngine:
     def rows(self) -> int:
         return 64
 
-    def sample(self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None) -> Sampling:
+    def sample(
+        self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
+    ) -> Sampling:
         lines = self.script.replies if policy == self.base or not self.script.lessons else self.script.lessons
 
         def draw(cancelled: Cancelled) -> Iterator[Candidate]:
-            for request in requests:
+            waiting = deque(sorted(requests, key=lambda request: request.key.sample_index))
+            held = 0  # in a row
+            while waiting:
+                request = waiting.popleft()
                 if request.key in cancelled:
                     yield Candidate(request.key, "", (), "cancelled", 0.0, 0.0, CANCELLED)
-                else:
+                elif pace is None or request.key.sample_index < pace.bound(request.prompt.id):
                     yield _recite(request, lines, watch)
+                else:
+                    waiting.append(request)
+                    held += 1
+                    if pace is not None and held >= len(waiting):
+                        pace.wait()
+                        held = 0
+                    continue
+                held = 0
 
         return Sampling(draw)
 
@@ -72,9 +86,10 @@ def _recite(request: Request, lines: Sequence[str], watch: Watch | None) -> Cand
     token_ids = whole[: request.params.max_tokens]
     reason: FinishReason = "length" if len(token_ids) < len(whole) else "stop"
     watcher = watch(request) if watch else None
-    for place, token in enumerate(token_ids if watcher else b""):
-        why = watcher(token) if watcher else None
-        if why is not None:
-            said = token_ids[: place + 1]
-            return Candidate(request.key, said.decode(errors="replace"), tuple(said), "ended", 0.0, 0.0, why)
+    for length in range(1, len(token_ids) if watcher else 0):
+        said = token_ids[:length]
+        ended = watcher(said.decode(errors="ignore"), length) if watcher else None
+        if ended is not None:
+            text = said.decode(errors="replace")
+            return Candidate(request.key, text, tuple(said), "ended", 0.0, 0.0, ended.why, ended.rule)
     return Candidate(request.key, token_ids.decode(errors="replace"), tuple(token_ids), reason, 0.0, 0.0)

@@ -61,6 +61,10 @@ class ChatTokenizer:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
+    def reader(self) -> Reader:
+        """What reads one reply as its tokens come."""
+        return Reader(self)
+
     @cached_property
     def end_of_turn(self) -> int:
         """The token that ends an assistant's turn: the first control token that the template puts behind a reply."""
@@ -86,3 +90,31 @@ class ChatTokenizer:
             parts.append(text[start : found.start() + 1])
             start = found.start() + 1
         return _CUT.join([*parts, text[start:]])
+
+
+class Reader:
+    """One reply's text while it grows, as far as further tokens can't change it."""
+
+    def __init__(self, chat: ChatTokenizer) -> None:
+        self._chat = chat
+        self._backend = getattr(chat.tokenizer, "backend_tokenizer", None)
+        self._stream: Any = None
+        self._seen = 0
+        self._text = ""
+
+    def read(self, token_ids: Sequence[int]) -> str:
+        """The text of the tokens so far, of which `token_ids` holds all, without a character that is not whole yet."""
+        if self._backend is None:
+            return self._chat.decode(token_ids).rstrip("\ufffd")
+        if self._stream is None:
+            from tokenizers.decoders import DecodeStream
+
+            self._stream = DecodeStream(skip_special_tokens=False)
+        try:
+            for token in token_ids[self._seen :]:
+                self._text += self._stream.step(self._backend, token) or ""
+        except Exception:  # the library gives up on some sequences of stray bytes
+            self._backend = None
+            return self._text
+        self._seen = len(token_ids)
+        return self._text

@@ -24,9 +24,21 @@ class Scorer(BaseModel):
     version: ClassVar[int] = 1
     """Raised whenever the class comes to say something else of the same reply, so that stored scores are made anew."""
 
+    quick: ClassVar[bool] = False
+    """Whether it answers within a fraction of a millisecond, waiting for nothing: it is then asked between two steps of
+    the engine. All others work beside the engine, in a thread of their own."""
+
     def score(self, replies: Sequence[Reply]) -> Sequence[Score | float | bool | None]:
         """One word on each reply, in order: a Score, a number, a bool, or None for failed."""
         raise NotImplementedError
+
+    def hopeless(self, beginning: Reply) -> str | None:
+        """Why every reply that begins so would score 0, if that is certain.
+
+        Asked after each token of a candidate, it ends those that a rule could never accept. A scorer that can't tell
+        leaves it out.
+        """
+        return None
 
     @property
     def fingerprint(self) -> str:

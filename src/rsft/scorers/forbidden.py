@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
@@ -20,16 +21,32 @@ class Forbidden(Scorer):
     without a letter or digit ('```') occurs where its characters do.
     """
 
+    quick: ClassVar[bool] = True
+
     phrases: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=1)
     ignore_case: bool = True
 
-    def score(self, replies: Sequence[Reply]) -> list[Score]:
-        wanted = [(phrase, *self._forms(phrase)) for phrase in self.phrases]
-        return [self._score(reply.text, wanted) for reply in replies]
+    @cached_property
+    def _wanted(self) -> Sequence[tuple[str, str, str]]:
+        """The phrases with both forms of each."""
+        return [(phrase, *self._forms(phrase)) for phrase in self.phrases]
 
-    def _score(self, text: str, wanted: Sequence[tuple[str, str, str]]) -> Score:
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        return [self._score(reply.text) for reply in replies]
+
+    def hopeless(self, beginning: Reply) -> str | None:
+        # What stands behind the last space may still become another word.
+        text = beginning.text[: beginning.text.rfind(" ") + 1]
+        heard = text.lower() if self.ignore_case else text
+        if text.isascii() and not any(row.split(" ", 2)[1] in heard for _, _, row in self._wanted):
+            return None
+        return self._score(text).explanation or None
+
+    def _score(self, text: str) -> Score:
         whole, row = self._forms(text)
-        found = [phrase for phrase, plain, in_row in wanted if (in_row in row if in_row.strip() else plain in whole)]
+        found = [
+            phrase for phrase, plain, in_row in self._wanted if (in_row in row if in_row.strip() else plain in whole)
+        ]
         return Score(float(not found), f"says {', '.join(map(repr, found))}" if found else "")
 
     def _forms(self, text: str) -> tuple[str, str]:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import regex
 from pydantic import Field, field_validator, model_validator
 
 from rsft.scorers.base import Scorer
-from rsft.scorers.length import check_order, outside
+from rsft.scorers.length import check_order, outside, too_many_words
 from rsft.scorers.text import word_count
 from rsft.types import Reply, Score
 
 # Some patterns take exponential time on some texts; a reply that keeps one busy for so long is a failed score.
 _MATCHING_SECONDS = 1.0
+# The same while the reply is being written: it then just goes on.
+_GLANCE_SECONDS = 0.01
+# Whatever looks beyond the characters that it takes, or back to some: a partial match says nothing certain of these.
+_LOOKS_AROUND = regex.compile(r"\(\?(?![:Pi])|\(\?P[=>&]|\(\*|\\[bBmMGKZzA0-9gX]|[$^]|[*+?}]\+|\{[^}]*[a-z]")
 
 
 class OneLine(Scorer):
     """1 if the reply is one line, not counting white space around it; 0 if it is empty or has any line break."""
 
+    quick: ClassVar[bool] = True
+
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [_verdict(_line_problems(reply.text)) for reply in replies]
+
+    def hopeless(self, beginning: Reply) -> str | None:
+        return _second_line(beginning.text)
 
 
 class Format(Scorer):
@@ -29,6 +39,8 @@ class Format(Scorer):
     `pattern` is a regular expression that must match the whole reply, white space around it aside. `one_line` allows no
     line break of any kind and no empty reply. Words are counted as the scorer `length` counts them.
     """
+
+    quick: ClassVar[bool] = True
 
     pattern: str | None = None
     one_line: bool = False
@@ -55,6 +67,14 @@ class Format(Scorer):
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [self._score(reply.text) for reply in replies]
 
+    def hopeless(self, beginning: Reply) -> str | None:
+        text = beginning.text
+        if self.one_line and (problem := _second_line(text)):
+            return problem
+        for problem in too_many_words(text, self.max_words):
+            return problem
+        return "can't match the pattern any more" if self.pattern and _matches_nothing(self.pattern, text) else None
+
     def _score(self, text: str) -> Score:
         problems = _line_problems(text) if self.one_line else []
         problems += outside(word_count(text), self.min_words, self.max_words, "words")
@@ -72,6 +92,24 @@ def _line_problems(text: str) -> list[str]:
     if not lines:
         return ["empty"]
     return [f"{len(lines)} lines"] if len(lines) > 1 else []
+
+
+def _second_line(text: str) -> str | None:
+    lines = text.strip().splitlines()
+    return f"{len(lines)} lines" if len(lines) > 1 else None
+
+
+def _matches_nothing(pattern: str, beginning: str) -> bool:
+    """Whether no text that begins so matches the whole pattern, white space around it aside."""
+    text = beginning.lstrip()
+    if _LOOKS_AROUND.search(pattern):
+        return False
+    try:
+        if regex.fullmatch(pattern, text, partial=True, timeout=_GLANCE_SECONDS):
+            return False
+        return text == text.rstrip() or not regex.fullmatch(pattern, text.rstrip(), timeout=_GLANCE_SECONDS)
+    except TimeoutError:
+        return False
 
 
 def _verdict(problems: Sequence[str]) -> Score:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,8 @@ class Length(Scorer):
 
     Words are runs between spaces that hold a letter or a digit; each Chinese or Japanese character counts as one.
     """
+
+    quick: ClassVar[bool] = True
 
     min_words: int | None = Field(None, ge=0)
     max_words: int | None = Field(None, ge=0)
@@ -33,6 +36,10 @@ class Length(Scorer):
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [self._score(reply.text) for reply in replies]
 
+    def hopeless(self, beginning: Reply) -> str | None:
+        problems = too_many_words(beginning.text, self.max_words)
+        return next(iter([*problems, *outside(len(beginning.text), None, self.max_chars, "characters")]), None)
+
     def _score(self, text: str) -> Score:
         word_total, char_total = word_count(text), len(text)
         problems = [
@@ -45,6 +52,15 @@ class Length(Scorer):
 def check_order(unit: str, low: int | None, high: int | None) -> None:
     if low is not None and high is not None and low > high:
         raise ValueError(f"min_{unit} ({low}) is more than max_{unit} ({high})")
+
+
+def too_many_words(text: str, most: int | None) -> list[str]:
+    """What is wrong if the text has more words. A longer text never has fewer."""
+    if most is None or len(text) <= most:  # a word has a character at least
+        return []
+    if text.isascii() and len(text) <= 2 * most:  # and a space before the next
+        return []
+    return outside(word_count(text), None, most, "words")
 
 
 def outside(count: int, low: int | None, high: int | None, unit: str) -> list[str]:

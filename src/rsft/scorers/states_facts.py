@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import regex
 
@@ -43,6 +43,8 @@ class StatesFacts(Scorer):
 
     One mention may state two facts of the same value ('3 bedrooms and bathrooms' states beds: 3 and baths: 3).
     """
+
+    quick: ClassVar[bool] = True
 
     field: str = "facts"
 

@@ -20,9 +20,7 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 class Pool:
     """Columns over the same N candidates. `scores` holds NaN where a score failed; `said` holds the scores in full."""
 
-    keys: Sequence[CandidateKey]
-    texts: Sequence[str]
-    finish_reasons: Sequence[str]
+    candidates: Sequence[Candidate]
     scores: Mapping[str, Values]
     said: Mapping[str, Sequence[Score]]
 
@@ -36,13 +34,7 @@ class Pool:
             name: np.array([np.nan if s.value is None else s.value for s in said], dtype=np.float64)
             for name, said in scores.items()
         }
-        return cls(
-            keys=[candidate.key for candidate in candidates],
-            texts=[candidate.text for candidate in candidates],
-            finish_reasons=[candidate.finish_reason for candidate in candidates],
-            scores=columns,
-            said=scores,
-        )
+        return cls(candidates, columns, scores)
 
     @classmethod
     def scored(cls, candidates: Sequence[Candidate], scores: Mapping[CandidateKey, Mapping[str, Score]]) -> Pool:
@@ -51,7 +43,19 @@ class Pool:
         return cls.of(candidates, {name: [scores[c.key][name] for c in candidates] for name in names})
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.candidates)
+
+    @cached_property
+    def keys(self) -> Sequence[CandidateKey]:
+        return [candidate.key for candidate in self.candidates]
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        return [candidate.text for candidate in self.candidates]
+
+    @cached_property
+    def finish_reasons(self) -> Sequence[str]:
+        return [candidate.finish_reason for candidate in self.candidates]
 
     @cached_property
     def lots(self) -> Sequence[str]:

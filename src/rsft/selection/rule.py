@@ -23,6 +23,9 @@ class Rule(BaseModel):
     per_candidate: ClassVar[bool] = False
     """Whether the rule judges each candidate by itself. Only such rules say whether a held-out reply passes."""
 
+    ranks: ClassVar[bool] = False
+    """Whether it keeps the best: more candidates then make what is kept better, even where enough were accepted."""
+
     name: str = ""
     """What decisions call the rule: its name in the recipe."""
 
@@ -33,6 +36,15 @@ class Rule(BaseModel):
     def explain(self, pool: Pool, place: int) -> str:
         """Why the candidate at this place did not stay, where the rule's name does not say it all."""
         return ""
+
+    def rejects(self, score: str, value: float) -> bool:
+        """Whether no candidate with this value of this score stays, whatever else is true of it."""
+        return False
+
+    @property
+    def most_of_a_prompt(self) -> int | None:
+        """How many candidates of one prompt it leaves at most, if it sets a limit."""
+        return None
 
     @property
     def scorers_used(self) -> tuple[str, ...]:

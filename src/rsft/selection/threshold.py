@@ -36,6 +36,9 @@ class Threshold(Rule):
             return f"score failed: {said.failure}"
         return f"{self.score} = {said.value:g}" + (f": {said.explanation}" if said.explanation else "")
 
+    def rejects(self, score: str, value: float) -> bool:
+        return score == self.score and not COMPARISONS[self.comparison](value, self.value)
+
     @property
     def scorers_used(self) -> tuple[str, ...]:
         return (self.score,)

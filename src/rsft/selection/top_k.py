@@ -16,6 +16,7 @@ class TopK(Rule):
     """Keeps each prompt's k best by a score. Ties are broken by a stable hash; a failed score is never kept."""
 
     main_option: ClassVar[str | None] = "k"
+    ranks: ClassVar[bool] = True
 
     k: int = Field(ge=1)
     by: str
@@ -34,6 +35,10 @@ class TopK(Rule):
         return (
             f"{self.by} = {value:g} is not among the prompt's best {self.k}" if math.isfinite(value) else "score failed"
         )
+
+    @property
+    def most_of_a_prompt(self) -> int | None:
+        return self.k
 
     @property
     def scorers_used(self) -> tuple[str, ...]:
@@ -56,3 +61,7 @@ class Cap(Rule):
 
     def explain(self, pool: Pool, place: int) -> str:
         return f"the prompt has {self.k} already"
+
+    @property
+    def most_of_a_prompt(self) -> int | None:
+        return self.k

@@ -48,6 +48,7 @@ def schemas() -> dict[str, Any]:
             ("logprob", pa.float64()),
             ("model_logprob", pa.float64()),
             ("why", pa.string()),
+            ("ended_by", pa.string()),
         ],
         "scores": [
             *key,
@@ -93,12 +94,12 @@ def prompt_of(row: Sequence[Any]) -> Prompt:
 
 def candidate_row(candidate: Candidate) -> tuple[Any, ...]:
     c = candidate
-    return (*_key(c.key), c.text, c.token_ids, c.finish_reason, c.logprob, c.model_logprob, c.why)
+    return (*_key(c.key), c.text, c.token_ids, c.finish_reason, c.logprob, c.model_logprob, c.why, c.ended_by)
 
 
 def candidate_of(row: Sequence[Any]) -> Candidate:
-    *key, text, token_ids, finish_reason, logprob, model_logprob, why = row
-    return Candidate(CandidateKey(*key), text, tuple(token_ids), finish_reason, logprob, model_logprob, why)
+    *key, text, token_ids, finish_reason, logprob, model_logprob, why, ended_by = row
+    return Candidate(CandidateKey(*key), text, tuple(token_ids), finish_reason, logprob, model_logprob, why, ended_by)
 
 
 def score_row(row: ScoreRow) -> tuple[Any, ...]:

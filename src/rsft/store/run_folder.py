@@ -115,6 +115,11 @@ class RunFolder:
                 found.setdefault(said.key, {})[said.scorer] = said.score
         return found
 
+    def not_there(self, scores: Sequence[rows.ScoreRow]) -> list[rows.ScoreRow]:
+        """Those of the scores that the folder does not hold yet."""
+        known = self._claimed("scores")
+        return [row for row in scores if (row.key, row.scorer, row.fingerprint) not in known]
+
     def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
         """The named set's decisions, of one iteration or of all."""
         if iteration is not None:
@@ -254,13 +259,17 @@ class RunFolder:
         """Refuse keys that are there already, or that come twice."""
         if not keys:
             return
-        if kind not in self._known:
-            self._known[kind] = self._keys_on_disk(kind)
-        known = self._known[kind]
+        known = self._claimed(kind)
         for key in keys:
             if key in known:
                 raise StoreError(f"{kind}: {key} is in the run folder already.")
             known.add(key)
+
+    def _claimed(self, kind: str) -> set[Any]:
+        """The keys that are there."""
+        if kind not in self._known:
+            self._known[kind] = self._keys_on_disk(kind)
+        return self._known[kind]
 
     def _keys_on_disk(self, kind: str) -> set[Any]:
         if kind == "candidates":

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rsft.engines.base import CANCELLED, Cancelled, Request, Watch
+from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Watch
 from rsft.engines.law import draw, uniforms
 from rsft.engines.local.pages import Pool, page_count
 from rsft.engines.local.passes import Part, Pass, plan_pass
 from rsft.engines.local.texts import Row, Stem, Trunk
-from rsft.types import Candidate, FinishReason
+from rsft.types import Candidate, Ended, FinishReason
 
 # A kind's pages are moved together once their range is so many times what is used, and so many pages more.
 _LOOSE, _LOOSE_PAGES = 1.3, 8
@@ -31,7 +31,13 @@ class Model(Protocol):
         """Why the row's newest token is its last, if it is."""
         ...
 
-    def candidate(self, row: Row, reason: FinishReason, why: str | None = None) -> Candidate:
+    def watched(self, row: Row) -> Ended | None:
+        """What the row's watcher says after its newest token."""
+        ...
+
+    def candidate(
+        self, row: Row, reason: FinishReason, why: str | None = None, ended_by: str | None = None
+    ) -> Candidate:
         """What came of a row."""
         ...
 
@@ -53,6 +59,7 @@ class Decoding:
         rows: int,
         tokens: int,
         watch: Watch | None,
+        pace: Pace | None,
         cancelled: Cancelled,
     ) -> None:
         self.model = model
@@ -60,6 +67,7 @@ class Decoding:
         self.row_limit = rows
         self.token_limit = tokens
         self.watch = watch
+        self.pace = pace
         self.cancelled = cancelled
         self.heeded = 0  # how many cancellations have been acted on
         # A prompt goes from one of these to the next. Once no candidate waits for it, only its rows know it.
@@ -78,6 +86,8 @@ class Decoding:
             parts = self._next_parts()
             if self.rows or parts:
                 yield from self._step(parts)
+            elif self.pace and self.ready and not any(map(self._room, self.ready)):
+                self.pace.wait()
             elif self.pending and not self.ready:
                 yield from self._give_up(self.pending.popleft())
 
@@ -85,7 +95,7 @@ class Decoding:
 
     def _admit(self) -> None:
         """Take up prompts, so that some more candidates are ready than there are free places."""
-        on_the_way = len(self.rows) + sum(len(stem.waiting) for stem in (*self.reading, *self.ready))
+        on_the_way = len(self.rows) + sum(map(self._room, (*self.reading, *self.ready)))
         while self.pending and on_the_way < self.row_limit + self.row_limit // 8:
             stem = self.pending[0]
             if not self.pool.pages.reserve(self._needed(stem)):
@@ -95,7 +105,7 @@ class Decoding:
             stem.pages = self.pool.pages.take(page_count(len(stem.token_ids)), shared=True)
             stem.spare = True
             self.reading.append(self.pending.popleft())
-            on_the_way += len(stem.waiting)
+            on_the_way += self._room(stem)
 
     def _needed(self, stem: Stem) -> int:
         """Pages that a prompt needs to be read and to have one candidate. A trunk counts as pages too."""
@@ -149,28 +159,42 @@ class Decoding:
 
     # -- candidates --------------------------------------------------------------------------------------------------
 
+    def _room(self, stem: Stem) -> int:
+        """How many of the candidates that wait for it may begin now."""
+        if self.pace is None:
+            return len(stem.waiting)
+        bound = self.pace.bound(stem.waiting[0].key.prompt_id)
+        return sum(request.key.sample_index < bound for request in stem.waiting)
+
     def _begin(self) -> Iterator[Candidate]:
-        """Fill free places with candidates of the prompts that are read."""
+        """Fill free places with candidates of the prompts that are read, as far as each of them may go."""
         begun: list[Row] = []
         logits = []
-        while self.ready and len(self.rows) + len(begun) < self.row_limit:
-            stem = self.ready[0]
-            if not stem.spare and not self.pool.pages.reserve(stem.reply_pages):
+        for stem in self.ready:
+            free = self.row_limit - len(self.rows) - len(begun)
+            if free <= 0:
                 break
-            stem.spare = False
-            stem.alive += 1
-            request = stem.waiting.popleft()
-            watcher = self.watch(request) if self.watch else None
-            begun.append(Row(request, stem, uniforms(request.seed, request.params.max_tokens), watcher))
-            logits.append(stem.logits)
+            for _ in range(min(free, self._room(stem))):
+                if not stem.spare and not self.pool.pages.reserve(stem.reply_pages):
+                    break
+                begun.append(self._row(stem))
+                logits.append(stem.logits)
             if not stem.waiting:
                 stem.logits = None
-                self.ready.popleft()
+        self.ready = deque(stem for stem in self.ready if stem.waiting)
         if begun:
             import torch
 
             self.rows += begun
             yield from self._draw(torch.stack(logits), begun)
+
+    def _row(self, stem: Stem) -> Row:
+        """The next candidate of a prompt, which has room for it."""
+        stem.spare = False
+        stem.alive += 1
+        request = stem.waiting.popleft()
+        watcher = self.watch(request) if self.watch else None
+        return Row(request, stem, uniforms(request.seed, request.params.max_tokens), watcher)
 
     def _leave(self, gone: Sequence[Row]) -> None:
         """Free the places and pages of rows that ended."""
@@ -241,18 +265,21 @@ class Decoding:
         for places in by_law.values():
             some = [rows[place] for place in places]
             self._draw_by_one_law(logits if len(some) == len(rows) else logits[self.pool.tensor(places)], some)
-        ended: list[tuple[Row, FinishReason, str | None]] = []
-        for row in rows:
-            if math.isnan(row.model_logprob):
-                ended.append((row, "failed", "the model gave logits that are not numbers"))
-                continue
-            why = row.watcher(row.token_ids[-1]) if row.watcher else None
-            reason = self.model.ending(row) or (why and "ended")
-            if reason:
-                ended.append((row, reason, why if reason == "ended" else None))
-        self._leave([row for row, _, _ in ended])
-        for row, reason, why in ended:
-            yield self.model.candidate(row, reason, why)
+        candidates = {id(row): self._ended(row) for row in rows}
+        self._leave([row for row in rows if candidates[id(row)]])
+        for candidate in candidates.values():
+            if candidate:
+                yield candidate
+
+    def _ended(self, row: Row) -> Candidate | None:
+        """The candidate, if its newest token is its last."""
+        if math.isnan(row.model_logprob):
+            return self.model.candidate(row, "failed", "the model gave logits that are not numbers")
+        if reason := self.model.ending(row):
+            return self.model.candidate(row, reason)
+        if ended := self.model.watched(row):
+            return self.model.candidate(row, "ended", ended.why, ended.rule)
+        return None
 
     def _draw_by_one_law(self, logits: Any, rows: Sequence[Row]) -> None:
         import torch

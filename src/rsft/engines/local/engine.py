@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsft.config.mistakes import mistakes
-from rsft.engines.base import Cancelled, Request, Sampling, Watch
+from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
 from rsft.engines.local.decoding import Decoding
 from rsft.engines.local.pages import PAGE, Pool, page_count
 from rsft.engines.local.passes import Pass
 from rsft.engines.local.texts import Row, Stem, give_trunks
 from rsft.errors import RecipeError
 from rsft.models.network import Network
-from rsft.types import Candidate, FinishReason, Policy
+from rsft.types import Candidate, Ended, FinishReason, Policy
 
 if TYPE_CHECKING:
     from rsft.engines.local.serving import ServedModel
@@ -71,12 +71,19 @@ class LocalEngine:
     def rows(self) -> int:
         return _ROWS.get(self.network.device.type, _ROWS_ON_GPU)
 
-    def sample(self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None) -> Sampling:
+    def sample(
+        self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
+    ) -> Sampling:
         """See `Engine.sample`. Raises ModelError for a model that can't be served."""
-        return Sampling(lambda cancelled: self._sample(policy, requests, watch, cancelled))
+        return Sampling(lambda cancelled: self._sample(policy, requests, watch, pace, cancelled))
 
     def _sample(
-        self, policy: Policy, requests: Sequence[Request], watch: Watch | None, cancelled: Cancelled
+        self,
+        policy: Policy,
+        requests: Sequence[Request],
+        watch: Watch | None,
+        pace: Pace | None,
+        cancelled: Cancelled,
     ) -> Iterator[Candidate]:
         from rsft.engines.local.serving import ServedModel
 
@@ -92,7 +99,14 @@ class LocalEngine:
         pool = Pool(served.shapes, self._pages(served, stems), self.network.dtype, self.network.device)
         tokens = _TOKENS.get(self.network.device.type, _TOKENS_ON_GPU)
         decoding = Decoding(
-            _Sampled(served, self.network), stems, pool, rows=self.rows, tokens=tokens, watch=watch, cancelled=cancelled
+            _Sampled(served, self.network),
+            stems,
+            pool,
+            rows=self.rows,
+            tokens=tokens,
+            watch=watch,
+            pace=pace,
+            cancelled=cancelled,
         )
         yield from decoding.run()
 
@@ -144,11 +158,22 @@ class _Sampled:
             return "stop"
         return "length" if len(row.token_ids) == row.request.params.max_tokens else None
 
-    def candidate(self, row: Row, reason: FinishReason, why: str | None = None) -> Candidate:
+    def watched(self, row: Row) -> Ended | None:
+        if row.watcher is None:
+            return None
+        if row.reader is None:
+            row.reader = self.chat.reader()
+        text = row.reader.read(row.token_ids)
+        return row.watcher(text[: _settled(text, row.request.params.stop)], len(row.token_ids))
+
+    def candidate(
+        self, row: Row, reason: FinishReason, why: str | None = None, ended_by: str | None = None
+    ) -> Candidate:
         text = self.chat.decode(row.token_ids)
         if reason == "stop":
             text = text[: _stop_place(text, row.request.params.stop)]
-        return Candidate(row.request.key, text, tuple(row.token_ids), reason, row.logprob, row.model_logprob, why)
+        logprobs = row.logprob, row.model_logprob
+        return Candidate(row.request.key, text, tuple(row.token_ids), reason, *logprobs, why, ended_by)
 
     def _says_stop(self, row: Row) -> bool:
         """Whether a stop string ends with the newest token."""
@@ -163,6 +188,12 @@ class _Sampled:
 def _stop_place(text: str, stops: Sequence[str]) -> int | None:
     """Where the first stop string begins."""
     return min((place for place in map(text.find, stops) if place >= 0), default=None)
+
+
+def _settled(text: str, stops: Sequence[str]) -> int:
+    """How much of the text can't be the beginning of a stop string, before which the reply would end."""
+    held = (size for stop in stops for size in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:size]))
+    return len(text) - max(held, default=0)
 
 
 def _failed(request: Request, length: int, context: int) -> Candidate:

@@ -67,12 +67,16 @@ class Stem:
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """A candidate in the making. Its newest token has not gone through the model yet."""
+    """A candidate in the making. Its newest token has not gone through the model yet.
+
+    `reader` turns its tokens into text as they come, if somebody watches.
+    """
 
     request: Request
     stem: Stem
     uniforms: np.ndarray[Any, np.dtype[np.float32]]
     watcher: Watcher | None
+    reader: Any = None
     pages: list[int] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     logprob: float = 0.0
