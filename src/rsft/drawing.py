@@ -5,27 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
 from rsft import failpoints
-from rsft.budget import Budget, Round
+from rsft.budget import Budget
 from rsft.early import EarlyRejection
-from rsft.engines.base import Request, Sampling, stream_seed
+from rsft.engines.base import Request, stream_seed
 from rsft.errors import StoreError
-from rsft.family import Family, needed
+from rsft.family import Family
+from rsft.pacing import Pacing
 from rsft.progress import Reporter
+from rsft.scorers import Scorer
 from rsft.scoring import Scored, Scores, Scoring
 from rsft.selection import Pool
 from rsft.setup import Parts
 from rsft.store import RunFolder, ScoreRow
-from rsft.types import Candidate, CandidateKey, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
 
-# Candidates that are sampled and committed together, in multiples of those that the engine works on at a time. A chunk
-# is drawn whole or again, so that an interrupted run forms the same batches as an uninterrupted one and draws the same
-# candidates to the last bit.
-_CHUNK = 4
+# Candidates that are committed together: what a crash can cost.
+_COMMIT = 128
 # How long an engine that has nothing else to do waits for scorers before it goes on with what may turn out unneeded.
 _PATIENCE_SECONDS = 0.25
 
@@ -84,21 +83,16 @@ class Drawing:
             ]
             for order, generator in zip(orders, generators, strict=True)
         ]
-        by_prompt: dict[str, list[Request]] = {}
-        for request in (request for requests in requested for request in requests):
-            by_prompt.setdefault(request.prompt.id, []).append(request)
         stock = self._stock(iteration, generators)
-        new: set[CandidateKey] = set()
-        for chunk in self._chunks({prompt_id: len(requests) for prompt_id, requests in by_prompt.items()}):
-            wanted = [request for prompt_id in chunk for request in by_prompt[prompt_id]]
-            owed = [request for request in wanted if request.key not in stock]
-            self.tell.advance(len(wanted) - len(owed))
-            scored, _ = self._draw(policy, owed)
-            self._keep(scored, scored)
-            stock |= {one[0].key: one for one in scored}
-            new |= {candidate.key for candidate, _ in scored}
+        owed = [request for requests in requested for request in requests if request.key not in stock]
+        self.tell.advance(sum(map(len, requested)) - len(owed))
+        keeping = _Keeping(self.folder, self.parts.scorers)
+        for one in self._draw(policy, owed):
+            keeping.keep([one])
+        keeping.flush()
+        stock |= keeping.kept
         return [
-            Drawn.of(found, _tokens(one for one in found if one[0].key in new))
+            Drawn.of(found, _tokens(one for one in found if one[0].key in keeping.kept))
             for found in ([stock[request.key] for request in requests] for requests in requested)
         ]
 
@@ -114,29 +108,26 @@ class Drawing:
         """What the budget grants, round after round; what can't be accepted ends early."""
         generator = self._generator(policy, params, early)
         families = {prompt_id: Family(self.parts.selection) for prompt_id in prompt_ids}
-        for key, one in self._stock(iteration, [generator]).items():
-            if key.prompt_id in families:
-                families[key.prompt_id].learn(one)
-        drawn_tokens = unneeded_tokens = 0
-        while (granted := budget.next_round({p: family.tally for p, family in families.items()})) is not None:
-            for chunk in self._chunks(_certain(granted, families)):
-                before = {prompt_id: families[prompt_id].tally.candidates for prompt_id in chunk}
-                pace = _Pacing({prompt_id: families[prompt_id] for prompt_id in chunk}, granted)
-                owed = [
-                    self._request(CandidateKey(iteration, prompt_id, index, generator), params)
-                    for prompt_id in chunk
-                    for index in pace.owed(prompt_id)
-                ]
-                scored, cancelled_tokens = self._draw(policy, owed, early, pace)
-                counted = [one for p in chunk for one in families[p].counted[before[p] :]]
-                keys = {candidate.key for candidate, _ in scored}
-                new = [one for one in counted if one[0].key in keys]
-                self.tell.advance(len(counted) - len(new))
-                self._keep(new, new)
-                drawn_tokens += _tokens(scored) + cancelled_tokens
-                unneeded_tokens += _tokens(scored) - _tokens(new) + cancelled_tokens
+        stock = {key: one for key, one in self._stock(iteration, [generator]).items() if key.prompt_id in families}
+        for one in stock.values():
+            families[one[0].key.prompt_id].learn(one)
+        pace = Pacing(budget, families)
+        owed = [
+            self._request(CandidateKey(iteration, prompt_id, index, generator), params)
+            for prompt_id, family in families.items()
+            for index in range(family.tally.candidates, pace.most(prompt_id))
+            if not family.knows(index)
+        ]
+        keeping = _Keeping(self.folder, self.parts.scorers)
+        self.tell.advance(sum(family.tally.candidates for family in families.values()))
+        drawn_tokens = 0
+        for candidate, _ in self._draw(policy, owed, early, pace):
+            drawn_tokens += len(candidate.token_ids)
+            keeping.keep(one for one in pace.counted() if one[0].key not in stock)
+        keeping.flush()
         found = [one for family in families.values() for one in family.counted]
-        return Drawn.of(found, drawn_tokens, unneeded_tokens)
+        drawn_tokens += pace.cancelled_tokens
+        return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -145,17 +136,16 @@ class Drawing:
         policy: Policy,
         owed: Sequence[Request],
         early: EarlyRejection | None = None,
-        pace: _Pacing | None = None,
-    ) -> tuple[list[Scored], int]:
-        """The owed candidates that were not cancelled, with their scores, and the tokens of those that were."""
-        scored: list[Scored] = []
+        pace: Pacing | None = None,
+    ) -> Iterator[Scored]:
+        """The owed candidates with their scores, as these become known; cancelled ones only count in the pace."""
         if not owed:
-            return scored, 0
+            return
         came: Counter[CandidateKey] = Counter()
-        cancelled_tokens = 0
+        heard: list[Scored] = []
 
         def hear(answers: Sequence[Scored]) -> None:
-            scored.extend(answers)
+            heard.extend(answers)
             if pace is not None:
                 pace.hear(answers)
 
@@ -165,17 +155,19 @@ class Drawing:
                 pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
             for candidate in sampling:
                 came[candidate.key] += 1
-                if candidate.finish_reason == "cancelled":
-                    cancelled_tokens += len(candidate.token_ids)
+                if candidate.finish_reason == "cancelled" and pace is not None:
+                    pace.cancelled_tokens += len(candidate.token_ids)
                     continue
                 failpoints.reached("sample.drawn")
                 self.tell.advance(1, len(candidate.token_ids))
                 scoring.ask(candidate)
                 hear(scoring.answered())
+                yield from heard
+                heard.clear()
             while scoring.owes:
                 hear(scoring.wait())
+            yield from heard
         _reconcile(owed, came)
-        return scored, cancelled_tokens
 
     def _stock(self, iteration: int, generators: Collection[str]) -> dict[CandidateKey, Scored]:
         """What the folder holds of these generators, with scores by these very scorers; those that miss are made."""
@@ -189,31 +181,8 @@ class Drawing:
             while scoring.owes:
                 scored += scoring.wait()
             scored += scoring.answered()
-        self._keep([], scored)
+        self.folder.commit(scores=self.folder.not_there(_score_rows(self.parts.scorers, scored)))
         return {one[0].key: one for one in scored}
-
-    def _keep(self, new: Sequence[Scored], scored: Sequence[Scored]) -> None:
-        """Commit new candidates, and the scores that are not there yet: all of it at once."""
-        fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
-        scores = [
-            ScoreRow(candidate.key, name, fingerprints[name], score)
-            for candidate, said in scored
-            for name, score in said.items()
-        ]
-        self.folder.commit(candidates=[candidate for candidate, _ in new], scores=self.folder.not_there(scores))
-
-    def _chunks(self, sizes: Mapping[str, int]) -> Iterator[list[str]]:
-        """Prompts of similar length together, with as many candidates as keep the engine busy."""
-        chunk: list[str] = []
-        size = 0
-        for prompt_id in sorted(sizes, key=lambda prompt_id: (_length(self.prompts[prompt_id]), prompt_id)):
-            if chunk and size + sizes[prompt_id] > _CHUNK * self.parts.engine.rows:
-                yield chunk
-                chunk, size = [], 0
-            chunk = [*chunk, prompt_id]
-            size += sizes[prompt_id]
-        if chunk:
-            yield chunk
 
     def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
         seed = stream_seed(self.seed, key.iteration, key.prompt_id, key.sample_index)
@@ -232,75 +201,41 @@ class Drawing:
         return fingerprint
 
 
-class _Pacing:
-    """Tells the engine how far each prompt of a round may go, and cancels what is left of one that has ended."""
+class _Keeping:
+    """Commits new candidates with their scores, some at a time."""
 
-    def __init__(self, families: Mapping[str, Family], granted: Round) -> None:
-        self._families = families
-        self._granted = granted
-        self._bounds: dict[str, int] = {}
-        self._sampling: Sampling | None = None
-        self._listen: Callable[[], None] = lambda: None
-        for prompt_id in families:
-            self._look(prompt_id)
+    def __init__(self, folder: RunFolder, scorers: Mapping[str, Scorer]) -> None:
+        self.kept: dict[CandidateKey, Scored] = {}
+        self._folder = folder
+        self._scorers = scorers
+        self._waiting: list[Scored] = []
 
-    def begin(self, sampling: Sampling, listen: Callable[[], None]) -> None:
-        """From now on it can cancel, and have scorers listened to: `listen` waits a little for a word of theirs."""
-        self._sampling = sampling
-        self._listen = listen
+    def keep(self, scored: Iterable[Scored]) -> None:
+        self._waiting += scored
+        if len(self._waiting) >= _COMMIT:
+            self.flush()
 
-    def owed(self, prompt_id: str) -> list[int]:
-        """The sample indices of the round that are still to be drawn, as far as it may go."""
-        family = self._families[prompt_id]
-        if self._has_ended(prompt_id):
-            return []
-        limit = self._granted.limits[prompt_id]
-        return [index for index in range(family.tally.candidates, limit) if not family.knows(index)]
-
-    def bound(self, prompt_id: str) -> int:
-        return self._bounds[prompt_id]
-
-    def wait(self) -> None:
-        before = dict(self._bounds)
-        self._listen()
-        if self._bounds == before:
-            self._bounds |= {p: self._granted.limits[p] for p in self._families if not self._has_ended(p)}
-
-    def hear(self, answers: Sequence[Scored]) -> None:
-        for scored in answers:
-            self._families[scored[0].key.prompt_id].learn(scored)
-        for prompt_id in {candidate.key.prompt_id: None for candidate, _ in answers}:
-            self._look(prompt_id)
-            if self._has_ended(prompt_id) and self._sampling is not None:
-                self._sampling.cancel_prompt(prompt_id)
-
-    def _look(self, prompt_id: str) -> None:
-        """Count what is known, and see how far the prompt may go now."""
-        family, limit = self._families[prompt_id], self._granted.limits[prompt_id]
-        ended = partial(self._granted.ended, prompt_id)
-        family.advance(limit, ended)
-        self._bounds[prompt_id] = family.needed(limit, ended)
-
-    def _has_ended(self, prompt_id: str) -> bool:
-        return self._granted.ended(prompt_id, self._families[prompt_id].tally)
+    def flush(self) -> None:
+        """Commit what waits, all of it at once."""
+        self._folder.commit(
+            candidates=[candidate for candidate, _ in self._waiting],
+            scores=self._folder.not_there(_score_rows(self._scorers, self._waiting)),
+        )
+        self.kept |= {one[0].key: one for one in self._waiting}
+        self._waiting = []
 
 
-def _certain(granted: Round, families: Mapping[str, Family]) -> dict[str, int]:
-    """How many candidates of each prompt the round needs for certain, judged by what was known before it."""
-    certain = {}
-    for prompt_id, limit in granted.limits.items():
-        tally = families[prompt_id].tally
-        certain[prompt_id] = needed(tally, limit, partial(granted.ended, prompt_id), {}) - tally.candidates
-    return certain
+def _score_rows(scorers: Mapping[str, Scorer], scored: Iterable[Scored]) -> list[ScoreRow]:
+    fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
+    return [
+        ScoreRow(candidate.key, name, fingerprints[name], score)
+        for candidate, said in scored
+        for name, score in said.items()
+    ]
 
 
 def _tokens(scored: Iterable[Scored]) -> int:
     return sum(len(candidate.token_ids) for candidate, _ in scored)
-
-
-def _length(prompt: Prompt) -> int:
-    """Its characters."""
-    return sum(len(message.content) for message in prompt.messages)
 
 
 def _reconcile(owed: Sequence[Request], came: Counter[CandidateKey]) -> None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import betaln, expit
+from scipy.optimize import minimize
+from scipy.special import betaln, digamma, expit, logit
 
 from rsft.budget.tally import Tally
 
-# How strongly the regression is held back, in candidates' worth of evidence for each standardised feature.
-_RIDGE = 3.0
-_NEWTON_STEPS = 20
-# Strengths to choose from, in candidates, and how sure one is of them before anything was seen: log-normal about 4.
-_STRENGTHS = np.exp(np.linspace(np.log(0.5), np.log(32.0), 13))
+# How strongly the regression is held back, in prompts' worth of evidence for each standardised feature; how strongly
+# alike prompts agree before anything was seen, in candidates' worth (log-normal about that).
+_RIDGE = 2.0
 _USUAL_STRENGTH = 4.0
 _LEAST_RATE, _MOST_RATE = 0.003, 0.99
+_LEAST_STRENGTH, _MOST_STRENGTH = 0.3, 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +47,42 @@ class Belief:
 def beliefs(tallies: Sequence[Tally], features_PF: Any) -> list[Belief]:
     """What to believe of each of P prompts before its own candidates are looked at, from how all of them fared.
 
-    Means by a logistic regression on the prompts' features (standardised, ridge), the strength by the likelihood of
-    what was seen around them (empirical Bayes for the beta-binomial). A likelihood does not depend on what rule ended
-    the sampling, so stopping at the k-th accepted reply biases nothing here.
+    A beta-binomial regression on the prompts' features (standardised, ridge), by maximum likelihood (empirical Bayes).
+    The likelihood of c accepted among n, B(α + c, β + n − c) / B(α, β), does not depend on what rule ended the
+    sampling, so stopping early biases nothing here; pooled candidates would count hard prompts, which have more, too
+    often.
     """
     accepted_P = np.array([tally.accepted for tally in tallies], dtype=np.float64)
     candidates_P = np.array([tally.candidates for tally in tallies], dtype=np.float64)
-    mean_P = np.clip(_regressed(accepted_P, candidates_P, np.asarray(features_PF)), _LEAST_RATE, _MOST_RATE)
-    alpha_SP = _STRENGTHS[:, None] * mean_P
-    beta_SP = _STRENGTHS[:, None] * (1 - mean_P)
-    seen_SP = betaln(alpha_SP + accepted_P, beta_SP + candidates_P - accepted_P) - betaln(alpha_SP, beta_SP)
-    likelihood_S = seen_SP.sum(axis=1) - 0.5 * np.log(_STRENGTHS / _USUAL_STRENGTH) ** 2
-    strength = float(_STRENGTHS[np.argmax(likelihood_S)])
-    return [Belief(float(mean), strength) for mean in mean_P]
+    design_PF = np.column_stack([np.ones(len(tallies)), features_PF])
+    start = np.zeros(design_PF.shape[1] + 1)
+    start[0] = logit(np.clip(accepted_P.sum() / max(1.0, candidates_P.sum()), _LEAST_RATE, _MOST_RATE))
+    start[-1] = np.log(_USUAL_STRENGTH)
+    bounds = [(None, None)] * (len(start) - 1) + [(np.log(_LEAST_STRENGTH), np.log(_MOST_STRENGTH))]
+    found = minimize(_misfit, start, (accepted_P, candidates_P, design_PF), jac=True, method="L-BFGS-B", bounds=bounds)
+    mean_P = np.clip(expit(design_PF @ found.x[:-1]), _LEAST_RATE, _MOST_RATE)
+    return [Belief(float(mean), float(np.exp(found.x[-1]))) for mean in mean_P]
 
 
-def _regressed(accepted_P: Any, candidates_P: Any, features_PF: Any) -> Any:
-    """Rates by penalised logistic regression (Newton's method)."""
-    design_PF = np.column_stack([np.ones(len(accepted_P)), features_PF])
-    penalty_FF = np.diag([0.1] + [_RIDGE] * (design_PF.shape[1] - 1))
-    weights_F = np.zeros(design_PF.shape[1])
-    for _ in range(_NEWTON_STEPS):
-        rate_P = expit(design_PF @ weights_F)
-        slope_F = design_PF.T @ (accepted_P - candidates_P * rate_P) - penalty_FF @ weights_F
-        curve_FF = (design_PF.T * (candidates_P * rate_P * (1 - rate_P))) @ design_PF + penalty_FF
-        weights_F += np.linalg.solve(curve_FF, slope_F)
-    return expit(design_PF @ weights_F)
+def _misfit(weights: Any, accepted_P: Any, candidates_P: Any, design_PF: Any) -> tuple[float, Any]:
+    """The penalised negative log-likelihood at weights and a log strength, and its slope there."""
+    strength = np.exp(weights[-1])
+    mean_P = np.clip(expit(design_PF @ weights[:-1]), 1e-6, 1 - 1e-6)
+    alpha_P, beta_P = mean_P * strength, (1 - mean_P) * strength
+    likelihood_P = betaln(alpha_P + accepted_P, beta_P + candidates_P - accepted_P) - betaln(alpha_P, beta_P)
+    both_P = digamma(strength + candidates_P) - digamma(strength)
+    by_alpha_P = digamma(alpha_P + accepted_P) - digamma(alpha_P) - both_P
+    by_beta_P = digamma(beta_P + candidates_P - accepted_P) - digamma(beta_P) - both_P
+    by_odds_P = strength * (by_alpha_P - by_beta_P) * mean_P * (1 - mean_P)
+    penalty_F = np.full(len(weights) - 1, _RIDGE)
+    penalty_F[0] = 0.1
+    off = weights[-1] - np.log(_USUAL_STRENGTH)
+    value = -likelihood_P.sum() + 0.5 * (penalty_F @ weights[:-1] ** 2 + off**2)
+    slope = np.append(
+        penalty_F * weights[:-1] - design_PF.T @ by_odds_P,
+        off - strength * (mean_P @ by_alpha_P + (1 - mean_P) @ by_beta_P),
+    )
+    return float(value), slope
 
 
 def standardised(columns: Sequence[Sequence[float | None]], prompts: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +36,15 @@ class Round:
 class Budget(Protocol):
     """Decides by tallies alone, so that it decides the same whenever it is asked again."""
 
+    @property
+    def stop_at(self) -> int | None:
+        """How many accepted replies are enough of a prompt for good."""
+        ...
+
+    def most(self, prompt_id: str) -> int:
+        """How many candidates of a prompt it may grant in all."""
+        ...
+
     def next_round(self, tallies: Tallies) -> Round | None:
         """What comes after the prompts fared so; None if they have had enough."""
         ...
@@ -51,6 +61,9 @@ class Even:
     counts: Mapping[str, int]
     stop_at: int | None = None
     defer_after: int | None = None
+
+    def most(self, prompt_id: str) -> int:
+        return self.counts.get(prompt_id, 0)
 
     def next_round(self, tallies: Tallies) -> Round | None:
         limits = {
@@ -78,6 +91,17 @@ class Worth:
     prompt_ids: tuple[str, ...]
     features: Any
     aim: Aim
+
+    @property
+    def stop_at(self) -> int:
+        return self.aim.stop_at
+
+    def most(self, prompt_id: str) -> int:
+        return self.aim.most if prompt_id in self._ids else 0
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(self.prompt_ids)
 
     def next_round(self, tallies: Tallies) -> Round | None:
         aim = self.aim
@@ -111,7 +135,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class Allocated:
-    """A total of candidates, shared out by estimated acceptance rates (`WEIGHTS`), at most `most` for each prompt.
+    """A total of candidates, shared out by estimated acceptance rates (`WEIGHTS`), at most `most_each` for each prompt.
 
     Every prompt has a first look; then half of what is left is shared out at a time, by the estimates as they are
     then, and the last of it at once.
@@ -121,11 +145,18 @@ class Allocated:
     features: Any
     rule: str
     total: int
-    most: int
+    most_each: int
     stop_at: int | None = None
 
+    def most(self, prompt_id: str) -> int:
+        return self.most_each if prompt_id in self._ids else 0
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(self.prompt_ids)
+
     def next_round(self, tallies: Tallies) -> Round | None:
-        look = min(FIRST_LOOK, self.most)
+        look = min(FIRST_LOOK, self.most_each)
         limits = {p: look for p in self.prompt_ids if tallies[p].candidates < look and not self._has_enough(tallies[p])}
         if not limits:
             limits = self._shared_out(tallies)
@@ -133,7 +164,7 @@ class Allocated:
 
     def _shared_out(self, tallies: Tallies) -> dict[str, int]:
         open_ones = [
-            p for p in self.prompt_ids if tallies[p].candidates < self.most and not self._has_enough(tallies[p])
+            p for p in self.prompt_ids if tallies[p].candidates < self.most_each and not self._has_enough(tallies[p])
         ]
         left = self.total - sum(tally.candidates for tally in tallies.values())
         if not open_ones or left <= 0:
@@ -143,9 +174,9 @@ class Allocated:
         belief_of = dict(zip(self.prompt_ids, believed, strict=True))
         rates_P = np.array([belief_of[p].after(tallies[p]) for p in open_ones])
         had = [tallies[p].candidates for p in open_ones]
-        ideal = shares(sum(had) + now, WEIGHTS[self.rule](rates_P), [self.most] * len(open_ones))
+        ideal = shares(sum(had) + now, WEIGHTS[self.rule](rates_P), [self.most_each] * len(open_ones))
         wanted = [max(0, share - count) for share, count in zip(ideal, had, strict=True)]
-        room = [self.most - count for count in had]
+        room = [self.most_each - count for count in had]
         if not any(wanted):  # who is short of its share has all that it may have
             wanted = room
         more = shares(now, wanted, room)
@@ -171,6 +202,13 @@ class Capped:
     tokens_each: int
     order: Mapping[str, int]
     spend: int | None = None
+
+    @property
+    def stop_at(self) -> int | None:
+        return self.inner.stop_at
+
+    def most(self, prompt_id: str) -> int:
+        return max(self.inner.most(prompt_id), (self.spend or 0) if prompt_id in self.order else 0)
 
     def next_round(self, tallies: Tallies) -> Round | None:
         left = self._left(tallies)

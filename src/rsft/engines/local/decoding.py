@@ -86,26 +86,45 @@ class Decoding:
             parts = self._next_parts()
             if self.rows or parts:
                 yield from self._step(parts)
-            elif self.pace and self.ready and not any(map(self._room, self.ready)):
+            elif self.pace and not any(map(self._room, (*self.ready, *self.pending))):
                 self.pace.wait()
             elif self.pending and not self.ready:
-                yield from self._give_up(self.pending.popleft())
+                yield from self._give_up(next(stem for stem in self.pending if self._room(stem)))
 
     # -- prompts -----------------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Take up prompts, so that some more candidates are ready than there are free places."""
+        """Take up prompts whose candidates may begin, so that some more are ready than there are free places."""
         on_the_way = len(self.rows) + sum(map(self._room, (*self.reading, *self.ready)))
+        passed_over: list[Stem] = []
         while self.pending and on_the_way < self.row_limit + self.row_limit // 8:
-            stem = self.pending[0]
-            if not self.pool.pages.reserve(self._needed(stem)):
-                return
+            stem = self.pending.popleft()
+            room = self._room(stem)
+            if not room:
+                passed_over.append(stem)
+                continue
+            if not self._make_room(stem):
+                self.pending.appendleft(stem)
+                break
             if stem.trunk and stem.trunk.states is None:
                 stem.trunk.states = self.pool.trunk_states(len(stem.trunk.token_ids))
             stem.pages = self.pool.pages.take(page_count(len(stem.token_ids)), shared=True)
             stem.spare = True
-            self.reading.append(self.pending.popleft())
-            on_the_way += self._room(stem)
+            self.reading.append(stem)
+            on_the_way += room
+        self.pending.extendleft(reversed(passed_over))
+
+    def _make_room(self, stem: Stem) -> bool:
+        """Reserve what a prompt needs, at the cost of prompts that are read and may not go on now, if need be."""
+        while not self.pool.pages.reserve(self._needed(stem)):
+            idle = next((other for other in self.ready if not other.alive and not self._room(other)), None)
+            if idle is None:
+                return False
+            self.ready.remove(idle)
+            self._free(idle)
+            idle.read, idle.logits = 0, None
+            self.pending.append(idle)
+        return True
 
     def _needed(self, stem: Stem) -> int:
         """Pages that a prompt needs to be read and to have one candidate. A trunk counts as pages too."""
@@ -132,6 +151,7 @@ class Decoding:
 
     def _give_up(self, stem: Stem) -> Iterator[Candidate]:
         """A prompt that does not fit into the pool, though nothing else is there."""
+        self.pending.remove(stem)
         why = (
             f"the prompt and one reply take {self._needed(stem)} pages of keys and values, and the engine's memory "
             f"holds {self.pool.pages.count}: give it more (engine: {{type: local, memory_gib: ...}})"
@@ -144,10 +164,14 @@ class Decoding:
         """Let go of a prompt that no candidate needs any more, waiting or in the making."""
         if stem.waiting or stem.alive:
             return
+        self._free(stem)
+        self._leave_trunk(stem)
+
+    def _free(self, stem: Stem) -> None:
+        """Give back a prompt's pages."""
         self.pool.pages.give_back(stem.pages)
         self.pool.pages.unreserve(len(stem.pages) + (stem.reply_pages if stem.spare else 0))
-        stem.pages = []
-        self._leave_trunk(stem)
+        stem.pages, stem.spare = [], False
 
     def _leave_trunk(self, stem: Stem) -> None:
         if stem.trunk is None:
