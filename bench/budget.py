@@ -27,7 +27,7 @@ import numpy as np
 
 from bench.workload import report, say
 from rsft.budget import Budget, Even, Past, Tally, build_budget, rest
-from rsft.budget.budget import Capped, Worth
+from rsft.budget.budget import Capped, Worth, looks
 from rsft.budget.past import features
 from rsft.budget.worth import Aim
 from rsft.config import load_recipe
@@ -100,7 +100,7 @@ class World:
         resting = rest(past, 2) if past else frozenset()
         asked = tuple(p for p in self.ids if p not in resting)
         known = features([Prompt(p, turn, turn) for p in asked], past or {})
-        return Worth(asked, known, Aim(CAP, coverage, EVEN, 2, 2 * EVEN))
+        return Worth(asked, known, Aim(CAP, coverage, EVEN, looks(EVEN, 2 * EVEN)))
 
     def deferred(self, after: int, total: float) -> Budget:
         """Straight rejections make a prompt wait, and a cap on all candidates ends the waiting."""

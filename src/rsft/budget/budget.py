@@ -84,8 +84,8 @@ class Even:
 class Worth:
     """Candidates where they are worth their tokens: see `worth_going`.
 
-    Every prompt has a first look; then rates are believed by the prompts' `features` (P, F) and by how all fared so
-    far, and again each time that the number of candidates has doubled.
+    Every prompt has a first look. By how all of them fared, and by the prompts' `features` (P, F), rates are believed;
+    from there on each prompt goes on for as long as that is worth it by what was believed and by how it fares itself.
     """
 
     prompt_ids: tuple[str, ...]
@@ -105,15 +105,12 @@ class Worth:
 
     def next_round(self, tallies: Tallies) -> Round | None:
         aim = self.aim
-        new = [p for p in self.prompt_ids if tallies[p].candidates < aim.least and tallies[p].accepted < aim.stop_at]
+        look = aim.looks[0]
+        new = [p for p in self.prompt_ids if tallies[p].candidates < look and tallies[p].accepted < aim.stop_at]
         if new:
-            return Round(dict.fromkeys(new, aim.least), lambda _, tally: tally.accepted >= aim.stop_at)
-        go = self._going(tallies)
-        limits = {
-            prompt_id: min(aim.most, _doubled(aim.least, tallies[prompt_id].candidates))
-            for prompt_id in self.prompt_ids
-            if go(prompt_id, tallies[prompt_id])
-        }
+            return Round(dict.fromkeys(new, look), lambda _, tally: tally.accepted >= aim.stop_at)
+        go = self._going({p: tallies[p].first(look) for p in self.prompt_ids})
+        limits = {p: aim.most for p in self.prompt_ids if go(p, tallies[p])}
         return Round(limits, lambda prompt_id, tally: not go(prompt_id, tally)) if limits else None
 
     def _going(self, tallies: Tallies) -> Callable[[str, Tally], bool]:
@@ -239,12 +236,14 @@ class Capped:
         return min(left)
 
 
-def _doubled(least: int, candidates: int) -> int:
-    """The next of least × 2, × 4, ... that is more."""
-    limit = 2 * least
-    while limit <= candidates:
-        limit *= 2
-    return limit
+def looks(even: int, most: int) -> tuple[int, ...]:
+    """When to decide whether a prompt goes on: after 2, 3, 4, 6, 8, 12, ... candidates, after the even number, and at
+    most so many."""
+    found, double = {min(even, most), most}, FIRST_LOOK
+    while double < most:
+        found |= {double, double * 3 // 2}
+        double *= 2
+    return tuple(sorted(look for look in found if look <= most))
 
 
 def _costs(prompt_ids: tuple[str, ...], tallies: Tallies) -> list[float]:

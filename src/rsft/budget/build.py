@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rsft.budget.budget import FIRST_LOOK, Allocated, Budget, Capped, Even, Worth
+from rsft.budget.budget import Allocated, Budget, Capped, Even, Worth, looks
 from rsft.budget.past import Past, features
 from rsft.budget.worth import Aim
 from rsft.config.recipe import BudgetSection, SamplingSection
@@ -35,7 +35,7 @@ def build_budget(
     if said.allocate == "even" or selection.ranks:
         budget = Even(dict.fromkeys(ids, said.most or sampling.candidates), stop_at, said.defer_after)
     elif said.allocate == "worth":
-        aim = Aim(stop_at or most, said.coverage, sampling.candidates, min(FIRST_LOOK, most), most)
+        aim = Aim(stop_at or most, said.coverage, sampling.candidates, looks(sampling.candidates, most))
         budget = Worth(ids, features(asked, past or {}), aim)
     else:
         budget = Allocated(ids, features(asked, past or {}), said.allocate, even_total, most, stop_at)

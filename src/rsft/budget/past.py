@@ -28,13 +28,18 @@ class Past:
 
 
 def features(prompts: Sequence[Prompt], past: Mapping[str, Past]) -> Any:
-    """What may tell prompts' acceptance rates beforehand, (P, F): the last turn's length, and how they fared before."""
+    """What may tell prompts' acceptance rates beforehand, (P, F).
+
+    The size of the last turn and of each field (a number's value: it may be a level of difficulty), and how they fared.
+    """
     before = [past.get(prompt.id) for prompt in prompts]
     columns: list[list[float | None]] = [
         [math.log(1 + len(prompt.messages[-1].content)) for prompt in prompts],
         [_log_odds(one.tally) if one else None for one in before],
         [one.tally.tokens / one.tally.candidates if one else None for one in before],
     ]
+    for name in sorted({name for prompt in prompts for name in prompt.fields}):
+        columns.append([_size(prompt.fields.get(name)) for prompt in prompts])
     for name in sorted({name for one in past.values() for name in one.scores}):
         columns.append([one.scores.get(name) if one else None for one in before])
     return standardised(columns, len(prompts))
@@ -61,6 +66,13 @@ def past_of(
         prompt_id: Past(iteration, tally, {name: fmean(said) for name, said in values[prompt_id].items()})
         for prompt_id, tally in tallies.items()
     }
+
+
+def _size(value: object) -> float | None:
+    """A number's value, or how much a text, list or mapping holds, as a logarithm."""
+    if isinstance(value, (int, float)):
+        return float(value) if math.isfinite(value) else None
+    return math.log(1 + len(value)) if isinstance(value, (str, list, tuple, Mapping)) else None
 
 
 def _log_odds(tally: Tally) -> float:

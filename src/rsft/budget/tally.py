@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One prompt's candidates so far: how many, how many accepted replies they gave, the rejections since the last of
-    these, and their tokens.
+    """One prompt's candidates so far: whether each was accepted, and its tokens.
 
     A candidate counts as accepted if the prompt's accepted replies became more by it: another copy of what is there
     already does not.
     """
 
-    candidates: int = 0
-    accepted: int = 0
-    run: int = 0
-    tokens: int = 0
+    outcomes: tuple[bool, ...] = ()
+    costs: tuple[int, ...] = ()
 
     def after(self, accepted: bool, tokens: int = 0) -> Tally:
         """The tally with one candidate more."""
-        return Tally(
-            self.candidates + 1,
-            self.accepted + accepted,
-            0 if accepted else self.run + 1,
-            self.tokens + tokens,
-        )
+        return Tally((*self.outcomes, accepted), (*self.costs, tokens))
+
+    def first(self, candidates: int) -> Tally:
+        """The tally as it was after so many candidates."""
+        return Tally(self.outcomes[:candidates], self.costs[:candidates])
+
+    @property
+    def candidates(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def accepted(self) -> int:
+        return sum(self.outcomes)
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.costs)
+
+    @property
+    def run(self) -> int:
+        """The rejections since the last accepted one."""
+        return sum(1 for _ in takewhile(lambda accepted: not accepted, reversed(self.outcomes)))
 
     def rate(self, stop_at: int | None = None) -> float:
         """The estimated chance that a candidate is accepted; 0 of none.
@@ -36,6 +50,6 @@ class Tally:
         """
         if not self.candidates:
             return 0.0
-        if stop_at is not None and self.accepted == stop_at > 1 and self.run == 0:
+        if stop_at is not None and self.accepted == stop_at > 1 and self.outcomes[-1]:
             return (self.accepted - 1) / (self.candidates - 1)
         return self.accepted / self.candidates

@@ -13,19 +13,26 @@ from rsft.budget.belief import Belief
 _ROUNDS = 8
 _HALVINGS = 14
 _DEAREST_FIRST = 1000.0
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
     """What sampling is for: up to `stop_at` accepted replies of each prompt for as few tokens as can be, with
-    `coverage` times as many prompts solved as `even` candidates of each would solve. A prompt gets `least` to `most`.
+    `coverage` times as many prompts solved as `even` candidates of each would solve.
+
+    Whether to go on is decided at each of the `looks`, numbers of candidates, the last of which is the most that a
+    prompt gets: so candidates are drawn in groups, side by side. Every prompt gets the first group.
     """
+
+    @property
+    def most(self) -> int:
+        return self.looks[-1]
 
     stop_at: int
     coverage: float
     even: int
-    least: int
-    most: int
+    looks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ def worth_going(kinds: Sequence[Kind], aim: Aim) -> Any:
     """
     even_H = np.array([kind.belief.solved_by(aim.even) for kind in kinds])
     count_H = np.array([kind.count for kind in kinds])
-    needed = aim.coverage * float(even_H @ count_H)
+    needed = aim.coverage * float(even_H @ count_H) * (1 - _ROUNDING)
     price, found = 0.0, None
     for _ in range(_ROUNDS):
         low, high = 0.0, _DEAREST_FIRST
@@ -91,7 +98,7 @@ def _stopping(kinds: Sequence[Kind], price: float, first: float, aim: Aim) -> _S
     for n in range(aim.most - 1, -1, -1):
         rate_HA = (alpha_H1 + accepted_A) / (alpha_H1 + beta_H1 + n)
         going_HA = _expected(rate_HA, value_HA, gain_A) - price * cost_H1
-        go_HA = (going_HA > 0) | (n < aim.least)
+        go_HA = (going_HA > 0) | (n not in aim.looks)
         go_HA[:, -1] = False
         value_HA = np.where(go_HA, going_HA, 0.0)
         more_HA = np.where(go_HA, _expected(rate_HA, more_HA, 1.0), 0.0)
