@@ -31,9 +31,11 @@ from rsft.budget.budget import Capped, Worth, looks
 from rsft.budget.past import features
 from rsft.budget.worth import Aim
 from rsft.config import load_recipe
+from rsft.config.recipe import BudgetSection
 from rsft.types import Message, Prompt
 
 PROMPTS, EVEN, CAP = 3000, 32, 4
+DEFAULT = BudgetSection().coverage
 SHIFT = 1.0  # what an iteration of training adds to the log odds of every rate
 
 
@@ -137,18 +139,19 @@ def simulated(plot: str | None) -> dict[str, Any]:
             for share in (0.3, 0.35, 0.4, 0.45, 0.5)
         },
         "worth (the default), by coverage": {
-            f"{c:g}": world.spend(world.worth(c)).against(fixed) for c in (0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 1.0)
+            f"{c:g}": world.spend(world.worth(c)).against(fixed)
+            for c in (0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02)
         },
     }
-    first = world.spend(world.worth(1.0))
+    first = world.spend(world.worth(DEFAULT))
     later = world.later(1)
     later_fixed = later.spend(Even(later.even))
     past = {p: Past(1, tally) for p, tally in first.tallies.items() if tally.candidates}
-    carried = later.spend(later.worth(1.0, past))
+    carried = later.spend(later.worth(DEFAULT, past))
     unrested = {p: Past(0, tally) for p, tally in first.tallies.items() if tally.candidates}
     families["one iteration later"] = {
-        "nothing carried over": later.spend(later.worth(1.0)).against(later_fixed),
-        "estimates carried over": later.spend(later.worth(1.0, unrested)).against(later_fixed),
+        "nothing carried over": later.spend(later.worth(DEFAULT)).against(later_fixed),
+        "estimates carried over": later.spend(later.worth(DEFAULT, unrested)).against(later_fixed),
         "and the always-solved rest": _with_rest(carried, first).against(later_fixed),
     }
     for family, points in families.items():
@@ -156,7 +159,7 @@ def simulated(plot: str | None) -> dict[str, Any]:
             say(f"{family} {name}: {json.dumps(point)}")
     if plot:
         draw_frontier(families, Path(plot))
-    default = families["worth (the default), by coverage"]["1"]
+    default = families["worth (the default), by coverage"][f"{DEFAULT:g}"]
     return {"gain_simulated": default["gain"], "prompts_lost": default["prompts_lost"], "frontier": families}
 
 

@@ -237,9 +237,9 @@ class Capped:
 
 
 def looks(even: int, most: int) -> tuple[int, ...]:
-    """When to decide whether a prompt goes on: after 2, 3, 4, 6, 8, 12, ... candidates, after the even number, and at
-    most so many."""
-    found, double = {min(even, most), most}, FIRST_LOOK
+    """When to decide whether a prompt goes on: after 2, 3, 4, 6, 8, 12, ... candidates, at the even number and, as few
+    prompts go further, a little and somewhat beyond it, and at most so many."""
+    found, double = {even, even * 17 // 16, even * 9 // 8, even * 5 // 4, most}, FIRST_LOOK
     while double < most:
         found |= {double, double * 3 // 2}
         double *= 2
