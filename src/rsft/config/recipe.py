@@ -92,10 +92,10 @@ class BudgetSection(Section):
         "auto", description="A prompt ends at so many accepted replies. auto: as many as the selection's cap."
     )
     coverage: float = Field(
-        1.01,
+        1.005,
         gt=0,
-        description="worth: solve so many times as many prompts as an even number of candidates would. Expectations are "
-        "a little too hopeful: 1.01 comes to as many.",
+        description="worth: solve so many times as many prompts as an even number of candidates would. What is expected "
+        "is a little too hopeful: 1.005 comes to about as many.",
     )
     defer_after: int | None = Field(
         None, ge=1, description="even: a prompt makes way for others after so many rejections in a row."
