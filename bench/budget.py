@@ -138,10 +138,10 @@ def simulated(plot: str | None) -> dict[str, Any]:
             f"{share:.0%}": world.spend(world.deferred(8, share)).against(fixed)
             for share in (0.3, 0.35, 0.4, 0.45, 0.5)
         },
-        "worth (the default), by coverage": {
-            f"{c:g}": world.spend(world.worth(c)).against(fixed)
-            for c in (0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 1.0, 1.01, 1.02)
+        "worth, by coverage": {
+            f"{c:g}": world.spend(world.worth(c)).against(fixed) for c in (0.9, 0.95, 0.98, 1.0, 1.01, 1.02)
         },
+        "the default": {"": world.spend(world.worth(DEFAULT)).against(fixed)},
     }
     first = world.spend(world.worth(DEFAULT))
     later = world.later(1)
@@ -159,7 +159,7 @@ def simulated(plot: str | None) -> dict[str, Any]:
             say(f"{family} {name}: {json.dumps(point)}")
     if plot:
         draw_frontier(families, Path(plot))
-    default = families["worth (the default), by coverage"][f"{DEFAULT:g}"]
+    default = families["the default"][""]
     return {"gain_simulated": default["gain"], "prompts_lost": default["prompts_lost"], "frontier": families}
 
 
@@ -207,11 +207,11 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
     """Part (b)."""
     from rsft.budget.past import past_of
     from rsft.drawing import Drawing, Drawn
-    from rsft.early import EarlyRejection
     from rsft.loop import run
     from rsft.progress import Silent
     from rsft.setup import set_up
     from rsft.store import RunFolder
+    from rsft.watching import Watching
 
     kept = arguments.run or tempfile.mkdtemp(prefix="rsft-budget-")
     overrides = [*arguments.overrides, f"run={kept}", "loop.iterations=1", "loop.control=none", "evaluation.samples=0"]
@@ -226,17 +226,17 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         drawn = [candidate for candidate in folder.candidates(iteration=1) if candidate.key in decided]
         past = past_of(1, decided, drawn, folder.scores(iteration=1))
     ids = [prompt.id for prompt in parts.train]
-    early = EarlyRejection.of(parts.scorers, parts.selection)
+    early = Watching.of(parts.scorers, parts.selection)
     default = build_budget(recipe.budget, recipe.sampling, parts.selection, parts.train, past, rest(past, 2))
     stop = Even(dict.fromkeys(ids, recipe.sampling.candidates), parts.selection.most_of_a_prompt)
-    arms: dict[str, tuple[Budget, EarlyRejection | None]] = {
+    arms: dict[str, tuple[Budget, Watching | None]] = {
         "fixed": (Even(dict.fromkeys(ids, recipe.sampling.candidates)), None),
         "stop": (stop, None),
         "stop_and_early": (stop, early),
         "default": (default, early),
     }
 
-    def draw(budget: Budget, early: EarlyRejection | None, seed: int) -> tuple[Drawn, float]:
+    def draw(budget: Budget, early: Watching | None, seed: int) -> tuple[Drawn, float]:
         with tempfile.TemporaryDirectory() as scratch, RunFolder.open(Path(scratch), write=True) as folder:
             began = time.perf_counter()
             drawn = Drawing(folder, parts, seed, Silent()).by_budget(

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 
 from rsft import failpoints
 from rsft.budget import Budget
-from rsft.early import EarlyRejection
 from rsft.engines.base import Request, stream_seed
 from rsft.errors import StoreError
 from rsft.family import Family
@@ -22,6 +21,7 @@ from rsft.selection import Pool
 from rsft.setup import Parts
 from rsft.store import RunFolder, ScoreRow
 from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
+from rsft.watching import Watching
 
 # Candidates that are committed together: what a crash can cost.
 _COMMIT = 128
@@ -103,10 +103,10 @@ class Drawing:
         params: SamplingParams,
         budget: Budget,
         prompt_ids: Sequence[str],
-        early: EarlyRejection | None = None,
+        watching: Watching | None = None,
     ) -> Drawn:
         """What the budget grants, round after round; what can't be accepted ends early."""
-        generator = self._generator(policy, params, early)
+        generator = self._generator(policy, params, watching)
         families = {prompt_id: Family(self.parts.selection) for prompt_id in prompt_ids}
         stock = {key: one for key, one in self._stock(iteration, [generator]).items() if key.prompt_id in families}
         for one in stock.values():
@@ -121,7 +121,7 @@ class Drawing:
         keeping = _Keeping(self.folder, self.parts.scorers)
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
-        for candidate, _ in self._draw(policy, owed, early, pace):
+        for candidate, _ in self._draw(policy, owed, watching, pace):
             drawn_tokens += len(candidate.token_ids)
             keeping.keep(one for one in pace.counted() if one[0].key not in stock)
         keeping.flush()
@@ -135,7 +135,7 @@ class Drawing:
         self,
         policy: Policy,
         owed: Sequence[Request],
-        early: EarlyRejection | None = None,
+        watching: Watching | None = None,
         pace: Pacing | None = None,
     ) -> Iterator[Scored]:
         """The owed candidates with their scores, as these become known; cancelled ones only count in the pace."""
@@ -150,7 +150,7 @@ class Drawing:
                 pace.hear(answers)
 
         with Scoring(self.parts.scorers, self.prompts) as scoring:
-            sampling = self.parts.engine.sample(policy, owed, early, pace)
+            sampling = self.parts.engine.sample(policy, owed, watching, pace)
             if pace is not None:
                 pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
             for candidate in sampling:
@@ -188,14 +188,14 @@ class Drawing:
         seed = stream_seed(self.seed, key.iteration, key.prompt_id, key.sample_index)
         return Request(key, self.prompts[key.prompt_id], seed, params)
 
-    def _generator(self, policy: Policy, params: SamplingParams, early: EarlyRejection | None = None) -> str:
+    def _generator(self, policy: Policy, params: SamplingParams, watching: Watching | None = None) -> str:
         """The fingerprint of what draws: policy, engine, sampling law, and what may end a candidate early.
 
         What it stands for is kept in the ledger.
         """
         description: dict[str, object] = {"policy": policy.hash, **self.parts.engine.description, **asdict(params)}
-        if early is not None:
-            description["early_rejection"] = early.fingerprint
+        if watching is not None:
+            description["watching"] = watching.fingerprint
         fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
         self.folder.ledger.add_generator(fingerprint, description)
         return fingerprint

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
+from rsft.budget import build_budget
 from rsft.config import Recipe
 from rsft.models.references import available
 from rsft.models.shapes import linear_shapes, weight_shapes
@@ -30,7 +32,9 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     iterations, arms = recipe.loop.iterations, 2 if recipe.loop.control == "random" else 1
     sampled_prompts = min(evaluation.sampled_prompts or len(checked.heldout), len(checked.heldout))
     policies = 1 + iterations * arms
-    train_candidates = len(checked.train) * sampling.candidates * iterations * arms
+    budget = build_budget(recipe.budget, sampling, checked.selection, checked.train)
+    per_iteration = min(sum(budget.most(p.id) for p in checked.train), budget.candidates or sys.maxsize)
+    train_candidates = per_iteration * iterations * arms
     heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
     found = available(recipe.model)
     policy_bytes = _policy_bytes(checked.trainer, found)
@@ -43,7 +47,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "prompts": {"train": _lengths(checked.train), "heldout": _lengths(checked.heldout)},
         "iterations": iterations,
         "control": recipe.loop.control,
-        "candidates_per_iteration": len(checked.train) * sampling.candidates,
+        "candidates_per_iteration": per_iteration,
         "at_most": {
             "train_candidates": train_candidates,
             "heldout_replies": heldout_replies,

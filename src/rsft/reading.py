@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rsft.budget import Tally, lists_of_prompts, tallies_of
 from rsft.errors import RunError
 from rsft.selection import Pool, parse_selection
 from rsft.setup import saved_recipe
@@ -58,6 +59,42 @@ def decided_candidates(run: Path, wanted: Filter) -> list[dict[str, Any]]:
         candidates = {c.key: c for i in iterations for c in folder.candidates(iteration=i)}
         scores = {key: said for i in iterations for key, said in folder.scores(iteration=i).items()}
     return [_shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]) for key in keys]
+
+
+def prompts_of(run: Path, iteration: int | None) -> list[dict[str, Any]]:
+    """How each train prompt fared in an iteration (None: the last with decisions): the hardest first.
+
+    Its state is unsolved, deferred (unsolved with fewer candidates than the recipe's number: it made way for others),
+    always solved, resting (always solved the iteration before), or solved. Raises RunError if there is none.
+    """
+    recipe = saved_recipe(run)
+    with RunFolder.open(run, write=False) as folder:
+        decided = folder.decisions("policy", iteration=iteration)
+        last = max((key.iteration for key in decided), default=None) if iteration is None else iteration
+        decided = {key: decision for key, decision in decided.items() if key.iteration == last}
+        if last is None or not decided:
+            raise RunError(f"The run {run} has decided on no candidates {_of(iteration)}yet.")
+        drawn = [candidate for candidate in folder.candidates(iteration=last) if candidate.key in decided]
+        tallies = tallies_of(decided, drawn)
+        listed = lists_of_prompts(tallies, recipe.sampling.candidates)
+        states = {prompt_id: state.replace("_", " ") for state, ids in listed.items() for prompt_id in ids}
+        rows = [
+            {
+                "prompt_id": prompt.id,
+                "iteration": last,
+                "state": states.get(prompt.id, "solved" if prompt.id in tallies else "resting"),
+                "candidates": tallies.get(prompt.id, Tally()).candidates,
+                "accepted": tallies.get(prompt.id, Tally()).accepted,
+                "tokens": tallies.get(prompt.id, Tally()).tokens,
+                "asked": prompt.messages[-1].content,
+            }
+            for prompt in folder.load_prompts("train")
+        ]
+    return sorted(rows, key=lambda row: (row["accepted"] / max(1, row["candidates"]), -row["candidates"]))
+
+
+def _of(iteration: int | None) -> str:
+    return "" if iteration is None else f"of iteration {iteration} "
 
 
 def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:

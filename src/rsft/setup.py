@@ -12,11 +12,12 @@ import yaml
 from pydantic import ValidationError
 
 from rsft import registry
+from rsft.budget import build_budget
 from rsft.config import Recipe, recipe_differences, recipe_yaml
 from rsft.config.load import bundled_path, validate
 from rsft.config.mistakes import mistakes
 from rsft.engines.base import Engine
-from rsft.errors import RecipeError, RunError
+from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.prompts import check_disjoint, load_prompts
@@ -120,7 +121,19 @@ def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], Selection, Trainer]:
     scorers = build_scorers(recipe.scorers)
     selection = parse_selection(recipe.selection)
     selection.check(list(scorers))
+    _check_budget(recipe, selection)
     return scorers, selection, _trainer(recipe)
+
+
+def _check_budget(recipe: Recipe, selection: Selection) -> None:
+    """Raise RecipeError for a budget that can't be."""
+    build_budget(recipe.budget, recipe.sampling, selection)
+    said = recipe.budget.speculative
+    if said is not None and said.by not in recipe.scorers:
+        raise RecipeError(
+            f"budget.speculative.by names the scorer '{said.by}', which is not there."
+            f"{nearest(said.by, recipe.scorers)} The scorers are {', '.join(recipe.scorers)}."
+        )
 
 
 def _same_base(folder: RunFolder, base: Policy) -> None:

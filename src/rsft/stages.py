@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rsft import failpoints
-from rsft.budget import Past, build_budget, past_of, rest
+from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
 from rsft.config import Recipe
 from rsft.drawing import Drawing, Drawn, Order
-from rsft.early import EarlyRejection
 from rsft.errors import SelectionError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
-from rsft.selection import Pool, random_selection
+from rsft.scoring import Scored
+from rsft.selection import Pool, Selection, random_selection
 from rsft.setup import Parts, set_up
+from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Decision, Policy, SamplingParams
+from rsft.watching import Watching
 
 Arm = Literal["policy", "control"]
 Rules = Callable[[Pool], Sequence[Decision]]
@@ -60,15 +62,33 @@ class Stages:
         past = self._past(iteration) if recipe.budget.carry_over else {}
         resting = rest(past, iteration)
         budget = build_budget(recipe.budget, recipe.sampling, parts.selection, parts.train, past, resting)
-        early = EarlyRejection.of(parts.scorers, parts.selection) if recipe.budget.early_rejection else None
+        speculation = self._speculation(iteration)
+        watching = Watching.of(parts.scorers if recipe.budget.early_rejection else {}, parts.selection, speculation)
         prompt_ids = [prompt.id for prompt in parts.train]
         at_most = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
         with self._stage(iteration, "policy", "sample", at_most, "candidates") as note:
-            drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, early)
+            drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, watching)
             note.update(_drawn_numbers(drawn))
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
             note.update(resting=sorted(resting))
+            if speculation is not None:
+                passing = _passing(parts.selection, drawn)
+                lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
+                note.update(speculative=speculation.numbers | {"lost": lost})
         return drawn
+
+    def _speculation(self, iteration: int) -> Speculation | None:
+        """Speculative rejection, if the recipe wants it, by what the iteration before says of beginnings."""
+        said, parts = self.recipe.budget.speculative, self.parts
+        if said is None or iteration == 1:
+            return None
+        scores = self.folder.scores(iteration=iteration - 1)
+        decided = self.folder.decisions("policy", iteration=iteration - 1)
+        whole = [c for c in self.folder.candidates(iteration=iteration - 1) if c.key in decided and c.is_reply]
+        if (self.folder.stage_done(iteration - 1, "policy", "sample") or {}).get("speculative"):
+            whole = [candidate for candidate in whole if spared(candidate.key.prompt_id)]
+        replies = [(candidate, scores[candidate.key]) for candidate in whole]
+        return measured(said, parts.scorers[said.by], replies, self.drawing.prompts, parts.engine.text)
 
     def sample_control(self, iteration: int, control: Policy, accepted: Mapping[CandidateKey, Decision]) -> Drawn:
         """Draw enough candidates to choose at random as many of each prompt as were `accepted`.
@@ -122,6 +142,9 @@ class Stages:
                 prompts_solved=len(counts),
                 rejected_by=dict(Counter(d.rule for d in decided.values() if not d.accepted).most_common()),
             )
+            if arm == "policy":
+                tallies = tallies_of(decided, drawn.candidates)
+                note.update(lists_of_prompts(tallies, self.recipe.sampling.candidates))
             if not counts:
                 raise SelectionError(_nothing_accepted(iteration, note))
             if not there:
@@ -229,6 +252,12 @@ class Stages:
 def accepted_counts(decisions: Mapping[CandidateKey, Decision]) -> Counter[str]:
     """How many candidates of each prompt were accepted; prompts without any are left out."""
     return Counter(key.prompt_id for key, decision in decisions.items() if decision.accepted)
+
+
+def _passing(selection: Selection, drawn: Drawn) -> list[Scored]:
+    """What passes the rules that judge a candidate by itself."""
+    decisions = selection.judge(drawn.pool)
+    return [(c, drawn.scores[c.key]) for c, d in zip(drawn.candidates, decisions, strict=True) if d.accepted]
 
 
 def _drawn_numbers(drawn: Drawn) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rsft.stages import Arm, Stages
 
 _FILE = "summary.json"
+_OF_SAMPLE = ("candidates", "tokens", "unneeded_tokens", "prompts", "failed", "ended_early", "resting", "speculative")
+_OF_SELECT = ("accepted", "prompts_solved", "rejected_by", "unsolved", "deferred", "always_solved")
 _STAGES = ("sample", "select", "train", "evaluate")
 
 
@@ -83,9 +85,9 @@ def _arm(stages: Stages, iteration: int, arm: Arm) -> dict[str, Any] | None:
         return None
     said: dict[str, Any] = {}
     if sample := done.get("sample"):
-        said |= {key: sample[key] for key in ("candidates", "tokens", "prompts", "failed")}
+        said |= {key: sample[key] for key in _OF_SAMPLE if key in sample}
     if select := done.get("select"):
-        said |= {key: select[key] for key in ("accepted", "prompts_solved", "rejected_by")}
+        said |= {key: select[key] for key in _OF_SELECT if key in select}
     if train := done.get("train"):
         said |= {"trained_on": train["rows"], "policy": train["policy"]}
     if evaluate := done.get("evaluate"):

@@ -103,6 +103,23 @@ def test_show_filters_and_says_why(rsft: Command) -> None:
     assert "No decided candidate" in rsft("show", run, "--prompt", "train99").out
 
 
+def test_show_prompts_says_how_each_fared(rsft: Command) -> None:
+    run = rsft("run", "scripted.yaml", "--json").json["run"]
+    rows = rsft("show", run, "--prompts", "--json").json
+    assert {row["prompt_id"] for row in rows} == {f"train{i}" for i in range(6)}
+    iteration = json.loads(Path(run, "summary.json").read_text())["iterations"][0]
+    for row in rows:
+        state = row["state"].replace(" ", "_")
+        assert (row["prompt_id"] in iteration.get(state, [])) == (state != "solved")
+        assert row["accepted"] <= row["candidates"]
+    assert sum(row["candidates"] for row in rows) == iteration["candidates"]
+    assert sum(row["tokens"] for row in rows) == iteration["tokens"]
+    said = rsft("show", run, "--prompts", "--limit", "2").out
+    assert "Iteration 1, 6 prompts: " in said
+    assert sum(f"train{i}" in said for i in range(6)) == 2
+    assert rsft("show", run, "--prompts", "-i", "7").code == 2
+
+
 def test_heldout_replies_can_be_read_too(rsft: Command) -> None:
     summary = rsft("run", "scripted.yaml", "--json").json
     run = summary["run"]

@@ -282,6 +282,73 @@ def test_a_watcher_ends_a_candidate_at_its_token(engine: LocalEngine) -> None:
             assert candidate.why
 
 
+def test_a_watcher_sees_what_the_reply_will_begin_with(engine: LocalEngine, small: None) -> None:
+    """No half a character, and nothing that a stop string may turn out to begin with."""
+    free = sampled(engine, requests(4, SamplingParams(1.3, max_tokens=40)))
+    letters = Counter(letter for candidate in free.values() for letter in candidate.text if letter != "\ufffd")
+    stop = "".join(letter for letter, _ in letters.most_common(1)) * 2
+    params = SamplingParams(1.3, max_tokens=40, stop=(stop,))
+    seen: dict[CandidateKey, list[str]] = {}
+
+    def watch(request: Request) -> Any:
+        return lambda text, tokens: seen.setdefault(request.key, []).append(text)
+
+    drawn = {c.key: c for c in engine.sample(engine.network.base, requests(4, params), watch)}
+    assert {key: c.token_ids for key, c in drawn.items()} == {
+        key: c.token_ids for key, c in sampled(engine, requests(4, params)).items()
+    }
+    assert any(candidate.finish_reason == "stop" for candidate in drawn.values())
+    for key, texts in seen.items():
+        assert all(drawn[key].text.startswith(text) for text in texts), (drawn[key].text, texts)
+        assert engine.text(drawn[key].token_ids[:5]) in (*texts, texts[min(4, len(texts) - 1)] + stop[0])
+
+
+class Stepwise:
+    """Lets one candidate more of a prompt begin each time that the engine has nothing to do."""
+
+    def __init__(self) -> None:
+        self.bounds = dict.fromkeys((prompt.id for prompt in prompts()), 0)
+        self.waits = 0
+
+    def bound(self, prompt_id: str) -> int:
+        return self.bounds[prompt_id]
+
+    def wait(self) -> None:
+        self.waits += 1
+        prompt_id = f"p{(self.waits - 1) % len(TEXTS)}"
+        self.bounds[prompt_id] += 1
+
+
+@pytest.mark.parametrize("pages", [None, 12])
+def test_candidates_begin_no_sooner_than_they_may(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, pages: int | None
+) -> None:
+    """With few pages, prompts that may not go on make room for others and are read again when they may."""
+    params = SamplingParams(1.0, max_tokens=30)
+    free = sampled(engine, requests(3, params))
+    if pages:
+        monkeypatch.setattr(LocalEngine, "_pages", lambda *_: pages)
+    pace = Stepwise()
+    order: list[CandidateKey] = []
+    for candidate in engine.sample(engine.network.base, requests(3, params), None, pace):
+        assert candidate.key.sample_index < pace.bound(candidate.key.prompt_id)
+        assert candidate.token_ids == free[candidate.key].token_ids
+        order.append(candidate.key)
+    assert set(order) == free.keys()
+    assert pace.waits == 3 * len(TEXTS), "one by one"
+    assert [key.sample_index for key in order] == sorted(key.sample_index for key in order)
+
+
+def test_what_may_never_begin_can_be_cancelled(engine: LocalEngine) -> None:
+    class Never(Stepwise):
+        def wait(self) -> None:
+            for prompt_id in self.bounds:
+                sampling.cancel_prompt(prompt_id)
+
+    sampling = engine.sample(engine.network.base, requests(2, SamplingParams(1.0, max_tokens=30)), None, Never())
+    assert [candidate.finish_reason for candidate in sampling] == ["cancelled"] * 2 * len(TEXTS)
+
+
 def test_what_is_cancelled_costs_no_more(engine: LocalEngine, small: None) -> None:
     params = SamplingParams(1.0, max_tokens=30)
     free = sampled(engine, requests(6, params))

@@ -193,6 +193,54 @@ def test_a_broken_scorer_accepts_nothing_and_stops_nothing(recipe: rsft.Recipe) 
     assert not any(d.accepted for key, d in said["policy"].items() if texts[key] in reasons)
 
 
+def budget_run(name: str, *overrides: str) -> dict[str, Any]:
+    mine = rsft.load_recipe("scripted.yaml", f"run=runs/{name}", *overrides)
+    return run(mine) | outcome(Path(mine.run))
+
+
+def test_early_rejection_changes_nothing_that_is_accepted(recipe: rsft.Recipe) -> None:
+    """In the whole story, for several budgets: the same candidates are accepted, whatever else became of the others."""
+    budgets = ("{allocate: even}", "{}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_tokens: 900}")
+    for number, budget in enumerate(budgets):
+        accepted = []
+        for early in ("true", "false"):
+            said = budget_run(f"{number}_{early}", f"budget={budget}", f"budget.early_rejection={early}")
+            keys = [key for key, decision in said["policy"].items() if decision.accepted]
+            texts = {candidate.key: candidate.text for candidate in said["candidates"]}
+            accepted.append({(k.iteration, k.prompt_id, k.sample_index, texts[k]) for k in keys})
+            assert any(c.finish_reason == "ended" for c in said["candidates"]) == (early == "true")
+        assert accepted[0] == accepted[1]
+
+
+def test_the_summary_lists_prompts_at_both_ends(recipe: rsft.Recipe) -> None:
+    first, second = run(recipe)["iterations"]
+    for part in (first, second):
+        assert part["prompts_solved"] + len(part["unsolved"]) + len(part["deferred"]) + len(part["resting"]) == 12
+    assert first["resting"] == []
+    assert second["resting"] == first["always_solved"], "who was always solved sits the next one out"
+    kept = budget_run("kept", "budget.carry_over=false")["iterations"][1]
+    assert kept["resting"] == []
+
+
+def test_speculation_waits_for_a_measurement_and_reports_it(recipe: rsft.Recipe) -> None:
+    said = "{by: capitals, checkpoints: [3, 5], drop: 0.4, min_correlation: 0.3}"
+    Path("mine.py").write_text(
+        "def capitals(replies):\n    return [sum(map(str.isupper, r.text[:3])) for r in replies]\n"
+    )
+    replies = "[Good bye, GOod bye, GOOD bye, GooD bye]"
+    overrides = ["scorers.capitals=mine.py:capitals", f"engine.replies={replies}", f"engine.lessons={replies}"]
+    overrides += ["scorers.polite={type: length, min_words: 1}", "selection=[polite >= 1, no_duplicates, {cap: 2}]"]
+    overrides += [f"budget={{allocate: even, stop_at_accepted: null, speculative: {said}}}"]
+    done = budget_run("speculative", *overrides)
+    first, second = done["iterations"]
+    assert "speculative" not in first
+    bars = second["speculative"]["bars"]
+    assert [bar["tokens"] for bar in bars] == [3, 5]
+    assert all(bar["correlation"] == pytest.approx(1.0) for bar in bars)
+    assert second["rejected_by"]["speculative"] > 0
+    assert 0.0 <= second["speculative"]["lost"] <= 1.0
+
+
 POINTS = [
     "prompts.written",
     "prompts.committed",

@@ -21,7 +21,7 @@ def build_budget(
     prompts: Sequence[Prompt] = (),
     past: Mapping[str, Past] | None = None,
     resting: frozenset[str] = frozenset(),
-) -> Budget:
+) -> Capped:
     """The recipe's budget for one iteration's prompts, those that rest left out.
 
     Raises RecipeError where it asks for more accepted replies than the selection lets through.
@@ -47,7 +47,7 @@ def build_budget(
 
 def rest(past: Mapping[str, Past], iteration: int) -> frozenset[str]:
     """The prompts that were always solved in the iteration before: they sit this one out."""
-    return frozenset(p for p, one in past.items() if one.iteration == iteration - 1 and one.always_solved)
+    return frozenset(p for p, one in past.items() if one.iteration == iteration - 1 and one.tally.always_solved)
 
 
 def _stop_at(said: BudgetSection, selection: Selection) -> int | None:

@@ -21,11 +21,6 @@ class Past:
     tally: Tally
     scores: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def always_solved(self) -> bool:
-        """Whether every candidate was accepted (of two or more: one is no habit)."""
-        return self.tally.accepted == self.tally.candidates >= 2
-
 
 def features(prompts: Sequence[Prompt], past: Mapping[str, Past]) -> Any:
     """What may tell prompts' acceptance rates beforehand, (P, F).
@@ -52,19 +47,37 @@ def past_of(
     scores: Mapping[CandidateKey, Mapping[str, Score]],
 ) -> dict[str, Past]:
     """How the prompts of an iteration fared, by prompt id. `candidates` are those decided on, in the order of keys."""
-    tallies: dict[str, Tally] = {}
+    candidates = list(candidates)
     values: dict[str, dict[str, list[float]]] = {}
     for candidate in candidates:
-        prompt_id = candidate.key.prompt_id
-        accepted = decisions[candidate.key].accepted
-        tallies[prompt_id] = tallies.get(prompt_id, Tally()).after(accepted, len(candidate.token_ids))
-        of_prompt = values.setdefault(prompt_id, {})
+        of_prompt = values.setdefault(candidate.key.prompt_id, {})
         for name, score in scores.get(candidate.key, {}).items():
             if score.value is not None:
                 of_prompt.setdefault(name, []).append(score.value)
     return {
         prompt_id: Past(iteration, tally, {name: fmean(said) for name, said in values[prompt_id].items()})
-        for prompt_id, tally in tallies.items()
+        for prompt_id, tally in tallies_of(decisions, candidates).items()
+    }
+
+
+def tallies_of(decisions: Mapping[CandidateKey, Decision], candidates: Iterable[Candidate]) -> dict[str, Tally]:
+    """How prompts fared by what was decided in the end, by prompt id. Candidates in the order of their keys."""
+    tallies: dict[str, Tally] = {}
+    for candidate in candidates:
+        before = tallies.get(candidate.key.prompt_id, Tally())
+        accepted = decisions[candidate.key].accepted
+        tallies[candidate.key.prompt_id] = before.after(accepted, len(candidate.token_ids))
+    return tallies
+
+
+def lists_of_prompts(tallies: Mapping[str, Tally], even: int) -> dict[str, list[str]]:
+    """The prompts at both ends: without an accepted reply (those that made way before they had the `even` number of
+    candidates are deferred), and with nothing else."""
+    unsolved = {p: tally for p, tally in tallies.items() if not tally.accepted}
+    return {
+        "unsolved": sorted(p for p, tally in unsolved.items() if tally.candidates >= even),
+        "deferred": sorted(p for p, tally in unsolved.items() if tally.candidates < even),
+        "always_solved": sorted(p for p, tally in tallies.items() if tally.always_solved),
     }
 
 

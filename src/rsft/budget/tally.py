@@ -42,6 +42,11 @@ class Tally:
         """The rejections since the last accepted one."""
         return sum(1 for _ in takewhile(lambda accepted: not accepted, reversed(self.outcomes)))
 
+    @property
+    def always_solved(self) -> bool:
+        """Whether every candidate was accepted (of two or more: one is no habit)."""
+        return self.accepted == self.candidates >= 2
+
     def rate(self, stop_at: int | None = None) -> float:
         """The estimated chance that a candidate is accepted; 0 of none.
 

@@ -100,13 +100,20 @@ def show(
     heldout: Annotated[
         bool, typer.Option("--heldout", help="Greedy replies to held-out prompts instead, of the best iteration.")
     ] = False,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="How each prompt fared instead: unsolved, deferred, always solved ...")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Show candidates with all their scores, the decision, and the rule that made it."""
-    from rsft.cli.tables import print_candidates
-    from rsft.reading import Filter, decided_candidates, heldout_replies
+    from rsft.cli.tables import print_candidates, print_prompts
+    from rsft.reading import Filter, decided_candidates, heldout_replies, prompts_of
 
+    if prompts:
+        rows = prompts_of(run, iteration)
+        _print(rows, as_json, lambda said: print_prompts(said, limit))
+        return
     either = None if accepted == rejected else accepted
     wanted = Filter(accepted=either, iteration=iteration, rule=rule, prompt_id=prompt, arm=arm, limit=limit)
     found = heldout_replies(run, wanted) if heldout else decided_candidates(run, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         "prompts": f"{plan['prompts']['train']['count']} to train, {plan['prompts']['heldout']['count']} held out",
         "longest prompt": f"about {plan['prompts']['train']['longest_tokens_about']} tokens at most",
         "iterations": f"{plan['iterations']}, control: {plan['control']}",
-        "candidates": f"{plan['candidates_per_iteration']} an iteration",
+        "candidates": f"at most {plan['candidates_per_iteration']} an iteration",
         "at most": f"{most['train_candidates']} candidates, {most['heldout_replies']} held-out replies, "
         f"{most['sampled_tokens']:,} sampled tokens",
         "disk, at most": f"{most['candidates_mb']:.0f} MB for candidates, scores and decisions, {_policies(most)}",
@@ -126,6 +127,22 @@ def print_candidates(found: list[dict[str, Any]]) -> None:
             )
             _console.print(Text(f"{name}: ", style="dim"), inert(value), sep="")
         _console.print(inert(verdict + why), style="green" if candidate["accepted"] else "red")
+
+
+def print_prompts(rows: list[dict[str, Any]], limit: int) -> None:
+    """How prompts fared: how many in which way, and the first of them one below the other."""
+    counts = Counter(row["state"] for row in rows)
+    said = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    _console.print(f"Iteration {rows[0]['iteration']}, {len(rows)} prompts: {said}")
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("prompt", "state", "accepted", "tokens", "asked"):
+        right = column in ("accepted", "tokens")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    for row in rows[:limit]:
+        accepted = f"{row['accepted']}/{row['candidates']}"
+        asked = inert(" ".join(row["asked"].split()))
+        table.add_row(inert(row["prompt_id"]), row["state"], accepted, str(row["tokens"]), asked)
+    _console.print(table)
 
 
 def print_replies(said: dict[str, Any]) -> None:

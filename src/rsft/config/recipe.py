@@ -79,6 +79,23 @@ def _as_budget(value: Any) -> Any:
     return value
 
 
+class SpeculativeSection(Section):
+    """Ending candidates whose beginnings score low, though they might have become good."""
+
+    by: str = Field(description="The scorer whose word on a beginning counts.")
+    checkpoints: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=1, max_length=4, description="Numbers of tokens after which beginnings are scored; 4 at most."
+    )
+    drop: float = Field(0.5, gt=0, lt=1, description="The share that is ended at each checkpoint.")
+    min_correlation: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Spearman's correlation between scores of beginnings and of whole replies must be this much, for "
+        "certain (95%), in the iteration before; else nothing is ended.",
+    )
+
+
 class BudgetSection(Section):
     """How many of the candidates that `sampling.candidates` allows for each prompt are drawn, and of which prompts."""
 
@@ -94,8 +111,8 @@ class BudgetSection(Section):
     coverage: float = Field(
         1.005,
         gt=0,
-        description="worth: solve so many times as many prompts as an even number of candidates would. What is expected "
-        "is a little too hopeful: 1.005 comes to about as many.",
+        description="worth: solve so many times as many prompts as an even number of candidates would. Expectations "
+        "are a little too hopeful: 1.005 comes to about as many.",
     )
     defer_after: int | None = Field(
         None, ge=1, description="even: a prompt makes way for others after so many rejections in a row."
@@ -113,6 +130,9 @@ class BudgetSection(Section):
     )
     early_rejection: bool = Field(
         True, description="End a candidate at the token after which no rule could accept it. What is accepted stays."
+    )
+    speculative: SpeculativeSection | None = Field(
+        None, description="End candidates whose beginnings score low. Loses some good ones: the run says how many."
     )
 
     @model_validator(mode="after")

@@ -99,6 +99,10 @@ class Engine(Protocol):
         """How many candidates it works on at a time. To keep it busy, ask for several times as many at once."""
         ...
 
+    def text(self, token_ids: Sequence[int]) -> str:
+        """What a watcher sees of a reply that begins with these tokens."""
+        ...
+
     def sample(
         self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
     ) -> Sampling:

@@ -53,6 +53,9 @@ class ScriptedEngine:
     def rows(self) -> int:
         return 64
 
+    def text(self, token_ids: Sequence[int]) -> str:
+        return bytes(token_ids).decode(errors="ignore")
+
     def sample(
         self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
     ) -> Sampling:

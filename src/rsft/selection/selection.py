@@ -14,6 +14,8 @@ from rsft.selection.rule import Rule
 from rsft.types import Candidate, Decision
 
 ACCEPTED = "accepted"
+SPECULATIVE = "speculative"
+"""Ended because its beginning scored low: no rule of the selection, but a bar that the budget set."""
 FINISHED = "finished"
 """The rule before all others: a reply that did not come to its own end is never accepted. One that a rule ended while
 it was drawn is that rule's."""
@@ -41,7 +43,8 @@ class Selection:
     def _unfinished(self, candidate: Candidate) -> Decision:
         """The decision on a candidate that is not a whole reply."""
         if candidate.finish_reason == "ended":
-            rule = next((rule.name for rule in self.rules if rule.name == candidate.ended_by), FINISHED)
+            known = {SPECULATIVE, *(rule.name for rule in self.rules)}
+            rule = candidate.ended_by if candidate.ended_by in known else FINISHED
             return Decision(False, rule, f"ended after {len(candidate.token_ids)} tokens: {candidate.why}")
         said = {"length": "cut by the length limit", "cancelled": "cancelled"}
         return Decision(False, FINISHED, said.get(candidate.finish_reason, "the candidate failed"))

@@ -71,6 +71,9 @@ class LocalEngine:
     def rows(self) -> int:
         return _ROWS.get(self.network.device.type, _ROWS_ON_GPU)
 
+    def text(self, token_ids: Sequence[int]) -> str:
+        return self.network.chat.reader().read(token_ids)
+
     def sample(
         self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
     ) -> Sampling:

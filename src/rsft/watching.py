@@ -1,4 +1,4 @@
-"""Exact early rejection: a candidate ends at the token after which no continuation of it could be accepted."""
+"""What may end a candidate while it is drawn: a rule that it can't pass any more, or, if asked for, poor prospects."""
 
 from __future__ import annotations
 
@@ -8,42 +8,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rsft.engines.base import Request, Watcher
-from rsft.scorers.base import Scorer
+from rsft.scorers import Scorer
 from rsft.selection import Selection
+from rsft.speculation import Speculation
 from rsft.types import Ended, Reply
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyRejection:
+class Watching:
     """Watches candidates for the scorers that can tell a hopeless beginning, each under the rule that rejects a 0.
 
-    Lossless: it ends only candidates that this very rule would reject as whole replies.
+    That is lossless: it ends only candidates that this very rule would reject as whole replies. `speculation` is not.
     """
 
     checks: Mapping[str, Scorer]
     """By the names of the rules."""
+    speculation: Speculation | None = None
 
     @classmethod
-    def of(cls, scorers: Mapping[str, Scorer], selection: Selection) -> EarlyRejection | None:
-        """What can be rejected early, or None if that is nothing."""
+    def of(
+        cls, scorers: Mapping[str, Scorer], selection: Selection, speculation: Speculation | None = None
+    ) -> Watching | None:
+        """What can be watched for, or None if that is nothing."""
         able = {name: scorer for name, scorer in scorers.items() if type(scorer).hopeless is not Scorer.hopeless}
         rules = {name: selection.rejecting(name, 0.0) for name in able}
         checks = {rule: able[name] for name, rule in rules.items() if rule is not None}
-        return cls(checks) if checks else None
+        return cls(checks, speculation) if checks or speculation else None
 
     @property
     def fingerprint(self) -> str:
-        """What it ends depends on the rules and the scorers, and on nothing else."""
-        said = sorted((rule, scorer.fingerprint) for rule, scorer in self.checks.items())
+        """What is ended depends on the rules, their scorers and the speculation's bars, and on nothing else."""
+        said = [
+            sorted((rule, scorer.fingerprint) for rule, scorer in self.checks.items()),
+            self.speculation and self.speculation.identity,
+        ]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
 
-    def __call__(self, request: Request) -> Watcher:
-        def watcher(text: str, _tokens: int) -> Ended | None:
+    def __call__(self, request: Request) -> Watcher | None:
+        speculate = self.speculation.watcher(request) if self.speculation else None
+        if not self.checks:
+            return speculate
+
+        def watcher(text: str, tokens: int) -> Ended | None:
             beginning = Reply(request.prompt, text)
             for rule, scorer in self.checks.items():
                 if why := _hopeless(scorer, beginning):
                     return Ended(rule, why)
-            return None
+            return speculate(text, tokens) if speculate else None
 
         return watcher
 

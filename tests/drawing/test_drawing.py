@@ -1,0 +1,299 @@
+"""Between budget, engine and scorers: what is needed is drawn, what is not is not, and no order changes anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsft.budget import Budget, Even, Tally
+from rsft.drawing import Drawing, Drawn, Order
+from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
+from rsft.engines.scripted import Script, ScriptedEngine
+from rsft.family import needed
+from rsft.progress import Silent
+from rsft.scorers import Scorer, build_scorers
+from rsft.scoring import Scoring
+from rsft.selection import parse_selection
+from rsft.store import RunFolder
+from rsft.types import Candidate, CandidateKey, Message, Policy, Prompt, Reply, SamplingParams, Score
+from rsft.watching import Watching
+
+PROMPTS = [Prompt(f"p{i:02}", (Message("user", f"question {i}"),), ()) for i in range(20)]
+IDS = [prompt.id for prompt in PROMPTS]
+PARAMS = SamplingParams(0.7, max_tokens=60)
+REPLIES = ["Good: {prompt}", "Good and well", "Bad: {prompt}", "Bad", "Good", "Well", "Bad\nand worse"]
+SCORERS = {"polite": {"type": "format", "pattern": "Good.*"}, "tidy": "one_line"}
+SELECTION = ["polite >= 1", "tidy >= 1", "no_duplicates", {"cap": 3}]
+
+
+class SlowEngine(ScriptedEngine):
+    """Works on several candidates at a time and finishes them in an order of its own; each takes a while."""
+
+    def __init__(self, places: int = 16, seconds: float = 0.0, backwards: bool = False) -> None:
+        super().__init__(Script(replies=REPLIES))
+        self.places, self.seconds, self.backwards = places, seconds, backwards
+        self.idle = 0.0
+
+    def sample(
+        self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
+    ) -> Sampling:
+        honest = super().sample
+
+        def draw(cancelled: Cancelled) -> Iterator[Candidate]:
+            waiting = sorted(requests, key=lambda request: (request.prompt.id, request.key.sample_index))
+            making: list[Request] = []
+            while waiting or making:
+                for queue in (waiting, making):
+                    for request in [one for one in queue if one.key in cancelled]:
+                        queue.remove(request)
+                        yield Candidate(request.key, "", (), "cancelled", 0.0, 0.0, CANCELLED)
+                for request in list(waiting):
+                    if len(making) < self.places and (
+                        pace is None or request.key.sample_index < pace.bound(request.prompt.id)
+                    ):
+                        waiting.remove(request)
+                        making.append(request)
+                if making:
+                    time.sleep(self.seconds)
+                    done, making = (making[-4:], making[:-4]) if self.backwards else (making[:4], making[4:])
+                    for request in done:
+                        yield from honest(policy, [request], watch)
+                elif waiting and pace is not None:
+                    began = time.monotonic()
+                    pace.wait()
+                    self.idle += time.monotonic() - began
+
+        return Sampling(draw)
+
+
+class Pondering(Scorer):
+    """1, after a while."""
+
+    seconds: float = 0.05
+
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        time.sleep(self.seconds)
+        return [Score(1.0) for _ in replies]
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Iterator[Callable[..., Drawing]]:
+    opened: list[Any] = []
+
+    def make(engine: Any, scorers: dict[str, Scorer] | None = None, name: str = "run") -> Drawing:
+        context = RunFolder.open(tmp_path / name, write=True)
+        folder = context.__enter__()
+        opened.append(context)
+        parts = SimpleNamespace(
+            train=PROMPTS,
+            heldout=[],
+            engine=engine,
+            scorers=build_scorers(SCORERS) | (scorers or {}),
+            selection=parse_selection(SELECTION),
+        )
+        return Drawing(folder, parts, 0, Silent())  # type: ignore[arg-type]
+
+    yield make
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def even(count: int = 8, stop_at: int | None = 3) -> Budget:
+    return Even(dict.fromkeys(IDS, count), stop_at)
+
+
+def draw(drawing: Drawing, budget: Budget, *, watched: bool = True) -> Drawn:
+    watching = Watching.of(drawing.parts.scorers, drawing.parts.selection) if watched else None
+    return drawing.by_budget(1, drawing.parts.engine.base, PARAMS, budget, IDS, watching)
+
+
+def by_index(drawn: Drawn) -> dict[tuple[str, int], str]:
+    return {(c.key.prompt_id, c.key.sample_index): c.text for c in drawn.candidates}
+
+
+def accepted(drawing: Drawing, drawn: Drawn) -> set[tuple[str, int]]:
+    decisions = drawing.parts.selection.decide(drawn.pool)
+    return {
+        (c.key.prompt_id, c.key.sample_index) for c, d in zip(drawn.candidates, decisions, strict=True) if d.accepted
+    }
+
+
+def test_a_prompt_is_drawn_until_it_has_enough_and_never_a_token_more(drawing: Callable[..., Drawing]) -> None:
+    here = drawing(SlowEngine())
+    drawn = draw(here, even())
+    assert drawn.unneeded_tokens == 0
+    counts = {p: [c.key.sample_index for c in drawn.candidates if c.key.prompt_id == p] for p in IDS}
+    taken = accepted(here, drawn)
+    for p, indices in counts.items():
+        assert indices == list(range(len(indices)))
+        of_prompt = [i for q, i in taken if q == p]
+        assert len(indices) == 8 or (len(of_prompt) == 3 and max(of_prompt) == indices[-1])
+    assert any(len(indices) < 8 for indices in counts.values())
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_neither_order_nor_haste_changes_what_counts(drawing: Callable[..., Drawing], watched: bool) -> None:
+    engines = [SlowEngine(places=n, backwards=b) for n in (1, 5, 200) for b in (False, True)]
+    slow = {"pondering": Pondering(seconds=0.003)}
+    found = [
+        by_index(draw(drawing(engine, slow if i % 2 else None, f"run{i}"), even(), watched=watched))
+        for i, engine in enumerate(engines)
+    ]
+    assert all(one == found[0] for one in found)
+
+
+def test_early_rejection_loses_nothing_and_saves_tokens(drawing: Callable[..., Drawing]) -> None:
+    for budget in (even(), even(stop_at=None)):
+        kinds = []
+        for watched in (True, False):
+            here = drawing(SlowEngine(), name=f"run{budget.stop_at}{watched}")
+            drawn = draw(here, budget, watched=watched)
+            kinds.append((accepted(here, drawn), sum(len(c.token_ids) for c in drawn.candidates)))
+        (with_it, fewer), (without, more) = kinds
+        assert with_it == without
+        assert fewer < 0.8 * more
+
+
+def test_what_ended_early_says_which_rule_and_why(drawing: Callable[..., Drawing]) -> None:
+    here = drawing(SlowEngine())
+    drawn = draw(here, even(stop_at=None))
+    decisions = here.parts.selection.decide(drawn.pool)
+    ended = [(c, d) for c, d in zip(drawn.candidates, decisions, strict=True) if c.finish_reason == "ended"]
+    assert ended
+    for candidate, decision in ended:
+        assert decision.rule == candidate.ended_by == "polite >= 1"
+        assert "can't match the pattern any more" in decision.explanation
+        assert f"ended after {len(candidate.token_ids)} tokens" in decision.explanation
+    other = parse_selection(["tidy >= 1"]).decide(drawn.pool)
+    assert {other[drawn.candidates.index(c)].rule for c, _ in ended} == {"finished"}, "it was not that rule's to say"
+
+
+def test_an_interrupted_draw_goes_on_and_comes_to_the_same(drawing: Callable[..., Drawing]) -> None:
+    whole = drawing(SlowEngine(), name="whole")
+    expected = draw(whole, even())
+
+    class Stop(Exception):
+        pass
+
+    for after in (1, 30, 70):
+        here = drawing(SlowEngine(backwards=True), name=f"cut{after}")
+        here.tell = SimpleNamespace(advance=_raise_after(after, Stop))  # type: ignore[assignment]
+        with pytest.raises(Stop):
+            draw(here, even())
+        here.tell = Silent()
+        resumed = draw(here, even())
+        assert by_index(resumed) == by_index(expected)
+        assert resumed.scores.keys() == {c.key for c in resumed.candidates}
+        again = draw(here, even())
+        assert (by_index(again), again.drawn_tokens) == (by_index(expected), 0), "nothing is left to draw"
+
+
+def _raise_after(calls: int, error: type[Exception]) -> Callable[..., None]:
+    seen = iter(range(calls))
+
+    def advance(*_: int) -> None:
+        if next(seen, None) is None:
+            raise error
+
+    return advance
+
+
+def test_a_slow_scorer_stalls_no_engine(drawing: Callable[..., Drawing]) -> None:
+    """Scorer and engine both take some two seconds: beside each other, not one after the other."""
+    engine = SlowEngine(places=16, seconds=0.05)
+    drawing_time = time.monotonic()
+    drawn = draw(drawing(SlowEngine(places=16, seconds=0.05), name="alone"), even(8, None))
+    alone = time.monotonic() - drawing_time
+    began = time.monotonic()
+    beside = draw(drawing(engine, {"pondering": Pondering(seconds=0.05)}), even(8, None))
+    assert by_index(beside) == by_index(drawn)
+    assert time.monotonic() - began < 1.7 * alone
+    assert engine.idle < 0.1 * alone
+
+
+def test_an_engine_that_waits_too_long_for_a_scorer_goes_on(drawing: Callable[..., Drawing]) -> None:
+    """All candidates that are surely needed wait for a word of a scorer that takes a second."""
+    engine = SlowEngine(places=200)
+    here = drawing(engine, {"pondering": Pondering(seconds=1.0)})
+    drawn = draw(here, even())
+    assert drawn.unneeded_tokens > 0, "some came that were not needed"
+    assert by_index(drawn) == by_index(draw(drawing(SlowEngine(), name="other"), even()))
+    assert engine.idle < 1.5
+
+
+def test_a_scorer_that_breaks_down_breaks_the_draw_and_hangs_nothing(drawing: Callable[..., Drawing]) -> None:
+    class Dying(Scorer):
+        def score(self, replies: Sequence[Reply]) -> list[Score]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(drawing(SlowEngine(), {"dying": Dying()}), even())
+
+
+def test_slow_scorers_get_batches_and_quick_ones_answer_at_once() -> None:
+    sizes: list[int] = []
+
+    class Counting(Pondering):
+        def score(self, replies: Sequence[Reply]) -> list[Score]:
+            sizes.append(len(replies))
+            return super().score(replies)
+
+    keys = [CandidateKey(1, "p00", index, "g") for index in range(50)]
+    candidates = [Candidate(key, "Good", (1,), "stop", 0.0, 0.0) for key in keys]
+    quick = build_scorers({"tidy": "one_line"})
+    with Scoring(quick, {"p00": PROMPTS[0]}) as scoring:
+        scoring.ask(candidates[0])
+        assert len(scoring.answered()) == 1
+    with Scoring({"slow": Counting(), **quick}, {"p00": PROMPTS[0]}) as scoring:
+        for candidate in candidates:
+            scoring.ask(candidate)
+        scoring.ask(Candidate(CandidateKey(1, "p00", 99, "g"), "", (), "ended", 0.0, 0.0, "dull", "rule"))
+        heard = []
+        while scoring.owes:
+            heard += scoring.wait()
+        heard += scoring.answered()
+    assert {candidate.key for candidate, _ in heard} == {*keys, CandidateKey(1, "p00", 99, "g")}
+    assert len(sizes) < 10, "what came meanwhile is scored together"
+    unfinished = next(said for candidate, said in heard if candidate.finish_reason == "ended")
+    assert all(score.value is None for score in unfinished.values())
+
+
+def test_orders_draw_everything_and_are_not_watched(drawing: Callable[..., Drawing]) -> None:
+    here = drawing(SlowEngine())
+    orders = [Order(dict.fromkeys(IDS, 1), SamplingParams(0, max_tokens=60)), Order({"p03": 4}, PARAMS, start=1)]
+    greedy, sampled = here.by_orders(2, here.parts.engine.base, orders)
+    assert [c.key.sample_index for c in sampled.candidates] == [1, 2, 3, 4]
+    assert {c.text for c in greedy.candidates} == {f"Good: question {i}" for i in range(20)}
+    assert not any(c.finish_reason == "ended" for c in (*greedy.candidates, *sampled.candidates))
+
+
+@given(
+    st.lists(st.booleans(), max_size=6),
+    st.integers(1, 8),
+    st.integers(1, 4),
+    st.dictionaries(st.integers(0, 9), st.booleans()),
+)
+def test_what_is_surely_needed_is_needed_whatever_comes(
+    outcomes: list[bool], limit: int, stop_at: int, known: dict[int, bool]
+) -> None:
+    def ended(tally: Tally) -> bool:
+        return tally.accepted >= stop_at
+
+    tally = Tally()
+    for outcome in outcomes:
+        if tally.candidates < limit and not ended(tally):
+            tally = tally.after(outcome)
+    count = needed(tally, limit, ended, known)
+    for rest in range(2**limit):
+        after = tally
+        while after.candidates < limit and not ended(after):
+            n = after.candidates
+            after = after.after(known.get(n, bool(rest >> n & 1)))
+        assert after.candidates >= count
