@@ -26,6 +26,7 @@ class Pacing:
         self._budget = budget
         self._families = families
         self._granted: Round | None = None
+        self._is_over = False
         self._open: set[str] = set()
         self._looked_at: dict[str, None] = {}
         self._cancelled: set[str] = set()
@@ -43,7 +44,7 @@ class Pacing:
 
     def most(self, prompt_id: str) -> int:
         """How many candidates of a prompt may come to be needed."""
-        return 0 if self._granted is None else self._budget.most(prompt_id)
+        return 0 if self._is_over else self._budget.most(prompt_id)
 
     def bound(self, prompt_id: str) -> int:
         return self._bounds[prompt_id]
@@ -86,10 +87,11 @@ class Pacing:
 
     def _next_rounds(self) -> None:
         """Go on with the budget's rounds until one wants candidates that are not known."""
-        while not self._open:
+        while not self._open and not self._is_over:
             tallies = {prompt_id: family.tally for prompt_id, family in self._families.items()}
             self._granted = self._budget.next_round(tallies)
             if self._granted is None:
+                self._is_over = True
                 return
             self._open = set(self._granted.limits)
             for prompt_id in self._granted.limits:
@@ -98,9 +100,8 @@ class Pacing:
     def _cancel_what_is_over(self) -> None:
         if self._sampling is None:
             return
-        over = self._families if self._granted is None else self._looked_at
-        for prompt_id in over:
+        for prompt_id in self._families if self._is_over else self._looked_at:
             has_enough = self._families[prompt_id].tally.accepted >= (self._budget.stop_at or math.inf)
-            if (self._granted is None or has_enough) and prompt_id not in self._cancelled:
+            if (self._is_over or has_enough) and prompt_id not in self._cancelled:
                 self._cancelled.add(prompt_id)
                 self._sampling.cancel_prompt(prompt_id)

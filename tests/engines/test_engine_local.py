@@ -300,7 +300,8 @@ def test_a_watcher_sees_what_the_reply_will_begin_with(engine: LocalEngine, smal
     assert any(candidate.finish_reason == "stop" for candidate in drawn.values())
     for key, texts in seen.items():
         assert all(drawn[key].text.startswith(text) for text in texts), (drawn[key].text, texts)
-        assert engine.text(drawn[key].token_ids[:5]) in (*texts, texts[min(4, len(texts) - 1)] + stop[0])
+        assert all(engine.text(drawn[key].token_ids[: n + 1]).startswith(text) for n, text in enumerate(texts))
+        assert sum(map(len, texts)) > 0
 
 
 class Stepwise:

