@@ -199,7 +199,7 @@ def budget_run(name: str, *overrides: str) -> dict[str, Any]:
 
 
 def test_early_rejection_changes_nothing_that_is_accepted(recipe: rsft.Recipe) -> None:
-    """In the whole story the same candidates are accepted. (Budgets that count tokens spend what is saved elsewhere.)"""
+    """The same candidates are accepted. (Budgets that count tokens spend elsewhere what it saves.)"""
     budgets = ("{allocate: even}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_candidates: 60}")
     for number, budget in enumerate(budgets):
         accepted = []

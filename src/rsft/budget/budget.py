@@ -17,7 +17,7 @@ from rsft.budget.worth import Aim, Kind, worth_going
 
 Tallies = Mapping[str, Tally]
 # Candidates of every prompt before anything is concluded from them.
-FIRST_LOOK = 2
+_FIRST_LOOK = 2
 # Kinds of prompts are told apart by steps of the mean's log odds and of the cost.
 _ODDS_STEP, _COST_STEP = 0.25, 0.1
 # So many candidates' worth of the mean cost are believed of a prompt's cost.
@@ -153,7 +153,7 @@ class Allocated:
         return frozenset(self.prompt_ids)
 
     def next_round(self, tallies: Tallies) -> Round | None:
-        look = min(FIRST_LOOK, self.most_each)
+        look = min(_FIRST_LOOK, self.most_each)
         limits = {p: look for p in self.prompt_ids if tallies[p].candidates < look and not self._has_enough(tallies[p])}
         if not limits:
             limits = self._shared_out(tallies)
@@ -239,7 +239,7 @@ class Capped:
 def looks(even: int, most: int) -> tuple[int, ...]:
     """When to decide whether a prompt goes on: after 2, 3, 4, 6, 8, 12, ... candidates, at the even number and, as few
     prompts go further, a little and somewhat beyond it, and at most so many."""
-    found, double = {even, even * 17 // 16, even * 9 // 8, even * 5 // 4, most}, FIRST_LOOK
+    found, double = {even, even * 17 // 16, even * 9 // 8, even * 5 // 4, most}, _FIRST_LOOK
     while double < most:
         found |= {double, double * 3 // 2}
         double *= 2
