@@ -48,6 +48,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "iterations": iterations,
         "control": recipe.loop.control,
         "candidates_per_iteration": per_iteration,
+        "budget": recipe.budget.allocate,
         "at_most": {
             "train_candidates": train_candidates,
             "heldout_replies": heldout_replies,

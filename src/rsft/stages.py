@@ -66,7 +66,7 @@ class Stages:
         watching = Watching.of(parts.scorers if recipe.budget.early_rejection else {}, parts.selection, speculation)
         prompt_ids = [prompt.id for prompt in parts.train]
         at_most = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
-        with self._stage(iteration, "policy", "sample", at_most, "candidates") as note:
+        with self._stage(iteration, "policy", "sample", at_most, "candidates at most") as note:
             drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, watching)
             note.update(_drawn_numbers(drawn))
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
@@ -301,7 +301,8 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
     seconds = note["seconds"]
     if stage == "sample":
         rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
-        return f"{note['candidates']} candidates, {note['tokens']} tokens{rate}"
+        early = f", {note['ended_early']} ended early" if note.get("ended_early") else ""
+        return f"{note['candidates']} candidates{early}, {note['tokens']} tokens{rate}"
     if stage == "select":
         return f"accepted {note['accepted']} of {note['candidates']} candidates, of {note['prompts_solved']} prompts"
     if stage == "train":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import PrivateAttr
 
 from rsft.budget import Budget, Even, Tally
 from rsft.drawing import Drawing, Drawn, Order
@@ -33,13 +34,13 @@ SCORERS = {"polite": {"type": "format", "pattern": "Good.*"}, "tidy": "one_line"
 SELECTION = ["polite >= 1", "tidy >= 1", "no_duplicates", {"cap": 3}]
 
 
-class SlowEngine(ScriptedEngine):
-    """Works on several candidates at a time and finishes them in an order of its own; each takes a while."""
+class BusyEngine(ScriptedEngine):
+    """Works on several candidates at a time and finishes them in an order of its own."""
 
-    def __init__(self, places: int = 16, seconds: float = 0.0, backwards: bool = False) -> None:
+    def __init__(self, places: int = 16, backwards: bool = False) -> None:
         super().__init__(Script(replies=REPLIES))
-        self.places, self.seconds, self.backwards = places, seconds, backwards
-        self.idle = 0.0
+        self.places, self.backwards = places, backwards
+        self.drawn = 0
 
     def sample(
         self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
@@ -61,14 +62,12 @@ class SlowEngine(ScriptedEngine):
                         waiting.remove(request)
                         making.append(request)
                 if making:
-                    time.sleep(self.seconds)
                     done, making = (making[-4:], making[:-4]) if self.backwards else (making[:4], making[4:])
                     for request in done:
+                        self.drawn += 1
                         yield from honest(policy, [request], watch)
                 elif waiting and pace is not None:
-                    began = time.monotonic()
                     pace.wait()
-                    self.idle += time.monotonic() - began
 
         return Sampling(draw)
 
@@ -126,7 +125,7 @@ def accepted(drawing: Drawing, drawn: Drawn) -> set[tuple[str, int]]:
 
 
 def test_a_prompt_is_drawn_until_it_has_enough_and_never_a_token_more(drawing: Callable[..., Drawing]) -> None:
-    here = drawing(SlowEngine())
+    here = drawing(BusyEngine())
     drawn = draw(here, even())
     assert drawn.unneeded_tokens == 0
     counts = {p: [c.key.sample_index for c in drawn.candidates if c.key.prompt_id == p] for p in IDS}
@@ -140,7 +139,7 @@ def test_a_prompt_is_drawn_until_it_has_enough_and_never_a_token_more(drawing: C
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_neither_order_nor_haste_changes_what_counts(drawing: Callable[..., Drawing], watched: bool) -> None:
-    engines = [SlowEngine(places=n, backwards=b) for n in (1, 5, 200) for b in (False, True)]
+    engines = [BusyEngine(places=n, backwards=b) for n in (1, 5, 200) for b in (False, True)]
     slow = {"pondering": Pondering(seconds=0.003)}
     found = [
         by_index(draw(drawing(engine, slow if i % 2 else None, f"run{i}"), even(), watched=watched))
@@ -153,7 +152,7 @@ def test_early_rejection_loses_nothing_and_saves_tokens(drawing: Callable[..., D
     for budget in (even(), even(stop_at=None)):
         kinds = []
         for watched in (True, False):
-            here = drawing(SlowEngine(), name=f"run{budget.stop_at}{watched}")
+            here = drawing(BusyEngine(), name=f"run{budget.stop_at}{watched}")
             drawn = draw(here, budget, watched=watched)
             kinds.append((accepted(here, drawn), sum(len(c.token_ids) for c in drawn.candidates)))
         (with_it, fewer), (without, more) = kinds
@@ -162,7 +161,7 @@ def test_early_rejection_loses_nothing_and_saves_tokens(drawing: Callable[..., D
 
 
 def test_what_ended_early_says_which_rule_and_why(drawing: Callable[..., Drawing]) -> None:
-    here = drawing(SlowEngine())
+    here = drawing(BusyEngine())
     drawn = draw(here, even(stop_at=None))
     decisions = here.parts.selection.decide(drawn.pool)
     ended = [(c, d) for c, d in zip(drawn.candidates, decisions, strict=True) if c.finish_reason == "ended"]
@@ -176,14 +175,14 @@ def test_what_ended_early_says_which_rule_and_why(drawing: Callable[..., Drawing
 
 
 def test_an_interrupted_draw_goes_on_and_comes_to_the_same(drawing: Callable[..., Drawing]) -> None:
-    whole = drawing(SlowEngine(), name="whole")
+    whole = drawing(BusyEngine(), name="whole")
     expected = draw(whole, even())
 
     class Stop(Exception):
         pass
 
     for after in (1, 30, 70):
-        here = drawing(SlowEngine(backwards=True), name=f"cut{after}")
+        here = drawing(BusyEngine(backwards=True), name=f"cut{after}")
         here.tell = SimpleNamespace(advance=_raise_after(after, Stop))  # type: ignore[assignment]
         with pytest.raises(Stop):
             draw(here, even())
@@ -205,27 +204,40 @@ def _raise_after(calls: int, error: type[Exception]) -> Callable[..., None]:
     return advance
 
 
+class Waiting(Scorer):
+    """1, but not before the engine has drawn so many candidates."""
+
+    def __init__(self, engine: BusyEngine, drawn: int) -> None:
+        super().__init__()
+        self._engine, self._drawn = engine, drawn
+
+    _engine: Any = PrivateAttr()
+    _drawn: int = PrivateAttr()
+
+    def score(self, replies: Sequence[Reply]) -> list[Score | None]:
+        for _ in range(3000):
+            if self._engine.drawn >= self._drawn:
+                return [Score(1.0) for _ in replies]
+            time.sleep(0.01)
+        return [None for _ in replies]  # the engine waits for the scorer
+
+
 def test_a_slow_scorer_stalls_no_engine(drawing: Callable[..., Drawing]) -> None:
-    """Scorer and engine both take some two seconds: beside each other, not one after the other."""
-    engine = SlowEngine(places=16, seconds=0.05)
-    drawing_time = time.monotonic()
-    drawn = draw(drawing(SlowEngine(places=16, seconds=0.05), name="alone"), even(8, None))
-    alone = time.monotonic() - drawing_time
-    began = time.monotonic()
-    beside = draw(drawing(engine, {"pondering": Pondering(seconds=0.05)}), even(8, None))
-    assert by_index(beside) == by_index(drawn)
-    assert time.monotonic() - began < 1.7 * alone
-    assert engine.idle < 0.1 * alone
+    engine = BusyEngine()
+    drawn = draw(drawing(engine, {"waiting": Waiting(engine, 160)}), even(8, None))
+    assert all(said["waiting"].value == 1.0 for key, said in drawn.scores.items() if said["tidy"].value is not None)
+    assert by_index(drawn) == by_index(draw(drawing(BusyEngine(), name="other"), even(8, None)))
 
 
-def test_an_engine_that_waits_too_long_for_a_scorer_goes_on(drawing: Callable[..., Drawing]) -> None:
-    """All candidates that are surely needed wait for a word of a scorer that takes a second."""
-    engine = SlowEngine(places=200)
-    here = drawing(engine, {"pondering": Pondering(seconds=1.0)})
-    drawn = draw(here, even())
-    assert drawn.unneeded_tokens > 0, "some came that were not needed"
-    assert by_index(drawn) == by_index(draw(drawing(SlowEngine(), name="other"), even()))
-    assert engine.idle < 1.5
+def test_an_engine_that_has_nothing_else_to_do_draws_what_may_turn_out_unneeded(
+    drawing: Callable[..., Drawing],
+) -> None:
+    """Three of each prompt are surely needed, and the scorer says nothing before there are more."""
+    engine = BusyEngine(places=200)
+    drawn = draw(drawing(engine, {"waiting": Waiting(engine, 61)}), even(), watched=False)
+    assert drawn.unneeded_tokens > 0
+    assert all(said["waiting"].value == 1.0 for key, said in drawn.scores.items() if said["tidy"].value is not None)
+    assert by_index(drawn) == by_index(draw(drawing(BusyEngine(), name="other"), even(), watched=False))
 
 
 def test_a_scorer_that_breaks_down_breaks_the_draw_and_hangs_nothing(drawing: Callable[..., Drawing]) -> None:
@@ -234,7 +246,7 @@ def test_a_scorer_that_breaks_down_breaks_the_draw_and_hangs_nothing(drawing: Ca
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        draw(drawing(SlowEngine(), {"dying": Dying()}), even())
+        draw(drawing(BusyEngine(), {"dying": Dying()}), even())
 
 
 def test_slow_scorers_get_batches_and_quick_ones_answer_at_once() -> None:
@@ -266,7 +278,7 @@ def test_slow_scorers_get_batches_and_quick_ones_answer_at_once() -> None:
 
 
 def test_orders_draw_everything_and_are_not_watched(drawing: Callable[..., Drawing]) -> None:
-    here = drawing(SlowEngine())
+    here = drawing(BusyEngine())
     orders = [Order(dict.fromkeys(IDS, 1), SamplingParams(0, max_tokens=60)), Order({"p03": 4}, PARAMS, start=1)]
     greedy, sampled = here.by_orders(2, here.parts.engine.base, orders)
     assert [c.key.sample_index for c in sampled.candidates] == [1, 2, 3, 4]

@@ -75,7 +75,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         "prompts": f"{plan['prompts']['train']['count']} to train, {plan['prompts']['heldout']['count']} held out",
         "longest prompt": f"about {plan['prompts']['train']['longest_tokens_about']} tokens at most",
         "iterations": f"{plan['iterations']}, control: {plan['control']}",
-        "candidates": f"at most {plan['candidates_per_iteration']} an iteration",
+        "candidates": f"at most {plan['candidates_per_iteration']} an iteration, budget: {plan['budget']}",
         "at most": f"{most['train_candidates']} candidates, {most['heldout_replies']} held-out replies, "
         f"{most['sampled_tokens']:,} sampled tokens",
         "disk, at most": f"{most['candidates_mb']:.0f} MB for candidates, scores and decisions, {_policies(most)}",
