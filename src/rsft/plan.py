@@ -33,7 +33,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     sampled_prompts = min(evaluation.sampled_prompts or len(checked.heldout), len(checked.heldout))
     policies = 1 + iterations * arms
     budget = build_budget(recipe.budget, sampling, checked.selection, checked.train)
-    per_iteration = min(sum(budget.most(p.id) for p in checked.train), budget.candidates or sys.maxsize)
+    per_iteration = min(sum(budget.most(p.id) for p in checked.train), recipe.budget.max_candidates or sys.maxsize)
     train_candidates = per_iteration * iterations * arms
     heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
     found = available(recipe.model)

@@ -237,12 +237,14 @@ class Capped:
 
 
 def looks(even: int, most: int) -> tuple[int, ...]:
-    """When to decide whether a prompt goes on: after 2, 3, 4, 6, 8, 12, ... candidates, at the even number and, as few
-    prompts go further, a little and somewhat beyond it, and at most so many."""
-    found, double = {even, even * 17 // 16, even * 9 // 8, even * 5 // 4, most}, _FIRST_LOOK
+    """When to decide whether a prompt goes on: after 2, 3, 4, 6, 8, 12, ... candidates, at the even number, not far
+    beyond it if that is large (few prompts go further), and at most so many."""
+    found, double = {even, most}, _FIRST_LOOK
     while double < most:
         found |= {double, double * 3 // 2}
         double *= 2
+    if even >= 16:
+        found |= {even * 17 // 16, even * 9 // 8, even * 5 // 4}
     return tuple(sorted(look for look in found if look <= most))
 
 

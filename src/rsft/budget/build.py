@@ -21,7 +21,7 @@ def build_budget(
     prompts: Sequence[Prompt] = (),
     past: Mapping[str, Past] | None = None,
     resting: frozenset[str] = frozenset(),
-) -> Capped:
+) -> Budget:
     """The recipe's budget for one iteration's prompts, those that rest left out.
 
     Raises RecipeError where it asks for more accepted replies than the selection lets through.
@@ -30,7 +30,6 @@ def build_budget(
     ids = tuple(prompt.id for prompt in asked)
     stop_at = _stop_at(said, selection)
     most = said.most or _usual_most(said, sampling, selection)
-    even_total = len(ids) * sampling.candidates
     budget: Budget
     if said.allocate == "even" or selection.ranks:
         budget = Even(dict.fromkeys(ids, said.most or sampling.candidates), stop_at, said.defer_after)
@@ -38,10 +37,11 @@ def build_budget(
         aim = Aim(stop_at or most, said.coverage, sampling.candidates, looks(sampling.candidates, most))
         budget = Worth(ids, features(asked, past or {}), aim)
     else:
-        budget = Allocated(ids, features(asked, past or {}), said.allocate, even_total, most, stop_at)
-    order = {prompt_id: place for place, prompt_id in enumerate(sorted(ids, key=stable_hash))}
+        total = len(ids) * sampling.candidates
+        budget = Allocated(ids, features(asked, past or {}), said.allocate, total, most, stop_at)
     if said.max_candidates is None and said.max_tokens is None:
-        return Capped(budget, max(even_total, len(ids) * (said.most or 0)), None, sampling.max_tokens, order)
+        return budget
+    order = {prompt_id: place for place, prompt_id in enumerate(sorted(ids, key=stable_hash))}
     return Capped(budget, said.max_candidates, said.max_tokens, sampling.max_tokens, order, spend=most)
 
 
