@@ -99,7 +99,7 @@ class World:
     def worth(self, coverage: float, past: Mapping[str, Past] | None = None) -> Budget:
         """The default budget. Only what is carried over tells these prompts apart."""
         turn = (Message("user", "?"),)
-        resting = rest(past, 2) if past else frozenset()
+        resting = rest(past, 2, PROMPTS) if past else frozenset()
         asked = tuple(p for p in self.ids if p not in resting)
         known = features([Prompt(p, turn, turn) for p in asked], past or {})
         return Worth(asked, known, Aim(CAP, coverage, EVEN, looks(EVEN, 2 * EVEN)))
@@ -227,7 +227,9 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         past = past_of(1, decided, drawn, folder.scores(iteration=1))
     ids = [prompt.id for prompt in parts.train]
     early = Watching.of(parts.scorers, parts.selection)
-    default = build_budget(recipe.budget, recipe.sampling, parts.selection, parts.train, past, rest(past, 2))
+    default = build_budget(
+        recipe.budget, recipe.sampling, parts.selection, parts.train, past, rest(past, 2, len(parts.train))
+    )
     stop = Even(dict.fromkeys(ids, recipe.sampling.candidates), parts.selection.most_of_a_prompt)
     arms: dict[str, tuple[Budget, Watching | None]] = {
         "fixed": (Even(dict.fromkeys(ids, recipe.sampling.candidates)), None),

@@ -49,7 +49,7 @@ class Scoring:
             if name in self._slow and candidate.is_reply:
                 self._slow[name].put(candidate)
             else:
-                said[name] = score_all(scorer, [candidate], self._prompts)[0]
+                said[name] = _score_all(scorer, [candidate], self._prompts)[0]
         self._close(candidate.key)
 
     @property
@@ -96,13 +96,13 @@ class Scoring:
                     return
                 batch.append(further)
             try:
-                self._said.put((name, batch, score_all(self._scorers[name], batch, self._prompts)))
+                self._said.put((name, batch, _score_all(self._scorers[name], batch, self._prompts)))
             except BaseException as error:  # for the thread that waits for it
                 self._said.put((name, batch, error))
                 return
 
 
-def score_all(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:
+def _score_all(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:
     """One scorer's word on each candidate. One that is no whole reply has nothing to score."""
     whole = [c for c in candidates if c.is_reply]
     replies = [Reply(prompts[c.key.prompt_id], c.text, c.token_ids) for c in whole]

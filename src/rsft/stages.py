@@ -60,13 +60,13 @@ class Stages:
         """Draw candidates of the train prompts as the recipe's budget has it, score them, and keep both."""
         recipe, parts = self.recipe, self.parts
         past = self._past(iteration) if recipe.budget.carry_over else {}
-        resting = rest(past, iteration)
+        resting = rest(past, iteration, len(parts.train))
         budget = build_budget(recipe.budget, recipe.sampling, parts.selection, parts.train, past, resting)
         speculation = self._speculation(iteration)
         watching = Watching.of(parts.scorers if recipe.budget.early_rejection else {}, parts.selection, speculation)
         prompt_ids = [prompt.id for prompt in parts.train]
-        at_most = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
-        with self._stage(iteration, "policy", "sample", at_most, "candidates at most") as note:
+        about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
+        with self._stage(iteration, "policy", "sample", about, "candidates") as note:
             drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, watching)
             note.update(_drawn_numbers(drawn))
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))

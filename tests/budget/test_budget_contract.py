@@ -132,8 +132,9 @@ def test_the_past_tells_prompts_apart_and_lets_the_always_solved_rest() -> None:
         "p01": Past(1, Tally((False,) * 8, (30,) * 8), {"s": 0.2}),
         "p02": Past(0, Tally((True,) * 3, (9,) * 3), {"s": 1.0}),
     }
-    assert rest(past, 2) == {"p00"}
-    granted = build_budget(BudgetSection(), SAMPLING, CAPPED, PROMPTS, past, rest(past, 2)).next_round(
+    assert rest(past, 2, 30) == {"p00"}
+    assert rest(past, 2, 1) == frozenset(), "somebody has to be asked"
+    granted = build_budget(BudgetSection(), SAMPLING, CAPPED, PROMPTS, past, rest(past, 2, 30)).next_round(
         {p: Tally() for p in IDS}
     )
     assert granted is not None
@@ -163,6 +164,12 @@ def test_prompts_at_both_ends_are_listed() -> None:
 def test_more_than_the_selection_lets_through_is_refused(said: Any, selection: Any, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build_budget(BudgetSection(**said), SAMPLING, parse_selection(selection), PROMPTS)
+
+
+def test_a_greedy_reply_is_drawn_once() -> None:
+    greedy = SamplingSection(candidates=1, temperature=0)
+    last = spend(build_budget(BudgetSection(), greedy, CAPPED, PROMPTS), lambda p, n: False)[-1]
+    assert {t.candidates for t in last.values()} == {1}
 
 
 def test_where_the_best_are_kept_everybody_gets_the_full_number() -> None:

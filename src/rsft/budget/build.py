@@ -45,9 +45,10 @@ def build_budget(
     return Capped(budget, said.max_candidates, said.max_tokens, sampling.max_tokens, order, spend=most)
 
 
-def rest(past: Mapping[str, Past], iteration: int) -> frozenset[str]:
-    """The prompts that were always solved in the iteration before: they sit this one out."""
-    return frozenset(p for p, one in past.items() if one.iteration == iteration - 1 and one.tally.always_solved)
+def rest(past: Mapping[str, Past], iteration: int, prompts: int) -> frozenset[str]:
+    """The prompts that were always solved in the iteration before: they sit this one out, unless that were all."""
+    resting = frozenset(p for p, one in past.items() if one.iteration == iteration - 1 and one.tally.always_solved)
+    return resting if len(resting) < prompts else frozenset()
 
 
 def _stop_at(said: BudgetSection, selection: Selection) -> int | None:
@@ -64,6 +65,6 @@ def _stop_at(said: BudgetSection, selection: Selection) -> int | None:
 
 
 def _usual_most(said: BudgetSection, sampling: SamplingSection, selection: Selection) -> int:
-    if said.allocate == "even" or selection.ranks:
+    if said.allocate == "even" or selection.ranks or sampling.temperature == 0:
         return sampling.candidates
     return sampling.candidates * (2 if said.allocate == "worth" else 4)

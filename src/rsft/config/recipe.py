@@ -82,7 +82,9 @@ def _as_budget(value: Any) -> Any:
 class SpeculativeSection(Section):
     """Ending candidates whose beginnings score low, though they might have become good."""
 
-    by: str = Field(description="The scorer whose word on a beginning counts.")
+    by: str = Field(
+        description="The scorer whose word on a beginning counts. It is asked between the engine's steps: a quick one."
+    )
     checkpoints: list[Annotated[int, Field(ge=1)]] = Field(
         min_length=1, max_length=4, description="Numbers of tokens after which beginnings are scored; 4 at most."
     )
