@@ -9,7 +9,7 @@
 32 candidates for every prompt. Every budget sees the same stream of outcomes; a prompt is lost if the 32 would have
 solved it.
 (b) Real: the recipe's first iteration is run (`--run` keeps it), then arms in turn in this process draw the second
-one's candidates from the policy that came of it, with several seeds: the fixed number, and the recipe's budget.
+one's candidates from the policy that came of it, with several seeds: the fixed number, and others beside it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class World:
         return Outcome(tallies)
 
     def worth(self, coverage: float, past: Mapping[str, Past] | None = None) -> Budget:
-        """The default budget. Only what is carried over tells these prompts apart."""
+        """Worth. Only what is carried over tells these prompts apart."""
         turn = (Message("user", "?"),)
         resting = rest(past, 2, PROMPTS) if past else frozenset()
         asked = tuple(p for p in self.ids if p not in resting)
@@ -141,7 +141,7 @@ def simulated(plot: str | None) -> dict[str, Any]:
         "worth, by coverage": {
             f"{c:g}": world.spend(world.worth(c)).against(fixed) for c in (0.9, 0.95, 0.98, 1.0, 1.01, 1.02)
         },
-        "the default": {"": world.spend(world.worth(DEFAULT)).against(fixed)},
+        "worth, at its usual coverage": {"": world.spend(world.worth(DEFAULT)).against(fixed)},
     }
     first = world.spend(world.worth(DEFAULT))
     later = world.later(1)
@@ -159,7 +159,7 @@ def simulated(plot: str | None) -> dict[str, Any]:
             say(f"{family} {name}: {json.dumps(point)}")
     if plot:
         draw_frontier(families, Path(plot))
-    default = families["the default"][""]
+    default = families["worth, at its usual coverage"][""]
     return {"gain_simulated": default["gain"], "prompts_lost": default["prompts_lost"], "frontier": families}
 
 
@@ -227,15 +227,15 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         past = past_of(1, decided, drawn, folder.scores(iteration=1))
     ids = [prompt.id for prompt in parts.train]
     early = Watching.of(parts.scorers, parts.selection)
-    default = build_budget(
-        recipe.budget, recipe.sampling, parts.selection, parts.train, past, rest(past, 2, len(parts.train))
-    )
+    said = BudgetSection(allocate="worth", carry_over=True)
+    resting = rest(past, 2, len(parts.train))
+    worth = build_budget(said, recipe.sampling, parts.selection, parts.train, past, resting)
     stop = Even(dict.fromkeys(ids, recipe.sampling.candidates), parts.selection.most_of_a_prompt)
     arms: dict[str, tuple[Budget, Watching | None]] = {
         "fixed": (Even(dict.fromkeys(ids, recipe.sampling.candidates)), None),
         "stop": (stop, None),
         "stop_and_early": (stop, early),
-        "default": (default, early),
+        "worth": (worth, early),
     }
 
     def draw(budget: Budget, early: Watching | None, seed: int) -> tuple[Drawn, float]:
@@ -270,7 +270,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         for arm, total in totals.items()
     }
     return {
-        "gain_real": found["default"]["gain"],
+        "gain_real": found["worth"]["gain"],
         "prompts": len(ids) * arguments.seeds,
         "fixed": dict(zip(NAMES, [round(float(value), 1) for value in fixed], strict=True)),
         "arms": found,

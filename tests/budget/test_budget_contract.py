@@ -21,14 +21,14 @@ IDS = [f"p{number:02}" for number in range(30)]
 PROMPTS = [Prompt(p, (Message("user", "Why?" * (1 + i)),), (), {"level": i % 5}) for i, p in enumerate(IDS)]
 CAPPED = parse_selection(["s >= 1", {"cap": 3}])
 SAYINGS: dict[str, Any] = {
-    "fixed": {"allocate": "even", "stop_at_accepted": None, "carry_over": False},
+    "fixed": {"stop_at_accepted": None},
     "stop": {"allocate": "even"},
     "defer": {"allocate": "even", "defer_after": 3},
     "defer, capped": {"allocate": "even", "defer_after": 3, "max_candidates": 150},
-    "worth": {},
-    "worth, no cap": {"stop_at_accepted": None},
-    "worth, capped": {"max_candidates": 100},
-    "worth, tokens": {"max_tokens": 1500},
+    "worth": {"allocate": "worth"},
+    "worth, no cap": {"allocate": "worth", "stop_at_accepted": None},
+    "worth, capped": {"allocate": "worth", "max_candidates": 100},
+    "worth, tokens": {"allocate": "worth", "max_tokens": 1500},
     "uniform": {"allocate": "uniform"},
     "harder": {"allocate": "harder", "most": 16},
     "variance": {"allocate": "variance", "max_tokens": 3000},
@@ -134,9 +134,9 @@ def test_the_past_tells_prompts_apart_and_lets_the_always_solved_rest() -> None:
     }
     assert rest(past, 2, 30) == {"p00"}
     assert rest(past, 2, 1) == frozenset(), "somebody has to be asked"
-    granted = build_budget(BudgetSection(), SAMPLING, CAPPED, PROMPTS, past, rest(past, 2, 30)).next_round(
-        {p: Tally() for p in IDS}
-    )
+    granted = build_budget(
+        BudgetSection(allocate="worth"), SAMPLING, CAPPED, PROMPTS, past, rest(past, 2, 30)
+    ).next_round({p: Tally() for p in IDS})
     assert granted is not None
     assert set(granted.limits) == set(IDS) - {"p00"}
     known = features(PROMPTS[:3], past)
@@ -168,19 +168,26 @@ def test_more_than_the_selection_lets_through_is_refused(said: Any, selection: A
 
 def test_a_greedy_reply_is_drawn_once() -> None:
     greedy = SamplingSection(candidates=1, temperature=0)
-    last = spend(build_budget(BudgetSection(), greedy, CAPPED, PROMPTS), lambda p, n: False)[-1]
+    last = spend(build_budget(BudgetSection(allocate="worth"), greedy, CAPPED, PROMPTS), lambda p, n: False)[-1]
     assert {t.candidates for t in last.values()} == {1}
 
 
 def test_where_the_best_are_kept_everybody_gets_the_full_number() -> None:
     best = parse_selection([{"top_k": {"k": 2, "by": "s"}}])
-    last = spend(build_budget(BudgetSection(), SAMPLING, best, PROMPTS), lambda p, n: True)[-1]
+    last = spend(build_budget(BudgetSection(allocate="worth"), SAMPLING, best, PROMPTS), lambda p, n: True)[-1]
     assert {t.candidates for t in last.values()} == {8}
 
 
 @pytest.mark.parametrize(
     "said",
-    [{"defer_after": 3}, {"coverage": 0}, {"most": 0}, {"allocate": "evenly"}, "none", {"speculative": {"by": "s"}}],
+    [
+        {"allocate": "worth", "defer_after": 3},
+        {"coverage": 0},
+        {"most": 0},
+        {"allocate": "evenly"},
+        "none",
+        {"speculative": {"by": "s"}},
+    ],
 )
 def test_nonsense_is_refused(said: Any) -> None:
     with pytest.raises(ValueError, match="budget"):

@@ -200,12 +200,11 @@ def budget_run(name: str, *overrides: str) -> dict[str, Any]:
 
 def test_early_rejection_changes_nothing_that_is_accepted(recipe: rsft.Recipe) -> None:
     """The same candidates are accepted. (Budgets that count tokens spend elsewhere what it saves.)"""
-    budgets = ("{allocate: even}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_candidates: 60}")
+    budgets = ("{}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_candidates: 60}")
     for number, budget in enumerate(budgets):
         accepted = []
         for early in ("true", "false"):
-            blind = ["budget.carry_over=false", f"budget.early_rejection={early}"]
-            said = budget_run(f"{number}_{early}", f"budget={budget}", *blind)
+            said = budget_run(f"{number}_{early}", f"budget={budget}", f"budget.early_rejection={early}")
             keys = [key for key, decision in said["policy"].items() if decision.accepted]
             texts = {candidate.key: candidate.text for candidate in said["candidates"]}
             accepted.append({(k.iteration, k.prompt_id, k.sample_index, texts[k]) for k in keys})
@@ -214,12 +213,12 @@ def test_early_rejection_changes_nothing_that_is_accepted(recipe: rsft.Recipe) -
 
 
 def test_the_summary_lists_prompts_at_both_ends(recipe: rsft.Recipe) -> None:
-    first, second = run(recipe)["iterations"]
+    first, second = budget_run("carried", "budget.carry_over=true")["iterations"]
     for part in (first, second):
         assert part["prompts_solved"] + len(part["unsolved"]) + len(part["deferred"]) + len(part["resting"]) == 12
     assert first["resting"] == []
     assert second["resting"] == first["always_solved"], "who was always solved sits the next one out"
-    kept = budget_run("kept", "budget.carry_over=false")["iterations"][1]
+    kept = budget_run("kept")["iterations"][1]
     assert kept["resting"] == []
 
 
