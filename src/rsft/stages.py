@@ -17,8 +17,7 @@ from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import SelectionError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
-from rsft.scoring import Scored
-from rsft.selection import Pool, Selection, random_selection
+from rsft.selection import Pool, random_selection
 from rsft.setup import Parts, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder
@@ -72,7 +71,7 @@ class Stages:
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
             note.update(resting=sorted(resting))
             if speculation is not None:
-                passing = _passing(parts.selection, drawn)
+                passing = [(reply.candidate, reply.scores) for reply in self._measured(drawn) if reply.passed]
                 lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
                 note.update(speculative=speculation.numbers | {"lost": lost})
         return drawn
@@ -252,12 +251,6 @@ class Stages:
 def accepted_counts(decisions: Mapping[CandidateKey, Decision]) -> Counter[str]:
     """How many candidates of each prompt were accepted; prompts without any are left out."""
     return Counter(key.prompt_id for key, decision in decisions.items() if decision.accepted)
-
-
-def _passing(selection: Selection, drawn: Drawn) -> list[Scored]:
-    """What passes the rules that judge a candidate by itself."""
-    decisions = selection.judge(drawn.pool)
-    return [(c, drawn.scores[c.key]) for c, d in zip(drawn.candidates, decisions, strict=True) if d.accepted]
 
 
 def _drawn_numbers(drawn: Drawn) -> dict[str, Any]:

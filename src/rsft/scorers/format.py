@@ -88,10 +88,10 @@ class Format(Scorer):
 
 
 def _line_problems(text: str) -> list[str]:
-    lines = text.strip().splitlines()
-    if not lines:
+    if not text.strip():
         return ["empty"]
-    return [f"{len(lines)} lines"] if len(lines) > 1 else []
+    problem = _second_line(text)
+    return [problem] if problem else []
 
 
 def _second_line(text: str) -> str | None:
