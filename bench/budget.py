@@ -9,7 +9,8 @@
 32 candidates for every prompt. Every budget sees the same stream of outcomes; a prompt is lost if the 32 would have
 solved it.
 (b) Real: the recipe's first iteration is run (`--run` keeps it), then arms in turn in this process draw the second
-one's candidates from the policy that came of it, with several seeds: the fixed number, and others beside it.
+one's candidates from the policy that came of it, with several seeds: the fixed number, the even budget that stops at
+the cap, without early rejection and with it, and the default budget.
 """
 
 from __future__ import annotations
@@ -205,7 +206,6 @@ def draw_frontier(families: Mapping[str, Mapping[str, Mapping[str, float]]], pat
 
 def real(arguments: argparse.Namespace) -> dict[str, Any]:
     """Part (b)."""
-    from rsft.budget.past import past_of
     from rsft.drawing import Drawing, Drawn
     from rsft.loop import run
     from rsft.progress import Silent
@@ -222,20 +222,15 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         parts = set_up(recipe, folder)
         policy = folder.policy(1, "policy")
         assert policy is not None
-        decided = folder.decisions("policy", iteration=1)
-        drawn = [candidate for candidate in folder.candidates(iteration=1) if candidate.key in decided]
-        past = past_of(1, decided, drawn, folder.scores(iteration=1))
     ids = [prompt.id for prompt in parts.train]
     early = Watching.of(parts.scorers, parts.selection)
-    said = BudgetSection(allocate="worth", carry_over=True)
-    resting = rest(past, 2, len(parts.train))
-    worth = build_budget(said, recipe.sampling, parts.selection, parts.train, past, resting)
+    default = build_budget(BudgetSection(), recipe.sampling, parts.selection, parts.train)
     stop = Even(dict.fromkeys(ids, recipe.sampling.candidates), parts.selection.most_of_a_prompt)
     arms: dict[str, tuple[Budget, Watching | None]] = {
         "fixed": (Even(dict.fromkeys(ids, recipe.sampling.candidates)), None),
         "stop": (stop, None),
         "stop_and_early": (stop, early),
-        "worth": (worth, early),
+        "default": (default, early),
     }
 
     def draw(budget: Budget, early: Watching | None, seed: int) -> tuple[Drawn, float]:
@@ -270,7 +265,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         for arm, total in totals.items()
     }
     return {
-        "gain_real": found["worth"]["gain"],
+        "gain_real": found["default"]["gain"],
         "prompts": len(ids) * arguments.seeds,
         "fixed": dict(zip(NAMES, [round(float(value), 1) for value in fixed], strict=True)),
         "arms": found,

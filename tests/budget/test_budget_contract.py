@@ -21,7 +21,7 @@ IDS = [f"p{number:02}" for number in range(30)]
 PROMPTS = [Prompt(p, (Message("user", "Why?" * (1 + i)),), (), {"level": i % 5}) for i, p in enumerate(IDS)]
 CAPPED = parse_selection(["s >= 1", {"cap": 3}])
 SAYINGS: dict[str, Any] = {
-    "fixed": {"stop_at_accepted": None},
+    "fixed": {"allocate": "even", "stop_at_accepted": None},
     "stop": {"allocate": "even"},
     "defer": {"allocate": "even", "defer_after": 3},
     "defer, capped": {"allocate": "even", "defer_after": 3, "max_candidates": 150},

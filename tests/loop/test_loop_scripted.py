@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,8 +156,7 @@ def test_a_run_folder_is_enough_to_run_again(recipe: rsft.Recipe) -> None:
 def test_nothing_accepted_is_one_clear_message(recipe: rsft.Recipe) -> None:
     with pytest.raises(SelectionError) as caught:
         run(rsft.load_recipe("scripted.yaml", "selection=[polite >= 2]"))
-    assert "accepted none of 72 candidates" in str(caught.value)
-    assert "polite >= 2: rejected 72" in str(caught.value)
+    assert re.search(r"accepted none of (\d+) candidates(?s:.*)polite >= 2: rejected \1\n", str(caught.value))
     assert "rsft show" in str(caught.value)
 
 
@@ -200,7 +200,7 @@ def budget_run(name: str, *overrides: str) -> dict[str, Any]:
 
 def test_early_rejection_changes_nothing_that_is_accepted(recipe: rsft.Recipe) -> None:
     """The same candidates are accepted. (Budgets that count tokens spend elsewhere what it saves.)"""
-    budgets = ("{}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_candidates: 60}")
+    budgets = ("{allocate: even}", "{allocate: uniform}", "{allocate: even, defer_after: 2, max_candidates: 60}")
     for number, budget in enumerate(budgets):
         accepted = []
         for early in ("true", "false"):

@@ -14,7 +14,7 @@ from rsft.budget.tally import Tally
 
 # How strongly the regression is held back, in prompts' worth of evidence for each standardised feature; how strongly
 # alike prompts agree before anything was seen, in candidates' worth (log-normal about that).
-_RIDGE = 2.0
+_RIDGE = 4.0
 _USUAL_STRENGTH = 4.0
 _LEAST_RATE, _MOST_RATE = 0.003, 0.99
 _LEAST_STRENGTH, _MOST_STRENGTH = 0.3, 40.0
