@@ -10,7 +10,8 @@
 solved it.
 (b) Real: the recipe's first iteration is run (`--run` keeps it), then arms in turn in this process draw the second
 one's candidates from the policy that came of it, with several seeds: the fixed number, the even budget that stops at
-the cap, without early rejection and with it, and the default budget.
+the cap, that with early rejection (the default), and the budget `worth`. `--prompts` lets them draw of more prompts
+than the first iteration learnt from, to see what becomes of the time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
     from rsft.drawing import Drawing, Drawn
     from rsft.loop import run
     from rsft.progress import Silent
-    from rsft.setup import set_up
+    from rsft.setup import read_prompts, set_up
     from rsft.store import RunFolder
     from rsft.watching import Watching
 
@@ -222,15 +223,17 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         parts = set_up(recipe, folder)
         policy = folder.policy(1, "policy")
         assert policy is not None
+    if arguments.prompts:
+        further = load_recipe(arguments.recipe, [*overrides, f"prompts.train_limit={arguments.prompts}"])
+        parts = replace(parts, train=read_prompts(further)[0])
     ids = [prompt.id for prompt in parts.train]
     early = Watching.of(parts.scorers, parts.selection)
-    default = build_budget(BudgetSection(), recipe.sampling, parts.selection, parts.train)
     stop = Even(dict.fromkeys(ids, recipe.sampling.candidates), parts.selection.most_of_a_prompt)
     arms: dict[str, tuple[Budget, Watching | None]] = {
         "fixed": (Even(dict.fromkeys(ids, recipe.sampling.candidates)), None),
         "stop": (stop, None),
-        "stop_and_early": (stop, early),
-        "default": (default, early),
+        "default": (build_budget(BudgetSection(), recipe.sampling, parts.selection, parts.train), early),
+        "worth": (build_budget(BudgetSection(allocate="worth"), recipe.sampling, parts.selection, parts.train), early),
     }
 
     def draw(budget: Budget, early: Watching | None, seed: int) -> tuple[Drawn, float]:
@@ -266,6 +269,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     return {
         "gain_real": found["default"]["gain"],
+        "gain_of_worth": found["worth"]["gain"],
         "prompts": len(ids) * arguments.seeds,
         "fixed": dict(zip(NAMES, [round(float(value), 1) for value in fixed], strict=True)),
         "arms": found,
@@ -283,6 +287,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", dest="overrides", default=[], metavar="KEY=VALUE")
     parser.add_argument("--run", help="the first iteration's run folder: made, or gone on with")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--prompts", type=int, help="so many in (b); as many as the recipe's when left out")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "simulated": lambda: simulated(arguments.plot),

@@ -75,7 +75,7 @@ class SamplingSection(Section):
 def _as_budget(value: Any) -> Any:
     """`fixed` stands for the same number of candidates for every prompt, whatever becomes of them."""
     if value == "fixed":
-        return {"allocate": "even", "stop_at_accepted": None}
+        return {"stop_at_accepted": None}
     return value
 
 
@@ -102,10 +102,10 @@ class BudgetSection(Section):
     """How many of the candidates that `sampling.candidates` allows for each prompt are drawn, and of which prompts."""
 
     allocate: Literal["worth", "even", "uniform", "harder", "variance"] = Field(
-        "worth",
-        description="worth: where accepted replies cost least, solving as many prompts as an even number would; even: "
-        "the same for every prompt; by estimated acceptance rate: uniform (as many accepted of each prompt), harder "
-        "(more of harder prompts), variance (the least variance of the gradient).",
+        "even",
+        description="even: the same for every prompt; worth: where accepted replies cost least, solving as many "
+        "prompts as an even number would, with fewer accepted in all; by estimated acceptance rate: uniform (as many "
+        "accepted of each prompt), harder (more of harder prompts), variance (the least variance of the gradient).",
     )
     stop_at_accepted: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
         "auto", description="A prompt ends at so many accepted replies. auto: as many as the selection's cap."
