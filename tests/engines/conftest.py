@@ -9,7 +9,7 @@ import pytest
 
 import rsft.engines.law as law_module
 import rsft.engines.local.attention as attention_module
-import rsft.engines.local.linear as linear_module
+import rsft.models.linear as linear_module
 
 
 @pytest.fixture(params=["compiled", "torch"], autouse=True, scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rsft.engines.local import linear as linear_module
-from rsft.engines.local.linear import HalfLinear, pack_linears
+from rsft.models import linear as linear_module
+from rsft.models.linear import HalfLinear, pack_linears
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 import rsft.engines.local.engine as engine_module
-import rsft.engines.local.linear as linear_module
+import rsft.models.linear as linear_module
 from rsft.engines.base import Request, stream_seed
 from rsft.engines.local import LocalEngine
 from rsft.engines.local.engine import LocalOptions

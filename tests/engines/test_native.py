@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import rsft.engines.law as law_module
-from rsft.engines import native
 from rsft.engines.law import draw
+from rsft.models import native
 from rsft.types import SamplingParams
 
 

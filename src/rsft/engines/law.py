@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rsft.engines.native import library
+from rsft.models.native import library
 from rsft.types import SamplingParams
 
 _LOG2E = math.log2(math.e)

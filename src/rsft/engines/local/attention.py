@@ -7,33 +7,12 @@ and lets each look at what comes before it in its text: in C (`kernel`) on a CPU
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rsft.engines.local import products
 from rsft.engines.local.kernel import kernel_for
 from rsft.engines.local.passes import Law, Pass
-
-# What is used, and what models pass along that changes nothing here: positions are in rotated queries and keys already.
-_KNOWN = frozenset(
-    [
-        "texts",
-        "scaling",
-        "sliding_window",
-        "softcap",
-        "dropout",
-        "position_ids",
-        "cache_position",
-        "use_cache",
-        "output_attentions",
-        "output_hidden_states",
-        "is_causal",
-    ]
-)
-
-
-class UnknownAttention(Exception):
-    """The model asks of its attention something that is not known here."""
+from rsft.models.attention import check_arguments
 
 
 def attend(
@@ -52,16 +31,9 @@ def attend(
 
     Raises UnknownAttention for an argument that would change what is computed.
     """
-    check_arguments(others)
+    check_arguments(others, {"texts"})
     q_NHD, k_NKD, v_NKD = (states[0].transpose(0, 1) for states in (query, key, value))
     law = Law(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     layer: int = module.layer_idx
     kernel = texts.once(("kernel", texts.pool.shapes[layer]), lambda: kernel_for(texts.pool, layer))
     return (kernel or products).attend(texts, layer, q_NHD, k_NKD, v_NKD, law)[None], None
-
-
-def check_arguments(said: Mapping[str, Any]) -> None:
-    """Raise UnknownAttention where a model asks for what is not known here."""
-    unknown = sorted(name for name, given in said.items() if given is not None and name not in _KNOWN)
-    if unknown:
-        raise UnknownAttention(f"its attention takes {', '.join(unknown)}")

@@ -14,7 +14,7 @@ import torch
 from rsft.engines.local.pages import PAGE, Pool, TrunkStates, page_count
 from rsft.engines.local.passes import Law, Pass
 from rsft.engines.local.texts import families
-from rsft.engines.native import library
+from rsft.models.native import library
 
 # Tokens that look together: enough to make unpacking cheap, few enough to stay in a core's nearest cache.
 _BLOCK_TOKENS = 8
