@@ -16,6 +16,7 @@ from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
 from rsft.training.base import TrainingRow
+from rsft.training.packing import packs
 from rsft.training.sft import Lora, SftTraining, training_rows
 from rsft.types import Candidate, CandidateKey, Message, Prompt, SamplingParams
 from tiny import CHATML, GEMMA, LLAMA3, save_model, tokenizer
@@ -42,9 +43,10 @@ def test_loss_mask(template: str, taught: str) -> None:
     (row,) = training_rows(chat, [accepted(chat)])
     turns = [{"role": m.role, "content": m.content} for m in MESSAGES]
     context = chat.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    assert chat.tokenizer.decode(row.input_ids) == context + taught
-    assert chat.tokenizer.decode([token for token in row.labels if token != -100]) == taught
-    assert len(row.labels) == len(row.input_ids)
+    (pack,) = packs([row], 1000)
+    assert chat.tokenizer.decode([*row.prompt_ids, *row.reply_ids]) == context + taught
+    assert chat.tokenizer.decode(pack.targets_T) == taught
+    assert pack.ids_N.tolist() == [*row.prompt_ids, *row.reply_ids][:-1]
 
 
 def rows_of(network: Network) -> list[TrainingRow]:
@@ -57,10 +59,9 @@ def log_likelihood(module: Any, rows: list[TrainingRow]) -> float:
     total = 0.0
     with torch.no_grad():
         for row in rows:
-            logits = module(torch.tensor([row.input_ids])).logits[0, :-1].float()
-            labels = torch.tensor(row.labels)[1:]
-            taught = labels != -100
-            total += torch.log_softmax(logits[taught], -1).gather(1, labels[taught][:, None]).sum().item()
+            logits = module(torch.tensor([row.read_ids])).logits[0, len(row.prompt_ids) - 1 :].float()
+            taught = torch.tensor(row.reply_ids)[:, None]
+            total += torch.log_softmax(logits, -1).gather(1, taught).sum().item()
     return total
 
 
@@ -76,7 +77,7 @@ def test_one_small_step_raises_the_likelihood(tiny_folder: Path, tmp_path: Path,
     network.show(result.policy)
     after = log_likelihood(network.module, rows)
     assert after > before + 1e-3
-    tokens = sum(label != -100 for row in rows for label in row.labels)
+    tokens = sum(len(row.reply_ids) for row in rows)
     assert result.log[0]["loss"] == pytest.approx(-before / tokens, rel=1e-4), "the mean over taught tokens, in nats"
 
 
@@ -97,7 +98,10 @@ def test_no_row_is_cut_and_the_loss_is_trls(tmp_path: Path, architecture: str) -
     rows = [*rows_of(network), long]
     training = SftTraining(lora=Lora(rank=2), epochs=1, batch_size=5, learning_rate=1e-9)
     ours = training.train_rows(network, rows, network.base, tmp_path / "weights", 0, silent).log[0]["loss"]
-    columns = {"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]}
+    columns = {
+        "input_ids": [[*row.prompt_ids, *row.reply_ids] for row in rows],
+        "labels": [[*[-100] * len(row.prompt_ids), *row.reply_ids] for row in rows],
+    }
     args = SFTConfig(
         str(tmp_path / "trl"), per_device_train_batch_size=5, max_length=None, report_to=[], use_cpu=True, bf16=False,
         activation_checkpointing=False, max_steps=1, learning_rate=1e-9, logging_steps=1, disable_tqdm=True,

@@ -9,25 +9,23 @@ from typing import Any, ClassVar, Protocol
 
 from rsft.types import Candidate, Policy, Prompt
 
-IGNORED = -100
-"""The label of a token that carries no loss (PyTorch's convention)."""
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """One accepted reply to learn: the tokens of the conversation, and the tokens that were sampled behind them."""
+    """One accepted reply to learn: the tokens of the conversation, and the tokens that were sampled behind them.
+
+    The loss covers the reply, its end-of-turn token included, and nothing of the conversation. Each of its tokens
+    counts `weight` times.
+    """
 
     prompt_ids: tuple[int, ...]
     reply_ids: tuple[int, ...]
+    weight: float = 1.0
 
     @property
-    def input_ids(self) -> list[int]:
-        return [*self.prompt_ids, *self.reply_ids]
-
-    @property
-    def labels(self) -> list[int]:
-        """The loss covers the reply, its end-of-turn token included, and nothing of the conversation."""
-        return [*[IGNORED] * len(self.prompt_ids), *self.reply_ids]
+    def read_ids(self) -> tuple[int, ...]:
+        """What the model has to read: nothing is learnt behind the last token."""
+        return (*self.prompt_ids, *self.reply_ids[:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""Supervised fine-tuning on the accepted replies: TRL's SFTTrainer, with LoRA or full weights.
+"""Supervised fine-tuning on the accepted replies, with LoRA or full weights.
 
-What TRL leaves open is settled here: the rows carry the sampled token ids and their labels (nothing is rendered or
-tokenised again), no row is truncated, logits are computed only where there is a label, and the weights appear in the
-run folder whole or not at all.
+The rows carry the sampled token ids (nothing is rendered or tokenised again), no row is cut, and the weights appear in
+the run folder whole or not at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -22,7 +22,11 @@ from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
 from rsft.models.references import content_hash
 from rsft.training.base import Accepted, Progress, TrainingResult, TrainingRow
+from rsft.training.batches import batches
 from rsft.types import Policy
+
+# A crash costs so much training at most.
+_CHECKPOINT_SECONDS = 180.0
 
 
 class Lora(BaseModel):
@@ -51,7 +55,9 @@ class SftTraining(BaseModel):
         description="At most so many optimizer steps, however much was accepted; bounds the time of a round.",
     )
     batch_size: int = Field(8, ge=1, description="Replies per optimizer step.")
-    micro_batch_size: int | None = Field(None, ge=1, description="Replies per forward pass; the batch size by default.")
+    pack_tokens: int = Field(
+        2048, ge=1, description="Most tokens of one forward and backward pass; bounds the memory of training."
+    )
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup_share: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -84,13 +90,15 @@ class SftTraining(BaseModel):
         torch.manual_seed(seed)
         module = self._trainable(network, start)
         try:
-            log = self._run(module, network, rows, folder.with_name(folder.name + ".work"), seed, progress)
+            work = folder.with_name(folder.name + ".work")
+            log = self._run(module, network, rows, start, work, seed, progress)
             aside = folder.with_name(folder.name + ".part")
             shutil.rmtree(aside, ignore_errors=True)
             module.save_pretrained(aside)
             failpoints.reached("weights.written")
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(aside, folder)
+            shutil.rmtree(work)
         finally:
             self._release(network)
         if self.lora is not None:
@@ -126,68 +134,94 @@ class SftTraining(BaseModel):
         return network.module
 
     def _release(self, network: Network) -> None:
-        """Leave the network as the base model, without the adapter and without what TRL hung on it."""
-        network.plain().__dict__.pop("forward", None)
+        """Leave the network as the base model, without the adapter."""
         network.plain().config.use_cache = True
         network.show(network.base)
         network.module.eval()
 
     def _run(
-        self, module: Any, network: Network, rows: Sequence[TrainingRow], work: Path, seed: int, progress: Progress
+        self,
+        module: Any,
+        network: Network,
+        rows: Sequence[TrainingRow],
+        start: Policy,
+        work: Path,
+        seed: int,
+        progress: Progress,
     ) -> tuple[dict[str, Any], ...]:
         import torch
-        from datasets import Dataset
-        from transformers import PrinterCallback
-        from trl import SFTConfig
+        from transformers import PrinterCallback, TrainingArguments
 
-        from rsft.training.trainer import ReplyTrainer, report_progress
+        from rsft.models.linear import frozen_linears
+        from rsft.training.adapters import quick_adapters
+        from rsft.training.trainer import ReplyTrainer, checkpoint, report_progress, saves_every, sharing_tokens
 
-        micro = min(self.micro_batch_size or self.batch_size, self.batch_size)
-        dataset = Dataset.from_dict({"input_ids": [r.input_ids for r in rows], "labels": [r.labels for r in rows]})
-        config = SFTConfig(
+        steps = batches(rows, self.batch_size, self._steps(len(rows)), seed)
+        self._begin(work, rows, start, seed)
+        config = TrainingArguments(
             output_dir=str(work),
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=max(1, self.batch_size // micro),
-            num_train_epochs=self.epochs,
-            max_steps=self._steps(len(rows)),
+            per_device_train_batch_size=1,  # an item of the data set is a whole batch
+            max_steps=len(steps),
             learning_rate=self.learning_rate,
             lr_scheduler_type=self.schedule,
             warmup_steps=self.warmup_share,
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
-            train_sampling_strategy="group_by_length",
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            activation_checkpointing=False,
-            # A bf16 base under fp32 adapters needs no autocast; an fp32 copy trains under it where bf16 is quick.
-            bf16=self.lora is None and network.dtype == torch.bfloat16,
+            train_sampling_strategy="sequential",
+            remove_unused_columns=False,
+            # A bf16 base under fp32 adapters needs no autocast; an fp32 copy trains under it where that is quicker.
+            bf16=self.lora is None and network.dtype == torch.bfloat16 and _bf16_is_quicker(network.device),
             fp16=False,
             use_cpu=network.device.type == "cpu",
-            save_strategy="no",
+            save_strategy="steps",
+            save_steps=len(steps) + 1,  # `saves_every` says when
             logging_steps=1,
             report_to=[],
             disable_tqdm=True,
             dataloader_pin_memory=False,
             seed=seed % 2**32,
         )
-        trainer = ReplyTrainer(
-            model=module,
-            args=config,
-            train_dataset=dataset,
-            processing_class=network.chat.tokenizer,
-            callbacks=[report_progress(progress)],
+        config._n_gpu = 1  # one process trains on one device: torch's DataParallel knows nothing of packs
+        plain = network.plain() if self.lora else module
+        with sharing_tokens(plain) as shares, frozen_linears(plain), quick_adapters(module):
+            trainer = ReplyTrainer(
+                rows,
+                steps,
+                self.pack_tokens,
+                shares=shares,
+                model=module,
+                args=config,
+                processing_class=network.chat.tokenizer,
+                callbacks=[report_progress(progress), saves_every(_CHECKPOINT_SECONDS)],
+            )
+            trainer.remove_callback(PrinterCallback)  # the log goes into the run folder, not to the terminal
+            trainer.train(resume_from_checkpoint=str(begun) if (begun := checkpoint(work)) else None)
+        of_epoch = math.ceil(len(rows) / self.batch_size)
+        return tuple(
+            json.loads(json.dumps(entry | {"epoch": entry["step"] / of_epoch})) for entry in trainer.state.log_history
         )
-        trainer.remove_callback(PrinterCallback)  # the log goes into the run folder, not to the terminal
-        try:
-            trainer.train()
-        finally:
+
+    def _begin(self, work: Path, rows: Sequence[TrainingRow], start: Policy, seed: int) -> None:
+        """Keep what an interrupted training left behind if it was this very one."""
+        said = repr([self, start.hash, seed, list(rows)])
+        what = hashlib.sha256(said.encode()).hexdigest()
+        named = work / "training"
+        if not named.is_file() or named.read_text(encoding="utf-8") != what:
             shutil.rmtree(work, ignore_errors=True)
-        return tuple(json.loads(json.dumps(entry)) for entry in trainer.state.log_history)
+            work.mkdir(parents=True)
+            named.write_text(what, encoding="utf-8")
 
 
 def training_rows(chat: ChatTokenizer, accepted: Sequence[Accepted]) -> list[TrainingRow]:
     """The token ids of what was accepted: the conversation as the engine read it, the reply as it was sampled."""
     return [TrainingRow(tuple(chat.prompt_ids(p.messages)), candidate.token_ids) for p, candidate in accepted]
+
+
+def _bf16_is_quicker(device: Any) -> bool:
+    """Than fp32. CPUs without tiles for it (AMX) multiply fp32 at least as quickly."""
+    import torch
+
+    return device.type != "cpu" or torch.cpu._is_amx_tile_supported()
 
 
 def _full_precision_copy(network: Network, start: Policy) -> Any:

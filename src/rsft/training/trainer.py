@@ -1,54 +1,144 @@
-"""TRL's SFTTrainer, with the loss where the labels are."""
+"""The Trainer of transformers, over packs instead of padded rows."""
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
-from trl import SFTTrainer
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback
 
-from rsft.training.base import IGNORED, Progress
+from rsft import failpoints
+from rsft.models.attention import UnknownAttention, probe_attention, run_tokens, use_attention
+from rsft.training.attention import attend
+from rsft.training.base import Progress, TrainingRow
+from rsft.training.packing import Pack, pack, packs
+
+_log = logging.getLogger("rsft")
 
 
-class ReplyTrainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer that multiplies with the vocabulary only at positions that carry a label.
+class ReplyTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose batches are packs.
 
-    Most tokens of a row are the conversation's. Off a GPU, TRL computes their logits and masks them afterwards; with
-    49,000 entries in the vocabulary of a small model that is a large part of the work. The loss is the same: the mean
-    negative log-likelihood of the batch's labelled tokens, in nats.
+    The model is multiplied with the vocabulary only where something is learnt: most tokens are a conversation's. The
+    loss is the mean negative log-likelihood of the learnt tokens of a whole step, in nats, each with its row's weight.
     """
 
-    _head_is_all: bool | None = None
+    def __init__(
+        self, rows: Sequence[TrainingRow], steps: list[list[int]], most_tokens: int, *, shares: bool, **others: Any
+    ) -> None:
+        """`steps` are the numbers of the rows of each step, `most_tokens` of a pass; see `sharing_tokens`."""
+        self._shares = shares
+
+        def packed(items: list[dict[str, Any]]) -> dict[str, Any]:
+            chosen = [rows[number] for item in items for number in item["rows"]]
+            return {"packs": packs(chosen, most_tokens) if shares else [pack([row]) for row in chosen]}
+
+        super().__init__(train_dataset=Dataset.from_dict({"rows": steps}), data_collator=packed, **others)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        for number, one in enumerate(inputs["packs"], 1):
+            is_last = number == len(inputs["packs"])
+            with nullcontext() if is_last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, one.to(self.args.device), num_items_in_batch=num_items_in_batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: Any, inputs: Pack, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        labels_BL = inputs["labels"][:, 1:]
-        taught_BL = labels_BL != IGNORED
-        plain = self.accelerator.unwrap_model(model)
-        plain = plain.get_base_model() if hasattr(plain, "peft_config") else plain
-        # Rows are padded at their end, where causal attention never looks: without a mask it runs its quicker kernel.
-        ids_BL = inputs["input_ids"]
-        if self._head_is_all is None:
-            self._head_is_all = head_is_all(plain, ids_BL)
-        if self._head_is_all:
-            hidden_BLD = plain.base_model(input_ids=ids_BL, use_cache=False).last_hidden_state[:, :-1]
-            logits_TV = plain.get_output_embeddings()(hidden_BLD[taught_BL]).float()
-        else:
-            logits_TV = plain(input_ids=ids_BL, use_cache=False).logits[:, :-1][taught_BL].float()
-        total = torch.nn.functional.cross_entropy(logits_TV, labels_BL[taught_BL], reduction="sum")
-        loss = total / (taught_BL.sum() if num_items_in_batch is None else num_items_in_batch)
-        return (loss, {}) if return_outputs else loss
+        to_attention = {"pack": inputs} if self._shares else {}
+        logits_TV = run_tokens(model, inputs.ids_N, inputs.positions_N, inputs.sources_T, **to_attention)
+        if len(logits_TV) != len(inputs.sources_T):  # a model that gives all of them
+            logits_TV = logits_TV[inputs.sources_T]
+        losses_T = torch.nn.functional.cross_entropy(logits_TV.float(), inputs.targets_T, reduction="none")
+        # Processes average their gradients: each counts for as much more.
+        return losses_T @ inputs.weights_T * self.accelerator.num_processes / num_items_in_batch
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """The weight of everything that is learnt in a step, in all processes."""
+        weight = sum(one.weights_T.sum() for batch in batch_samples for one in batch["packs"])
+        return self.accelerator.gather(torch.as_tensor(weight, device=device)).sum()
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Where the Trainer writes a checkpoint: aside, until it is whole."""
+        return str(self._aside)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        shutil.rmtree(self._aside, ignore_errors=True)
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            failpoints.reached("checkpoint.written")
+            older = checkpoint(self._work)
+            (written,) = self._aside.glob("checkpoint-*")
+            os.rename(written, self._work / written.name)
+            if older is not None:
+                shutil.rmtree(older)
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _work(self) -> Path:
+        return Path(self.args.output_dir)
+
+    @property
+    def _aside(self) -> Path:
+        return self._work / "aside"
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0
 
 
-@torch.no_grad()
-def head_is_all(model: Any, ids_BL: Any) -> bool:
-    """Whether the logits are the output layer's product: some architectures cap or scale it afterwards (Gemma 2)."""
-    few = ids_BL[:1, :16]
-    hidden = model.base_model(input_ids=few, use_cache=False).last_hidden_state
-    logits = model(input_ids=few, use_cache=False).logits
-    return bool(torch.allclose(model.get_output_embeddings()(hidden).float(), logits.float(), rtol=1e-4, atol=1e-4))
+@contextmanager
+def sharing_tokens(module: Any) -> Iterator[bool]:
+    """Lets a transformers model attend over packs for a while. False, and a warning, if it can't."""
+    was = module.config._attn_implementation
+    try:
+        probe_attention(module, "pack")
+        use_attention(module, "rsft_packs", attend)
+        shares = True
+    except UnknownAttention as reason:
+        module.set_attn_implementation(was)
+        _log.warning("Replies can't share a conversation's tokens in training, so it takes longer: %s.", reason)
+        shares = False
+    try:
+        yield shares
+    finally:
+        module.set_attn_implementation(was)
+
+
+def checkpoint(work: Path) -> Path | None:
+    """The newest whole checkpoint of a training that was interrupted."""
+    return max(work.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+
+
+def saves_every(seconds: float) -> TrainerCallback:
+    """A callback that has a checkpoint written once so much time has gone by since the last."""
+
+    class Saver(TrainerCallback):  # type: ignore[misc]
+        last = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            due = broadcast_object_list([time.monotonic() - self.last >= seconds])[0]  # the first process's clock
+            if due and state.global_step < state.max_steps:
+                control.should_save = True
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.last = time.monotonic()
+
+    return Saver()
 
 
 def report_progress(progress: Progress) -> TrainerCallback:

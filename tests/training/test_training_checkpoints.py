@@ -1,0 +1,113 @@
+"""An interrupted training goes on where its last whole checkpoint stands, and comes to the same weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rsft import failpoints
+from rsft.models.attention import UnknownAttention
+from rsft.models.network import Network
+from rsft.models.references import ModelFolder
+from rsft.training import sft as sft_module
+from rsft.training import trainer as trainer_module
+from rsft.training.base import TrainingRow
+from rsft.training.sft import Lora, SftTraining
+
+
+class Interrupted(Exception):
+    """What a test stops a training with."""
+
+
+def rows(first: int = 65) -> list[TrainingRow]:
+    return [TrainingRow(tuple(range(first, first + 20)), (number, 66, 67)) for number in range(65, 75)]
+
+
+def training(lora: Lora | None) -> SftTraining:
+    return SftTraining(lora=lora, batch_size=2, epochs=2, learning_rate=1e-3)
+
+
+def stopping_at(step: int) -> Callable[[int, int], None]:
+    def progress(done: int, of: int) -> None:
+        if done == step:
+            raise Interrupted
+
+    return progress
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sft_module, "_CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("lora", [Lora(rank=4), None], ids=["lora", "full"])
+def test_it_goes_on_and_comes_to_the_same(tiny_folder: Path, tmp_path: Path, lora: Lora | None) -> None:
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    whole = training(lora).train_rows(network, rows(), network.base, tmp_path / "whole", 0, lambda *_: None)
+    with pytest.raises(Interrupted):
+        training(lora).train_rows(network, rows(), network.base, tmp_path / "again", 0, stopping_at(7))
+    assert not (tmp_path / "again").exists()
+    steps: list[int] = []
+    again = training(lora).train_rows(
+        network, rows(), network.base, tmp_path / "again", 0, lambda done, _: steps.append(done)
+    )
+    assert steps == [7, 8, 9, 10], "the checkpoint of the sixth step is where it goes on"
+    assert again.policy.hash == whole.policy.hash
+    assert [entry.get("loss") for entry in again.log] == [entry.get("loss") for entry in whole.log]
+    assert not list(tmp_path.glob("*.work")), "nothing is left behind"
+
+
+@pytest.mark.usefixtures("often")
+def test_a_checkpoint_is_whole_or_absent(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    written: list[str] = []
+
+    def dies(name: str) -> None:
+        written.append(name)
+        if written.count("checkpoint.written") == 3:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "reached", dies)
+        with pytest.raises(Interrupted):
+            training(Lora(rank=4)).train_rows(network, rows(), network.base, tmp_path / "a", 0, lambda *_: None)
+    (kept,) = (tmp_path / "a.work").glob("checkpoint-*")
+    assert kept.name == "checkpoint-2", "the third was not whole, and the first is not kept"
+    steps: list[int] = []
+    training(Lora(rank=4)).train_rows(
+        network, rows(), network.base, tmp_path / "a", 0, lambda done, _: steps.append(done)
+    )
+    assert steps[0] == 3
+
+
+@pytest.mark.usefixtures("often")
+def test_another_training_begins_anew(tiny_folder: Path, tmp_path: Path) -> None:
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    with pytest.raises(Interrupted):
+        training(Lora(rank=4)).train_rows(network, rows(), network.base, tmp_path / "a", 0, stopping_at(3))
+    steps: list[int] = []
+    training(Lora(rank=4)).train_rows(
+        network, rows(70), network.base, tmp_path / "a", 0, lambda done, _: steps.append(done)
+    )
+    assert steps == list(range(1, 11))
+
+
+def test_a_model_that_cannot_share_is_trained_row_by_row(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    shared = training(Lora(rank=4)).train_rows(network, rows(), network.base, tmp_path / "a", 0, lambda *_: None)
+
+    def refuses(*_: object) -> None:
+        raise UnknownAttention("its attention takes sinks")
+
+    monkeypatch.setattr(trainer_module, "probe_attention", refuses)
+    with caplog.at_level(logging.WARNING, "rsft"):
+        singly = training(Lora(rank=4)).train_rows(network, rows(), network.base, tmp_path / "b", 0, lambda *_: None)
+    assert "its attention takes sinks" in caplog.text
+    one, other = ([entry["loss"] for entry in result.log if "loss" in entry] for result in (shared, singly))
+    assert one == pytest.approx(other, rel=1e-4)
