@@ -80,6 +80,21 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOpti
 
 
 @app.command()
+def preview(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    prompts: Annotated[int, typer.Option("--prompts", "-n", min=1, help="Replies to so many conversations.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a few replies become in training: tokens, who sees whom, what is learnt, what was cut."""
+    from rsft.cli.tables import print_preview
+    from rsft.config import load_recipe
+    from rsft.preview import preview as preview_of
+
+    _print(preview_of(load_recipe(recipe, overrides or ()), prompts), as_json, print_preview)
+
+
+@app.command()
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
     """Say how far a run is, also while it runs."""
     from rsft.cli.tables import print_status

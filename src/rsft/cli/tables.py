@@ -153,6 +153,36 @@ def print_replies(said: dict[str, Any]) -> None:
         _console.print(Text("→ "), inert(reply["text"] + cut), sep="")
 
 
+def print_preview(said: dict[str, Any]) -> None:
+    """Packs as they are trained: what is learnt in green, every other token a little darker, so that they show."""
+    rows, alone, read = said["rows"], said["row_tokens"], said["read_tokens"]
+    _console.print(
+        f"{len(rows)} replies ({said['replies']}): {read} tokens to read, where one by one they have {alone}; "
+        f"{sum(row['reply'] for row in rows)} to learn (green; underlined: learnt, and not read)",
+        soft_wrap=True,
+    )
+    for number, pack in enumerate(said["packs"], 1):
+        _console.print(f"\npack {number}: {pack['tokens']} tokens", style="bold")
+        for place, stretch in enumerate(pack["stretches"]):
+            last = stretch["first"] + stretch["tokens"] - 1
+            sees = "".join(f", {seen}" for seen in stretch["sees"])[2:] or "nothing before it"
+            _console.print(f"stretch {place}: tokens {stretch['first']} to {last}, sees {sees}", style="dim")
+            for block in stretch["blocks"]:
+                _console.print(_coloured(block), soft_wrap=True)
+    for cut in said["cut"]:
+        _console.print(Text("not learnt, cut by the length limit: ", "red"), inert(cut["reply"]), sep="")
+
+
+def _coloured(tokens: list[dict[str, Any]]) -> Text:
+    text = Text("  ")
+    for number, token in enumerate(tokens):
+        style = ("green" if token["learnt"] else "grey62", "green4" if token["learnt"] else "grey42")[number % 2]
+        piece = inert(token["text"].replace("\n", "⏎\n  "))
+        piece.stylize(style if token["read"] else f"{style} underline")
+        text.append_text(piece)
+    return text
+
+
 def _program() -> str:
     """What to type for rsft here: it need not be on the path."""
     called = sys.argv[0]
