@@ -92,18 +92,20 @@ def _shown(pack: Pack, chat: ChatTokenizer) -> dict[str, Any]:
     for number, first, _ in blocks:
         before = pack.stretches[number].before
         follows[first] = starts[before[-1] + 1] - 1 if before else -1
-    read = {(follows[place], token) for place, token in enumerate(ids)}
+    read = {(follows[place], ids[place]) for place in range(len(ids))}
     ends: dict[int, list[int]] = {}
     for source, target in learnt:
         if (source, target) not in read:
             ends.setdefault(source, []).append(target)
 
-    def shown(first: int, last: int) -> list[dict[str, Any]]:
+    def token(token_id: int, *, learnt: bool, read: bool) -> dict[str, Any]:
+        return {"text": chat.tokenizer.decode([token_id]), "learnt": learnt, "read": read}
+
+    def block(first: int, last: int) -> list[dict[str, Any]]:
         tokens = []
         for place in range(first, last):
-            is_learnt = (follows[place], ids[place]) in learnt
-            tokens.append({"text": chat.decode([ids[place]]), "learnt": is_learnt, "read": True})
-            tokens += [{"text": chat.decode([target]), "learnt": True, "read": False} for target in ends.get(place, ())]
+            tokens.append(token(ids[place], learnt=(follows[place], ids[place]) in learnt, read=True))
+            tokens += [token(target, learnt=True, read=False) for target in ends.get(place, ())]
         return tokens
 
     return {
@@ -113,7 +115,7 @@ def _shown(pack: Pack, chat: ChatTokenizer) -> dict[str, Any]:
                 "first": starts[number],
                 "tokens": stretch.tokens,
                 "sees": list(stretch.before),
-                "blocks": [shown(first, last) for one, first, last in blocks if one == number],
+                "blocks": [block(first, last) for one, first, last in blocks if one == number],
             }
             for number, stretch in enumerate(pack.stretches)
         ],
