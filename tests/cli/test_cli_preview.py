@@ -15,7 +15,7 @@ from rsft.cli.app import app
 from rsft.types import Candidate, CandidateKey
 from tiny import tokenizer
 
-QUESTIONS = ["When do you open on Sundays, please?", "Where is the shop that you opened last?"]
+QUESTIONS = ["Do you open on Sundays, please?", "Where is the shop that you opened last?"]
 REPLIES = ["At nine.", "Ten, as always."]
 
 
@@ -67,7 +67,7 @@ def test_each_token_is_there_once_and_what_is_learnt_is_marked(recipe: str, monk
     text = ["".join(token["text"] for block in stretch["blocks"] for token in block) for stretch in pack["stretches"]]
     for number, question in enumerate(sorted(QUESTIONS)):
         conversation, replies = pack["stretches"][2 * number + 1], pack["stretches"][2 * number + 2]
-        assert question[1:] in text[2 * number + 1]
+        assert question in text[2 * number + 1]
         assert conversation["sees"] == [0], "what the conversations begin with is shared"
         assert replies["sees"] == [0, 2 * number + 1]
         assert len(replies["blocks"]) == 2
