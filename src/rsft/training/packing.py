@@ -109,7 +109,9 @@ class _Tree:
         self.weights: list[float] = []
         self.stretches: list[Stretch] = []
 
-    def grow(self, rows: Sequence[TrainingRow], depth: int = 0, before: tuple[int, ...] = (), path: Path = ()) -> None:
+    def grow(
+        self, rows: Sequence[TrainingRow], depth: int = 0, before: tuple[int, ...] = (), trail: Trail = ()
+    ) -> None:
         """Lay out what sorted rows that agree up to `depth` have behind that."""
         ends: list[TrainingRow] = []
         forks: list[Sequence[TrainingRow]] = []
@@ -122,13 +124,13 @@ class _Tree:
         for few in _few_at_a_time(ends, depth):
             for row in few:
                 own = self._lay(row, depth, len(row.read_ids))
-                self._teach(row, (*path, (depth, own)))
+                self._teach(row, (*trail, (depth, own)))
             self._stretch(before, [len(row.read_ids) - depth for row in few])
         for fork in forks:
             agreed = _agreement(fork)
             first = self._lay(fork[0], depth, agreed)
             self._stretch(before, [agreed - depth])
-            self.grow(fork, agreed, (*before, len(self.stretches) - 1), (*path, (depth, first)))
+            self.grow(fork, agreed, (*before, len(self.stretches) - 1), (*trail, (depth, first)))
 
     def _lay(self, row: TrainingRow, start: int, end: int) -> int:
         """Lay out these tokens of a row; where they begin in the pack."""
@@ -141,17 +143,17 @@ class _Tree:
         if any(blocks):
             self.stretches.append(Stretch(before, tuple(block for block in blocks if block)))
 
-    def _teach(self, row: TrainingRow, path: Path) -> None:
-        """Note where a row learns what. `path` tells where in the pack the tokens from some depth on begin."""
+    def _teach(self, row: TrainingRow, trail: Trail) -> None:
+        """Note where a row learns what. `trail` tells where in the pack the tokens from some depth on begin."""
         for number, target in enumerate(row.reply_ids):
             place = len(row.prompt_ids) - 1 + number
-            depth, first = next(piece for piece in reversed(path) if piece[0] <= place)
+            depth, first = next(piece for piece in reversed(trail) if piece[0] <= place)
             self.sources.append(first + place - depth)
             self.targets.append(target)
             self.weights.append(row.weight)
 
 
-Path = tuple[tuple[int, int], ...]
+Trail = tuple[tuple[int, int], ...]
 """Pieces of a row: from which token of the row on, and where in the pack that is."""
 
 
