@@ -182,12 +182,11 @@ def floor_seconds(workload: Workload, rows: Sequence[TrainingRow], training: Sft
     head = module.get_output_embeddings()
     seconds = []
     with torch.inference_mode(), frozen_linears(module):
-        quick = [child for child in module.modules() if isinstance(child, (FrozenLinear, torch.nn.Linear))]
-        quick = [child for child in quick if not isinstance(child, FrozenLinear) or child.weight is not None]
+        layers = [child for child in module.modules() if isinstance(child, (FrozenLinear, torch.nn.Linear))]
         for _ in range(2):
             began = time.perf_counter()
             for pack in found:
-                for layer in quick:
+                for layer in layers:
                     count = len(pack.sources_T) if layer.weight is head.weight else len(pack.ids_N)
                     inputs = layer.weight.shape[1]
                     there = torch.ones(count, inputs, dtype=network.dtype, device=network.device)

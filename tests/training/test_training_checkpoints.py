@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from rsft import failpoints
 from rsft.models.attention import UnknownAttention
@@ -15,6 +16,7 @@ from rsft.models.references import ModelFolder
 from rsft.training import sft as sft_module
 from rsft.training import trainer as trainer_module
 from rsft.training.base import TrainingRow
+from rsft.training.batches import apart
 from rsft.training.sft import Lora, SftTraining
 
 
@@ -111,3 +113,30 @@ def test_a_model_that_cannot_share_is_trained_row_by_row(
     assert "its attention takes sinks" in caplog.text
     one, other = ([entry["loss"] for entry in result.log if "loss" in entry] for result in (shared, singly))
     assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.usefixtures("often")
+def test_the_best_weights_are_kept_by_heldout_loss(tiny_folder: Path, tmp_path: Path) -> None:
+    """With a rate that soon does harm the last epoch is not the best. Interrupted or not, the same weights are kept."""
+    rows = [TrainingRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(12)]
+    harmful = SftTraining(
+        lora=Lora(rank=4), batch_size=3, epochs=6, learning_rate=0.05, heldout_share=0.25, schedule="constant"
+    )
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    learnt, heldout = apart(rows, 0.25, 0)
+    assert (len(learnt), len(heldout)) == (9, 3)
+    result = harmful.train_rows(network, rows, network.base, tmp_path / "a", 0, lambda *_: None)
+    losses = [entry["heldout_loss"] for entry in result.log if "heldout_loss" in entry]
+    assert len(losses) == 6
+    assert min(losses) < losses[-1]
+    network.show(result.policy)
+    total, tokens = 0.0, 0
+    for row in heldout:
+        logits = network.module(torch.tensor([row.read_ids])).logits[0, len(row.prompt_ids) - 1 :]
+        total += torch.nn.functional.cross_entropy(logits, torch.tensor(row.reply_ids), reduction="sum").item()
+        tokens += len(row.reply_ids)
+    assert total / tokens == pytest.approx(min(losses), rel=1e-4)
+    with pytest.raises(Interrupted):
+        harmful.train_rows(network, rows, network.base, tmp_path / "b", 0, stopping_at(13))
+    again = harmful.train_rows(network, rows, network.base, tmp_path / "b", 0, lambda *_: None)
+    assert again.policy.hash == result.policy.hash

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
-# What our attention uses, and what models pass along that changes nothing: positions are in rotated queries and keys.
+# What our attention uses (dropout in training only), and what models pass along that changes nothing: positions are in
+# rotated queries and keys.
 _KNOWN = frozenset(
     [
         "scaling",
@@ -27,7 +28,7 @@ class UnknownAttention(Exception):
     """Why the model's attention can't be replaced, to go on with 'it ...'."""
 
 
-def check_arguments(said: Mapping[str, Any], ours: Collection[str]) -> None:
+def check_arguments(said: Mapping[str, Any], ours: Collection[str] = ()) -> None:
     """Raise UnknownAttention where a model asks for what is neither known here nor one of our own arguments."""
     unknown = sorted(name for name, given in said.items() if given is not None and name not in _KNOWN | set(ours))
     if unknown:

@@ -22,13 +22,14 @@ def attend(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    dropout: float = 0.0,
     **others: Any,
 ) -> tuple[Any, None]:
     """The attention function that transformers calls: query (1, H, N, D), key and value (1, K, N, D).
 
     Raises UnknownAttention for an argument that would change what is computed.
     """
-    check_arguments(others, {"pack"})
+    check_arguments(others)
     lengths = [stretch.tokens for stretch in pack.stretches]
     queries, keys, values = (states.split(lengths, dim=2) for states in (query, key, value))
     seen = []
@@ -36,18 +37,25 @@ def attend(
         path = (*stretch.before, number)
         k, v = (torch.cat([states[place] for place in path], dim=2) for states in (keys, values))
         mask = pack.once((number, sliding_window), partial(_mask, pack, number, sliding_window))
-        seen.append(_attend(queries[number], k, v, mask, scaling, softcap))
+        seen.append(_attend(queries[number], k, v, mask, scaling, softcap, dropout))
     return torch.cat(seen, dim=2).transpose(1, 2), None
 
 
-def _attend(q: Any, k: Any, v: Any, mask: Any, scaling: float | None, softcap: float | None) -> Any:
+def _attend(q: Any, k: Any, v: Any, mask: Any, scaling: float | None, softcap: float | None, dropout: float) -> Any:
     """q (1, H, N, D), k and v (1, K, M, D), mask (N, M) or None for causal: (1, H, N, D)."""
     if q.device.type == "cpu" and q.dtype != torch.float32:
         # Backwards, what a CPU does in half precision takes three times as long.
-        return _attend(q.float(), k.float(), v.float(), mask, scaling, softcap).to(q.dtype)
+        return _attend(q.float(), k.float(), v.float(), mask, scaling, softcap, dropout).to(q.dtype)
     if softcap is None:
         return scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            is_causal=mask is None,
+            dropout_p=dropout,
+            scale=scaling,
+            enable_gqa=q.shape[1] != k.shape[1],
         )
     repeat = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
@@ -55,7 +63,8 @@ def _attend(q: Any, k: Any, v: Any, mask: Any, scaling: float | None, softcap: f
     scores = softcap * torch.tanh(scores / softcap)
     if mask is None:
         mask = torch.ones(scores.shape[2:], dtype=torch.bool, device=q.device).tril()
-    return scores.masked_fill(~mask, -torch.inf).float().softmax(-1).to(q.dtype) @ v
+    weights = scores.masked_fill(~mask, -torch.inf).float().softmax(-1).to(q.dtype)
+    return torch.nn.functional.dropout(weights, dropout) @ v
 
 
 def _mask(pack: Pack, number: int, window: int | None) -> Any:

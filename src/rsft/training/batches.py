@@ -9,6 +9,18 @@ from itertools import pairwise
 from rsft.training.base import TrainingRow
 
 
+def apart(rows: Sequence[TrainingRow], share: float, seed: int) -> tuple[list[TrainingRow], list[TrainingRow]]:
+    """Rows to learn from, and those of about this share of the conversations: of one at least, if there is a share, and
+    never of all."""
+    conversations = sorted({row.prompt_ids for row in rows})
+    count = min(max(1, round(share * len(conversations))), len(conversations) - 1) if share else 0
+    held_out = set(random.Random(seed).sample(conversations, count))
+    return (
+        [row for row in rows if row.prompt_ids not in held_out],
+        [row for row in rows if row.prompt_ids in held_out],
+    )
+
+
 def batches(rows: Sequence[TrainingRow], batch_size: int, steps: int, seed: int) -> list[list[int]]:
     """The numbers of the rows of each step, over as many epochs as the steps take.
 

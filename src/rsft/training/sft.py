@@ -22,7 +22,7 @@ from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
 from rsft.models.references import content_hash
 from rsft.training.base import Accepted, Progress, TrainingResult, TrainingRow
-from rsft.training.batches import batches
+from rsft.training.batches import apart, batches
 from rsft.types import Policy
 
 # A crash costs so much training at most.
@@ -57,6 +57,12 @@ class SftTraining(BaseModel):
     batch_size: int = Field(8, ge=1, description="Replies per optimizer step.")
     pack_tokens: int = Field(
         2048, ge=1, description="Most tokens of one forward and backward pass; bounds the memory of training."
+    )
+    heldout_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of conversations held out: the epoch with the least loss on their replies is kept.",
     )
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup_share: float = Field(0.1, ge=0, lt=1)
@@ -154,10 +160,20 @@ class SftTraining(BaseModel):
 
         from rsft.models.linear import frozen_linears
         from rsft.training.adapters import quick_adapters
-        from rsft.training.trainer import ReplyTrainer, checkpoint, report_progress, saves_every, sharing_tokens
+        from rsft.training.trainer import (
+            KeepsBest,
+            ReplyTrainer,
+            checkpoint,
+            report_progress,
+            saves_every,
+            sharing_tokens,
+        )
 
-        steps = batches(rows, self.batch_size, self._steps(len(rows)), seed)
         self._begin(work, rows, start, seed)
+        rows, heldout = apart(rows, self.heldout_share, seed)
+        steps = batches(rows, self.batch_size, self._steps(len(rows)), seed)
+        of_epoch = math.ceil(len(rows) / self.batch_size)
+        best = KeepsBest(heldout, of_epoch, work) if heldout else None
         config = TrainingArguments(
             output_dir=str(work),
             per_device_train_batch_size=1,  # an item of the data set is a whole batch
@@ -192,11 +208,14 @@ class SftTraining(BaseModel):
                 model=module,
                 args=config,
                 processing_class=network.chat.tokenizer,
-                callbacks=[report_progress(progress), saves_every(_CHECKPOINT_SECONDS)],
+                callbacks=[report_progress(progress), saves_every(_CHECKPOINT_SECONDS), *([best] if best else [])],
             )
             trainer.remove_callback(PrinterCallback)  # the log goes into the run folder, not to the terminal
+            if best:
+                best.trainer = trainer
             trainer.train(resume_from_checkpoint=str(begun) if (begun := checkpoint(work)) else None)
-        of_epoch = math.ceil(len(rows) / self.batch_size)
+            if best:
+                best.restore()
         return tuple(
             json.loads(json.dumps(entry | {"epoch": entry["step"] / of_epoch})) for entry in trainer.state.log_history
         )

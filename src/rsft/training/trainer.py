@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
+from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
 
 from rsft import failpoints
@@ -37,10 +39,10 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         """`steps` are the numbers of the rows of each step, `most_tokens` of a pass; see `sharing_tokens`."""
         self._shares = shares
+        self._most_tokens = most_tokens
 
         def packed(items: list[dict[str, Any]]) -> dict[str, Any]:
-            chosen = [rows[number] for item in items for number in item["rows"]]
-            return {"packs": packs(chosen, most_tokens) if shares else [pack([row]) for row in chosen]}
+            return {"packs": self._packs([rows[number] for item in items for number in item["rows"]])}
 
         super().__init__(train_dataset=Dataset.from_dict({"rows": steps}), data_collator=packed, **others)
 
@@ -97,6 +99,21 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
     def _aside(self) -> Path:
         return self._work / "aside"
 
+    @torch.no_grad()
+    def mean_loss(self, rows: Sequence[TrainingRow]) -> float:
+        """The loss of these rows as the model is now, in nats for each learnt token."""
+        found = self._packs(rows)
+        self.model.eval()
+        total = torch.zeros((), device=self.args.device)
+        for one in found:
+            with self.compute_loss_context_manager():
+                total += self.compute_loss(self.model, one.to(self.args.device), num_items_in_batch=1)
+        self.model.train()
+        return float(total / self.accelerator.num_processes / sum(one.weights_T.sum() for one in found))
+
+    def _packs(self, rows: Sequence[TrainingRow]) -> list[Pack]:
+        return packs(rows, self._most_tokens) if self._shares else [pack([row]) for row in rows]
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0
 
@@ -139,6 +156,39 @@ def saves_every(seconds: float) -> TrainerCallback:
             self.last = time.monotonic()
 
     return Saver()
+
+
+class KeepsBest(TrainerCallback):  # type: ignore[misc]
+    """A callback that measures the loss of held-out rows after every so many steps, and keeps the best weights."""
+
+    def __init__(self, heldout: Sequence[TrainingRow], every: int, work: Path) -> None:
+        self.trainer: ReplyTrainer | None = None
+        self._heldout = heldout
+        self._every = every
+        self._kept = work / "best.safetensors"
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self._every and state.global_step < state.max_steps:
+            return
+        assert self.trainer is not None
+        before = [entry["heldout_loss"] for entry in state.log_history if "heldout_loss" in entry]
+        loss = self.trainer.mean_loss(self._heldout)
+        self.trainer.log({"heldout_loss": loss})
+        if loss < min(before, default=math.inf):
+            aside = self._kept.with_suffix(".part")
+            save_file({name: weight.detach().cpu() for name, weight in self._trained()}, aside)
+            os.replace(aside, self._kept)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Give the model the weights that were best."""
+        kept = load_file(self._kept)
+        for name, weight in self._trained():
+            weight.copy_(kept[name])
+
+    def _trained(self) -> list[tuple[str, Any]]:
+        assert self.trainer is not None
+        return [(name, weight) for name, weight in self.trainer.model.named_parameters() if weight.requires_grad]
 
 
 def report_progress(progress: Progress) -> TrainerCallback:

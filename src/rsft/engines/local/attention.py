@@ -31,7 +31,7 @@ def attend(
 
     Raises UnknownAttention for an argument that would change what is computed.
     """
-    check_arguments(others, {"texts"})
+    check_arguments(others)
     q_NHD, k_NKD, v_NKD = (states[0].transpose(0, 1) for states in (query, key, value))
     law = Law(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap)
     layer: int = module.layer_idx
