@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args()
-    workload = Workload(**{name: getattr(arguments, name) for name in Workload.__slots__})
+    workload = Workload.of(arguments)
     rows = make_rows(workload, arguments.replies)
     learnt = sum(len(row.reply_ids) for row in rows)
     say(f"{len(rows)} rows of {workload.prompts} conversations, {learnt} tokens to learn, {read_tokens(rows)} to read")

@@ -82,7 +82,7 @@ def _shown(pack: Pack, chat: ChatTokenizer) -> dict[str, Any]:
     """A pack's stretches, each with its blocks of tokens, and behind these what is learnt but not read: rows' ends."""
     ids = pack.ids_N.tolist()
     learnt = dict.fromkeys(zip(pack.sources_T.tolist(), pack.targets_T.tolist(), strict=True))
-    starts = [0, *accumulate(stretch.tokens for stretch in pack.stretches)]
+    starts = pack.starts
     blocks = [
         (number, first, last)
         for number, stretch in enumerate(pack.stretches)

@@ -20,15 +20,8 @@ _PACKED_SHARE = 0.25
 def pack_linears(twin: Any) -> None:
     """Put packed layers in the place of the twin's linear ones where that is known to help: for bf16 on a CPU, with
     memory for a second copy."""
-    linears = [
-        (parent, name, child)
-        for parent in twin.modules()
-        for name, child in parent.named_children()
-        if type(child) is torch.nn.Linear and child.weight.dtype == torch.bfloat16
-    ]
-    if twin.device.type != "cpu":
-        return
-    if sum(child.weight.nbytes for _, _, child in linears) > _PACKED_SHARE * psutil.virtual_memory().available:
+    linears = _linears(twin)
+    if twin.device.type != "cpu" or not _has_memory_for(linears, copies=1):
         return
     room = _Room()
     for parent, name, child in linears:
@@ -36,6 +29,21 @@ def pack_linears(twin: Any) -> None:
             setattr(parent, name, HalfLinear(child.weight, child.bias, room))
         elif hasattr(torch.ops.mkldnn, "_linear_pointwise"):
             setattr(parent, name, ReorderedLinear(child))
+
+
+def _linears(module: Any) -> list[tuple[Any, str, Any]]:
+    """The module's linear layers in bf16: each with what it belongs to, and its name there."""
+    return [
+        (parent, name, child)
+        for parent in module.modules()
+        for name, child in parent.named_children()
+        if type(child) is torch.nn.Linear and child.weight.dtype == torch.bfloat16
+    ]
+
+
+def _has_memory_for(linears: list[tuple[Any, str, Any]], copies: int) -> bool:
+    needed = copies * sum(child.weight.nbytes for _, _, child in linears)
+    return bool(needed <= _PACKED_SHARE * psutil.virtual_memory().available)
 
 
 class ReorderedLinear(torch.nn.Module):
@@ -95,14 +103,8 @@ class HalfLinear(torch.nn.Module):
 def frozen_linears(module: Any) -> Iterator[None]:
     """For a while, multiply more quickly with those linear layers of a module in training that are not trained: for
     bf16 on CPUs whose fp16 products are quick, with memory for two more copies."""
-    found = [
-        (parent, name, child)
-        for parent in module.modules()
-        for name, child in parent.named_children()
-        if type(child) is torch.nn.Linear and child.weight.dtype == torch.bfloat16 and not child.weight.requires_grad
-    ]
-    needed = 2 * sum(child.weight.nbytes for _, _, child in found)
-    if module.device.type != "cpu" or _halves() is None or needed > _PACKED_SHARE * psutil.virtual_memory().available:
+    found = [one for one in _linears(module) if not one[2].weight.requires_grad]
+    if module.device.type != "cpu" or _halves() is None or not _has_memory_for(found, copies=2):
         found = []
     room = _Room()
     for parent, name, child in found:

@@ -73,9 +73,7 @@ def _mask(pack: Pack, number: int, window: int | None) -> Any:
     longest = int(pack.positions_N.max()) + 1
     if not stretch.before and len(stretch.blocks) == 1 and (window is None or longest <= window):
         return None
-    starts = [0]
-    for one in pack.stretches:
-        starts.append(starts[-1] + one.tokens)
+    starts = pack.starts
     own = pack.positions_N[starts[number] : starts[number + 1]]
     path = [pack.positions_N[starts[place] : starts[place + 1]] for place in (*stretch.before, number)]
     block = torch.repeat_interleave(torch.tensor(stretch.blocks)).to(own.device)

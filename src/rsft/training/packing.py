@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from rsft.training.base import TrainingRow
@@ -52,6 +52,11 @@ class Pack:
     stretches: tuple[Stretch, ...]
     _made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def starts(self) -> list[int]:
+        """Where each stretch begins, and where the last one ends."""
+        return [0, *accumulate(stretch.tokens for stretch in self.stretches)]
+
     def to(self, device: Any) -> Pack:
         """The same on a device."""
         return Pack(
@@ -79,8 +84,7 @@ def pack(rows: Sequence[TrainingRow]) -> Pack:
     """One pack of these rows."""
     import torch
 
-    tree = _Tree()
-    tree.grow(_in_order(rows))
+    tree = _Tree.of(rows)
     return Pack(
         torch.tensor(tree.ids),
         torch.tensor(tree.positions),
@@ -93,9 +97,7 @@ def pack(rows: Sequence[TrainingRow]) -> Pack:
 
 def read_tokens(rows: Sequence[TrainingRow]) -> int:
     """How many tokens of these rows must be read if each is read once."""
-    tree = _Tree()
-    tree.grow(_in_order(rows))
-    return len(tree.ids)
+    return len(_Tree.of(rows).ids)
 
 
 class _Tree:
@@ -108,6 +110,12 @@ class _Tree:
         self.targets: list[int] = []
         self.weights: list[float] = []
         self.stretches: list[Stretch] = []
+
+    @classmethod
+    def of(cls, rows: Sequence[TrainingRow]) -> _Tree:
+        tree = cls()
+        tree.grow(_in_order(rows))
+        return tree
 
     def grow(
         self, rows: Sequence[TrainingRow], depth: int = 0, before: tuple[int, ...] = (), trail: Trail = ()
