@@ -26,7 +26,8 @@ from bench.workload import Workload, peak_gib, report, say
 from rsft.models.linear import FrozenLinear, frozen_linears
 from rsft.training.base import TrainingRow
 from rsft.training.packing import packs, read_tokens
-from rsft.training.sft import Lora, SftTraining, training_rows
+from rsft.training.settings import Lora
+from rsft.training.sft import SftTraining, training_rows
 
 RATE, BATCH = 5e-4, 8
 

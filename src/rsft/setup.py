@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -114,6 +115,17 @@ def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:
         raise RunError(
             f"The run folder {folder} holds a run of another recipe:\n{lines}\n"
             f"Go on with it as it is (rsft resume {folder}), or name another folder (--set run=...)."
+        )
+
+
+def refuse_many_processes() -> None:
+    """Raise RunError where a launcher (accelerate's, torchrun) started this run several times."""
+    processes = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if processes > 1:
+        raise RunError(
+            f"This run was started {processes} times, by accelerate launch or torchrun. Start it once: it launches the"
+            " processes that train by itself, as training.launch says (--set training.launch=ddp; or fsdp2, zero3, or a"
+            " configuration of accelerate)."
         )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +19,10 @@ from rsft.errors import SelectionError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
 from rsft.selection import Pool, random_selection
-from rsft.setup import Parts, set_up
+from rsft.setup import Parts, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder
-from rsft.types import Candidate, CandidateKey, Decision, Policy, SamplingParams
+from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
 Arm = Literal["policy", "control"]
@@ -46,6 +47,7 @@ class Stages:
     @contextmanager
     def open(cls, recipe: Recipe, tell: Reporter) -> Iterator[Stages]:
         """The stages of the recipe's run. Makes the run folder, or checks that the one there is of this recipe."""
+        refuse_many_processes()
         with RunFolder.open(Path(recipe.run), write=True) as folder:
             yield cls(recipe, folder, set_up(recipe, folder), tell)
 
@@ -178,12 +180,21 @@ class Stages:
                 where / "weights",
                 self.recipe.seed,
                 progress,
+                partial(self._judge, iteration, arm),
             )
             self.folder.write_json(
                 where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
             )
             note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy))
         return result.policy
+
+    def _judge(self, iteration: int, arm: Arm, policy: Policy, prompts: Sequence[Prompt]) -> float:
+        """The share of these conversations to which the policy's greedy reply passes."""
+        self.tell.begin(f"{_title(iteration, arm, 'train')} · judging", len(prompts), "replies")
+        order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self._greedy_law)
+        (drawn,) = self.drawing.by_orders(iteration, policy, [order])
+        passed = [reply.passed for reply in self._measured(drawn)]
+        return sum(passed) / len(passed)
 
     def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:
         """The accepted candidates of these iterations, in the order of their keys."""
@@ -201,13 +212,12 @@ class Stages:
         if not self.parts.heldout:
             return
         wanted = self.recipe.evaluation
-        greedy_law = SamplingParams(temperature=0, max_tokens=self.recipe.sampling.max_tokens)
         for_samples = self.parts.heldout[: wanted.sampled_prompts] if wanted.samples else []
         total = len(self.parts.heldout) + wanted.samples * len(for_samples)
         with self._stage(iteration, arm, "evaluate", total, "replies") as note:
             one_each = dict.fromkeys((prompt.id for prompt in self.parts.heldout), 1)
             many_each = dict.fromkeys((prompt.id for prompt in for_samples), wanted.samples)
-            orders = [Order(one_each, greedy_law), Order(many_each, self.recipe.sampling.params, start=1)]
+            orders = [Order(one_each, self._greedy_law), Order(many_each, self.recipe.sampling.params, start=1)]
             greedy, sampled = self.drawing.by_orders(iteration, policy, orders)
             evaluation = Evaluation(
                 greedy={reply.candidate.key.prompt_id: reply for reply in self._measured(greedy)},
@@ -215,6 +225,10 @@ class Stages:
             )
             self.evaluations[iteration, arm] = evaluation
             note.update(evaluation.numbers())
+
+    @property
+    def _greedy_law(self) -> SamplingParams:
+        return SamplingParams(temperature=0, max_tokens=self.recipe.sampling.max_tokens)
 
     def _measured(self, drawn: Drawn) -> list[Measured]:
         if not drawn.candidates:

@@ -229,6 +229,15 @@ def test_a_mistake_can_be_mended_in_the_same_folder(rsft: Command) -> None:
     assert rsft("run", "scripted.yaml").code == 0
 
 
+def test_a_run_that_a_launcher_started_twice_is_refused(rsft: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    said = rsft("run", "scripted.yaml")
+    assert said.code == 2
+    assert "training.launch=ddp" in said.err
+    assert not Path("runs").exists()
+
+
 def test_a_changed_recipe_is_refused(rsft: Command) -> None:
     assert rsft("run", "scripted.yaml").code == 0
     said = rsft("run", "scripted.yaml", "--set", "seed=5")

@@ -15,6 +15,7 @@ import pytest
 
 import rsft
 from rsft.store import RunFolder
+from rsft.training.settings import launch_file
 
 RECIPE = """
 model: {model}
@@ -103,6 +104,31 @@ def test_killed_in_any_stage_and_resumed_it_comes_to_the_same(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert rsft_run(run).returncode == 0
     assert outcome(run) == outcome("runs/whole")
+
+
+def test_two_processes_train_and_the_epoch_of_the_best_score_is_kept(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(whole)
+    Path("two.yaml").write_text(launch_file("ddp").read_text() + "num_processes: 2\n")
+    training = ["training.launch=two.yaml", "training.heldout_share=0.3", "training.keep_by=score"]
+    sets = [word for key in (*training, "loop.iterations=1", "loop.control=none") for word in ("--set", key)]
+    done = subprocess.run([*PROGRAM, "--set", "run=runs/together", *sets], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (file,) = Path("runs/together").glob("iterations/*/policy/training.json")
+    log = json.loads(file.read_text())["log"]
+    scores = [entry["heldout_score"] for entry in log if "heldout_score" in entry]
+    assert len(scores) == 2
+    assert all(0 <= score <= 1 for score in scores)
+    with RunFolder.open(Path("runs/together"), write=False) as folder:
+        decided = folder.decisions("policy")
+        judged = [
+            candidate
+            for candidate in folder.candidates()
+            if candidate.key not in decided and candidate.key.prompt_id in {key.prompt_id for key in decided}
+        ]
+    conversations = {candidate.key.prompt_id for candidate in judged}
+    assert len(judged) == 2 * len(conversations) > 0, "one greedy reply of each epoch, kept with the run"
 
 
 def test_a_moved_run_goes_on_and_its_policy_answers(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

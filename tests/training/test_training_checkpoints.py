@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,13 @@ from rsft import failpoints
 from rsft.models.attention import UnknownAttention
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
-from rsft.training import sft as sft_module
+from rsft.training import fitting
 from rsft.training import trainer as trainer_module
-from rsft.training.base import TrainingRow
+from rsft.training.base import TrainingResult, TrainingRow
 from rsft.training.batches import apart
-from rsft.training.sft import Lora, SftTraining
+from rsft.training.settings import Lora
+from rsft.training.sft import SftTraining
+from rsft.types import Policy
 
 
 class Interrupted(Exception):
@@ -42,7 +44,7 @@ def stopping_at(step: int) -> Callable[[int, int], None]:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sft_module, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fitting, "_CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("often")
@@ -140,3 +142,37 @@ def test_the_best_weights_are_kept_by_heldout_loss(tiny_folder: Path, tmp_path: 
         harmful.train_rows(network, rows, network.base, tmp_path / "b", 0, stopping_at(13))
     again = harmful.train_rows(network, rows, network.base, tmp_path / "b", 0, lambda *_: None)
     assert again.policy.hash == result.policy.hash
+
+
+@pytest.mark.usefixtures("often")
+def test_the_best_weights_are_kept_by_score(tiny_folder: Path, tmp_path: Path) -> None:
+    """The judge gets each epoch's policy and the conversations held out; interrupted while it judges, all is there."""
+    by_score = SftTraining(lora=Lora(rank=4), batch_size=3, epochs=3, heldout_share=0.25, keep_by="score")
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    many = [TrainingRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(12)]
+    _, heldout = apart(many, 0.25, 0)
+    judged: list[Policy] = []
+
+    def judge(policy: Policy, asked: Sequence[TrainingRow]) -> float:
+        assert list(asked) == heldout
+        network.show(policy)  # as an engine does
+        judged.append(policy)
+        if len(judged) == 3:
+            raise Interrupted
+        return [0.2, 0.7, 0.0, 0.2, 0.7, 0.7][len(judged) - 1]
+
+    steps: list[int] = []
+
+    def train() -> TrainingResult:
+        return by_score.train_rows(
+            network, many, network.base, tmp_path / "a", 0, lambda done, _: steps.append(done), judge
+        )
+
+    with pytest.raises(Interrupted):
+        train()
+    result = train()
+    assert steps == list(range(1, 10)), "nothing is trained again"
+    assert [policy.hash for policy in judged[3:]] == [policy.hash for policy in judged[:3]]
+    assert result.policy.hash == judged[1].hash, "of equals the earlier"
+    assert [entry["heldout_score"] for entry in result.log if "heldout_score" in entry] == [0.2, 0.7, 0.7]
+    assert not (tmp_path / "a.work").exists()

@@ -17,7 +17,8 @@ from rsft.models.network import Network
 from rsft.models.references import ModelFolder
 from rsft.training.base import TrainingRow
 from rsft.training.packing import packs
-from rsft.training.sft import Lora, SftTraining, training_rows
+from rsft.training.settings import Lora
+from rsft.training.sft import SftTraining, training_rows
 from rsft.types import Candidate, CandidateKey, Message, Prompt, SamplingParams
 from tiny import CHATML, GEMMA, LLAMA3, save_model, tokenizer
 

@@ -100,11 +100,11 @@ class HalfLinear(torch.nn.Module):
 
 
 @contextmanager
-def frozen_linears(module: Any) -> Iterator[None]:
-    """For a while, multiply more quickly with those linear layers of a module in training that are not trained: for
-    bf16 on CPUs whose fp16 products are quick, with memory for two more copies."""
+def frozen_linears(module: Any, *, wanted: bool = True) -> Iterator[None]:
+    """For a while, if that is `wanted`, multiply more quickly with those linear layers of a module in training that are
+    not trained: for bf16 on CPUs whose fp16 products are quick, with memory for two more copies."""
     found = [one for one in _linears(module) if not one[2].weight.requires_grad]
-    if module.device.type != "cpu" or _halves() is None or not _has_memory_for(found, copies=2):
+    if not wanted or module.device.type != "cpu" or _halves() is None or not _has_memory_for(found, copies=2):
         found = []
     room = _Room()
     for parent, name, child in found:

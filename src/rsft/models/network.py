@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,19 @@ class Network:
     once, rather than multiplied beside them in every step. Only in training is it a PEFT model.
     """
 
-    def __init__(self, folder: Path, reference: str, module: Any, chat: ChatTokenizer, base_hash: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        reference: str,
+        module: Any,
+        chat: ChatTokenizer,
+        base_hash: str,
+        *,
+        trust_remote_code: bool = False,
+    ) -> None:
         self.folder = folder
         self.reference = reference
+        self.trust_remote_code = trust_remote_code
         self.chat = chat
         self.base = Policy(hash=base_hash)
         self.policy = self.base
@@ -29,14 +41,16 @@ class Network:
         self._has_base_weights = True
 
     @classmethod
-    def load(cls, model: ModelFolder, *, dtype: str = "auto", trust_remote_code: bool = False) -> Network:
-        """Load the base model onto the best device, in `dtype` or in the quickest one that this machine has."""
+    def load(
+        cls, model: ModelFolder, *, dtype: str = "auto", device: str | None = None, trust_remote_code: bool = False
+    ) -> Network:
+        """Load the base model onto a device and in a precision: by default the quickest ones that this machine has."""
         import torch
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # a bar of a second or two in the middle of ours
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         chosen = _quick_dtype(device) if dtype == "auto" else getattr(torch, dtype)
         try:
             module = AutoModelForCausalLM.from_pretrained(
@@ -45,7 +59,14 @@ class Network:
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"The model '{model.reference}' can't be loaded from {model.path}: {error}") from error
         chat = ChatTokenizer.load(model.path, trust_remote_code=trust_remote_code)
-        return cls(model.path, model.reference, module.to(device).eval(), chat, content_hash(model.path))
+        return cls(
+            model.path,
+            model.reference,
+            module.to(device).eval(),
+            chat,
+            content_hash(model.path),
+            trust_remote_code=trust_remote_code,
+        )
 
     @property
     def device(self) -> Any:
@@ -87,6 +108,20 @@ class Network:
 
         assert policy.adapter is not None
         self.module = PeftModel.from_pretrained(self.plain(), policy.adapter, is_trainable=trainable)
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Leave a GPU's memory to other processes for a while."""
+        import torch
+
+        device = self.device
+        if device.type == "cuda":
+            self.module.to("cpu")
+            torch.cuda.empty_cache()
+        try:
+            yield
+        finally:
+            self.module.to(device)
 
     def _unwrap(self) -> None:
         if hasattr(self.module, "peft_config"):

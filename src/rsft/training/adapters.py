@@ -12,14 +12,14 @@ from peft.tuners.lora import Linear
 
 
 @contextmanager
-def quick_adapters(module: Any) -> Iterator[None]:
-    """For a while, let the adapters (LoRA) of a module in half precision multiply in that too.
+def quick_adapters(module: Any, *, wanted: bool = True) -> Iterator[None]:
+    """For a while, if that is `wanted`, let the adapters (LoRA) of a module in half precision multiply in that too.
 
     Their weights, and the sums of their gradients, stay in fp32. PEFT would bring all that goes into a layer and all
     that comes out of it to fp32 and back, which takes longer than the products. Layers with dropout, or with more than
     a plain adapter, are left as they are.
     """
-    found = [layer for layer in module.modules() if _is_plain(layer)]
+    found = [layer for layer in module.modules() if wanted and _is_plain(layer)]
     for layer in found:
         layer.forward = MethodType(_forward, layer)
     try:

@@ -44,6 +44,10 @@ Accepted = tuple[Prompt, Candidate]
 """A reply that was accepted, behind the conversation that it answers."""
 
 
+Judge = Callable[[Policy, Sequence[Prompt]], float]
+"""How good a policy's own replies to these conversations are: the share that passes the selection's rules."""
+
+
 class Trainer(Protocol):
     """Fine-tunes the base model, or goes on from a policy, on replies that were accepted."""
 
@@ -62,10 +66,11 @@ class Trainer(Protocol):
         folder: Path,
         seed: int,
         progress: Progress,
+        judge: Judge,
     ) -> TrainingResult:
         """Ascend the accepted replies' log-likelihood from `start` and save the new policy's weights in `folder`.
 
-        `network` gives the run's one loaded network. The same replies, start and seed give the same policy; `folder`
-        appears whole or not at all.
+        `network` gives the run's one loaded network, and `judge` helps to choose among the policies of one training.
+        The same replies, start and seed give the same policy; `folder` appears whole or not at all.
         """
         ...

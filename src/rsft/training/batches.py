@@ -40,3 +40,35 @@ def batches(rows: Sequence[TrainingRow], batch_size: int, steps: int, seed: int)
         cuts = [len(rows) * step // count for step in range(count + 1)]
         found += [epoch[first:last] for first, last in pairwise(cuts)]
     return found[:steps]
+
+
+def split(rows: Sequence[TrainingRow], numbers: Sequence[int], parts: int) -> list[list[int]]:
+    """The numbers of some rows in so many parts, each of neighbours, the largest with the fewest tokens to read.
+
+    Some parts may be empty, and are where there are fewer rows.
+    """
+    least, most = 1, sum(len(rows[number].prompt_ids) + len(rows[number].reply_ids) for number in numbers)
+    while least < most:
+        middle = (least + most) // 2
+        if len(_filled(rows, numbers, middle)) <= parts:
+            most = middle
+        else:
+            least = middle + 1
+    found = _filled(rows, numbers, most)
+    return found + [[] for _ in range(parts - len(found))]
+
+
+def _filled(rows: Sequence[TrainingRow], numbers: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """The rows in as few parts of so many tokens as they take; a part of one row may have more."""
+    parts: list[list[int]] = [[]]
+    tokens = 0
+    for number in numbers:
+        row = rows[number]
+        is_read = bool(parts[-1]) and rows[parts[-1][-1]].prompt_ids == row.prompt_ids
+        further = len(row.reply_ids) + (0 if is_read else len(row.prompt_ids))
+        if parts[-1] and tokens + further > most_tokens:
+            parts.append([])
+            tokens, further = 0, len(row.reply_ids) + len(row.prompt_ids)
+        parts[-1].append(number)
+        tokens += further
+    return parts

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsft.training.base import Accepted, Progress, TrainingResult
+from rsft.training.base import Accepted, Judge, Progress, TrainingResult
 from rsft.types import Policy
 
 
@@ -32,6 +32,7 @@ class NullTraining(BaseModel):
         folder: Path,
         seed: int,
         progress: Progress,
+        judge: Judge,
     ) -> TrainingResult:
         """See `Trainer.train`."""
         folder.mkdir(parents=True, exist_ok=True)

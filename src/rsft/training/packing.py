@@ -7,7 +7,7 @@ in common, such as a system prompt, is read once for all of them; so a pass carr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -67,6 +67,10 @@ class Pack:
             self.weights_T.to(device),
             self.stretches,
         )
+
+    def idle(self) -> Pack:
+        """The same, of which nothing is learnt."""
+        return replace(self, weights_T=self.weights_T * 0)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` gives, made for the first layer that asks for it."""

@@ -9,22 +9,27 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
 
 from rsft import failpoints
 from rsft.models.attention import UnknownAttention, probe_attention, run_tokens, use_attention
 from rsft.training.attention import attend
 from rsft.training.base import Progress, TrainingRow
+from rsft.training.batches import split
+from rsft.training.memory import is_too_short
 from rsft.training.packing import Pack, pack, packs
 
 _log = logging.getLogger("rsft")
+
+# The passes of so many steps show how large passes are.
+_LOOKED_AT = 8
 
 
 class ReplyTrainer(Trainer):  # type: ignore[misc]
@@ -32,25 +37,43 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
 
     The model is multiplied with the vocabulary only where something is learnt: most tokens are a conversation's. The
     loss is the mean negative log-likelihood of the learnt tokens of a whole step, in nats, each with its row's weight.
+    Of several processes each learns a share of every step.
     """
 
     def __init__(
         self, rows: Sequence[TrainingRow], steps: list[list[int]], most_tokens: int, *, shares: bool, **others: Any
     ) -> None:
         """`steps` are the numbers of the rows of each step, `most_tokens` of a pass; see `sharing_tokens`."""
+        self._rows = rows
         self._shares = shares
         self._most_tokens = most_tokens
+        processes = others["args"].world_size
+        parts = [part for step in steps for part in split(rows, step, processes)]
+        self._first = parts[: _LOOKED_AT * processes]
+        super().__init__(train_dataset=Dataset.from_dict({"rows": parts}), data_collator=self._collate, **others)
 
-        def packed(items: list[dict[str, Any]]) -> dict[str, Any]:
-            return {"packs": self._packs([rows[number] for item in items for number in item["rows"]])}
+    def _collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"packs": [one for item in items for one in self._packs([self._rows[row] for row in item["rows"]])]}
 
-        super().__init__(train_dataset=Dataset.from_dict({"rows": steps}), data_collator=packed, **others)
+    def _packs(self, rows: Sequence[TrainingRow]) -> list[Pack]:
+        if not rows:  # more processes than rows: this one runs all the same
+            return [pack([min(self._rows, key=_length)]).idle()]
+        return packs(rows, self._most_tokens) if self._shares else [pack([row]) for row in rows]
+
+    def lacks_memory(self) -> bool:
+        """Whether the activations of a pass would not fit into memory."""
+        passes = [one for part in self._first for one in self._packs([self._rows[row] for row in part])]
+        small, long = (choose(self._rows, key=_length) for choose in (min, max))
+        run = partial(self._logits, self.model)
+        return is_too_short(self.model, run, pack([small]), [*passes, pack([long])])
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         model.train()
         total = torch.zeros((), device=self.args.device)
-        for number, one in enumerate(inputs["packs"], 1):
-            is_last = number == len(inputs["packs"])
+        passes = self._as_many(inputs["packs"])
+        for number, one in enumerate(passes, 1):
+            is_last = number == len(passes)
+            self.accelerator.gradient_state._set_sync_gradients(is_last)
             with nullcontext() if is_last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
                     loss = self.compute_loss(model, one.to(self.args.device), num_items_in_batch=num_items_in_batch)
@@ -58,16 +81,25 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
             total += loss.detach()
         return total
 
+    def _as_many(self, found: list[Pack]) -> list[Pack]:
+        """Passes that are as many in each process: where each holds a part of the weights, all run at once."""
+        count = torch.tensor([len(found)], device=self.args.device)
+        most = int(self.accelerator.gather(count).max())
+        return found + [found[-1].idle()] * (most - len(found))
+
     def compute_loss(
         self, model: Any, inputs: Pack, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        to_attention = {"pack": inputs} if self._shares else {}
-        logits_TV = run_tokens(model, inputs.ids_N, inputs.positions_N, inputs.sources_T, **to_attention)
-        if len(logits_TV) != len(inputs.sources_T):  # a model that gives all of them
-            logits_TV = logits_TV[inputs.sources_T]
+        logits_TV = self._logits(model, inputs)
         losses_T = torch.nn.functional.cross_entropy(logits_TV.float(), inputs.targets_T, reduction="none")
         # Processes average their gradients: each counts for as much more.
         return losses_T @ inputs.weights_T * self.accelerator.num_processes / num_items_in_batch
+
+    def _logits(self, model: Any, of: Pack) -> Any:
+        to_attention = {"pack": of} if self._shares else {}
+        logits_TV = run_tokens(model, of.ids_N, of.positions_N, of.sources_T, **to_attention)
+        # Some models give all of them.
+        return logits_TV if len(logits_TV) == len(of.sources_T) else logits_TV[of.sources_T]
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """The weight of everything that is learnt in a step, in all processes."""
@@ -99,23 +131,41 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
     def _aside(self) -> Path:
         return self._work / "aside"
 
+    def save_weights(self, *, instead: bool) -> None:
+        """Keep the weights of now, whole, as `weights-STEP`: beside those that were kept before, or `instead`."""
+        # Where each process holds a part, all take part in bringing them together.
+        state = self.accelerator.get_state_dict(self.model_wrapped) if is_sharded() else None
+        if self.is_world_process_zero():
+            aside, kept = self._aside / "weights", self._work / f"weights-{self.state.global_step}"
+            for left in (aside, kept):
+                shutil.rmtree(left, ignore_errors=True)
+            self.accelerator.unwrap_model(self.model_wrapped).save_pretrained(aside, state_dict=state)
+            failpoints.reached("weights.written")
+            os.rename(aside, kept)
+            for older in self._work.glob("weights-*"):
+                if instead and older != kept:
+                    shutil.rmtree(older)
+        self.accelerator.wait_for_everyone()
+
     @torch.no_grad()
     def mean_loss(self, rows: Sequence[TrainingRow]) -> float:
         """The loss of these rows as the model is now, in nats for each learnt token."""
         found = self._packs(rows)
-        self.model.eval()
+        self.model_wrapped.eval()
         total = torch.zeros((), device=self.args.device)
         for one in found:
             with self.compute_loss_context_manager():
-                total += self.compute_loss(self.model, one.to(self.args.device), num_items_in_batch=1)
-        self.model.train()
+                total += self.compute_loss(self.model_wrapped, one.to(self.args.device), num_items_in_batch=1)
+        self.model_wrapped.train()
         return float(total / self.accelerator.num_processes / sum(one.weights_T.sum() for one in found))
-
-    def _packs(self, rows: Sequence[TrainingRow]) -> list[Pack]:
-        return packs(rows, self._most_tokens) if self._shares else [pack([row]) for row in rows]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0
+
+
+def is_sharded() -> bool:
+    """Whether this process is one of several that each hold a part of the weights."""
+    return any(os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true" for kind in ("FSDP", "DEEPSPEED"))
 
 
 @contextmanager
@@ -149,8 +199,7 @@ def saves_every(seconds: float) -> TrainerCallback:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             due = broadcast_object_list([time.monotonic() - self.last >= seconds])[0]  # the first process's clock
-            if due and state.global_step < state.max_steps:
-                control.should_save = True
+            control.should_save = due and state.global_step < state.max_steps
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.last = time.monotonic()
@@ -158,37 +207,33 @@ def saves_every(seconds: float) -> TrainerCallback:
     return Saver()
 
 
-class KeepsBest(TrainerCallback):  # type: ignore[misc]
-    """A callback that measures the loss of held-out rows after every so many steps, and keeps the best weights."""
+class KeepsWeights(TrainerCallback):  # type: ignore[misc]
+    """A callback that has weights kept: the last, or with `heldout` rows those after every so many steps, of which only
+    those of the least loss on these rows stay if `only_best` are wanted."""
 
-    def __init__(self, heldout: Sequence[TrainingRow], every: int, work: Path) -> None:
+    def __init__(self, heldout: Sequence[TrainingRow], every: int, *, only_best: bool) -> None:
         self.trainer: ReplyTrainer | None = None
         self._heldout = heldout
         self._every = every
-        self._kept = work / "best.safetensors"
+        self._only_best = only_best
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self._every and state.global_step < state.max_steps:
-            return
         assert self.trainer is not None
-        before = [entry["heldout_loss"] for entry in state.log_history if "heldout_loss" in entry]
-        loss = self.trainer.mean_loss(self._heldout)
-        self.trainer.log({"heldout_loss": loss})
-        if loss < min(before, default=math.inf):
-            aside = self._kept.with_suffix(".part")
-            save_file({name: weight.detach().cpu() for name, weight in self._trained()}, aside)
-            os.replace(aside, self._kept)
+        is_last = state.global_step == state.max_steps
+        if not self._heldout:
+            if is_last:
+                self.trainer.save_weights(instead=True)
+        elif is_last or state.global_step % self._every == 0:
+            before = [entry["heldout_loss"] for entry in state.log_history if "heldout_loss" in entry]
+            loss = self.trainer.mean_loss(self._heldout)
+            self.trainer.log({"heldout_loss": loss})
+            control.should_log = True  # the step's own loss comes behind it
+            if not self._only_best or loss < min(before, default=math.inf):
+                self.trainer.save_weights(instead=self._only_best)
 
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Give the model the weights that were best."""
-        kept = load_file(self._kept)
-        for name, weight in self._trained():
-            weight.copy_(kept[name])
 
-    def _trained(self) -> list[tuple[str, Any]]:
-        assert self.trainer is not None
-        return [(name, weight) for name, weight in self.trainer.model.named_parameters() if weight.requires_grad]
+def _length(row: TrainingRow) -> int:
+    return len(row.read_ids)
 
 
 def report_progress(progress: Progress) -> TrainerCallback:

@@ -1,0 +1,73 @@
+"""One training as it stands in its folder: what is to be done, and what is done of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsft.training.base import TrainingRow
+from rsft.training.settings import SftSettings
+from rsft.types import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Rows to learn, from which policy on and how, and the folder in which the work stands until it is done. `heldout`
+    are rows to measure the loss of.
+
+    The folder comes to hold `weights-N`, those after step N that may be kept, and then `log.json`. Each is whole or not
+    there at all.
+    """
+
+    settings: SftSettings
+    rows: tuple[TrainingRow, ...]
+    heldout: tuple[TrainingRow, ...]
+    start: Policy
+    seed: int
+    work: Path
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Optimizer steps that see each of `rows` once."""
+        return math.ceil(len(self.rows) / self.settings.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all: the epochs' number, or fewer."""
+        of_epochs = math.ceil(self.steps_of_epoch * self.settings.epochs)
+        return min(of_epochs, self.settings.max_steps or of_epochs)
+
+    def begin(self) -> None:
+        """Keep what an interrupted training left behind if it was this very one."""
+        said = repr([self.settings, self.start.hash, self.seed, self.rows, self.heldout])
+        what = hashlib.sha256(said.encode()).hexdigest()
+        named = self.work / "training"
+        if not named.is_file() or named.read_text(encoding="utf-8") != what:
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(parents=True)
+            named.write_text(what, encoding="utf-8")
+
+    def finish(self, log: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the log; the weights are there."""
+        aside = self.work / "log.part"
+        aside.write_text(json.dumps(log), encoding="utf-8")
+        os.replace(aside, self.work / "log.json")
+
+    @property
+    def log(self) -> tuple[dict[str, Any], ...] | None:
+        """What was logged, if the training is done."""
+        file = self.work / "log.json"
+        return tuple(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+    @property
+    def weights(self) -> dict[int, Path]:
+        """The folders of weights, by the steps after which they were saved."""
+        found = {int(folder.name.partition("-")[2]): folder for folder in self.work.glob("weights-*")}
+        return dict(sorted(found.items()))

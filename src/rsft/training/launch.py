@@ -1,0 +1,119 @@
+"""A training in several processes, which accelerate launches: `python -m rsft.training.process` in each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rsft.errors import TrainingError
+from rsft.models.network import Network
+from rsft.training.base import Progress, TrainingRow
+from rsft.training.job import Job
+from rsft.training.settings import SftSettings, launch_file
+from rsft.types import Policy
+
+STEP = "rsft.step "
+"""What a line of the first process begins with that tells of a step."""
+FAILED = "rsft.failed "
+"""What a line of a process begins with that tells why it failed."""
+STARTER = "RSFT_STARTER"
+"""The environment variable with the number of the process without which a launched one ends."""
+_PROGRAM = "rsft.training.process"
+
+
+def launch(network: Network, job: Job, progress: Progress) -> None:
+    """Train as `fit` does, in the processes that the settings' configuration of accelerate asks for.
+
+    Raises TrainingError, with the last that they said, if they fail.
+    """
+    assert job.settings.launch is not None
+    Model.of(network).write(job)
+    options = ["--config_file", str(launch_file(job.settings.launch)), "-m", _PROGRAM, str(job.work)]
+    log = job.work / "processes.log"
+    reason = "they did not even begin"
+    with network.elsewhere(), log.open("w", encoding="utf-8") as said, _accelerate(options) as running:
+        for line in running.stdout or ():
+            if line.startswith(STEP):
+                step, of = map(int, line.removeprefix(STEP).split())
+                progress(step, of)
+                reason = f"they ended after step {step} of {of}"
+                continue
+            if line.startswith(FAILED):
+                reason = line.removeprefix(FAILED).strip()
+            said.write(line)
+            said.flush()
+    if job.log is None:
+        raise TrainingError(
+            f"The processes that were to train together (training.launch: {job.settings.launch}) failed: {reason}\n"
+            f"All that they said is in {log}. Go on from the last checkpoint with rsft resume."
+        )
+
+
+@contextmanager
+def _accelerate(options: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """`accelerate launch`, which ends when this does."""
+    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *options]
+    environment = {**os.environ, STARTER: str(os.getpid())}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as running:
+        try:
+            yield running
+        except BaseException:
+            running.terminate()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a launched process loads."""
+
+    reference: str
+    folder: str
+    dtype: str
+    trust_remote_code: bool
+
+    @classmethod
+    def of(cls, network: Network) -> Model:
+        dtype = str(network.dtype).removeprefix("torch.")
+        return cls(network.reference, str(network.folder), dtype, network.trust_remote_code)
+
+    def write(self, job: Job) -> None:
+        """Put a job into its folder, with what it trains."""
+        for name, rows in (("rows", job.rows), ("heldout", job.heldout)):
+            columns = {
+                "prompt_ids": pa.array([row.prompt_ids for row in rows], pa.list_(pa.int32())),
+                "reply_ids": pa.array([row.reply_ids for row in rows], pa.list_(pa.int32())),
+                "weight": pa.array([row.weight for row in rows], pa.float64()),
+            }
+            pq.write_table(pa.table(columns), job.work / f"{name}.parquet")
+        said = {
+            "model": asdict(self),
+            "settings": job.settings.model_dump(mode="json"),
+            "start": asdict(job.start),
+            "seed": job.seed,
+        }
+        (job.work / "job.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def read_job(work: Path) -> tuple[Model, Job]:
+    """What `Model.write` put there."""
+    said = json.loads((work / "job.json").read_text(encoding="utf-8"))
+    rows, heldout = (
+        tuple(
+            TrainingRow(tuple(row["prompt_ids"]), tuple(row["reply_ids"]), row["weight"])
+            for row in pq.read_table(work / f"{name}.parquet").to_pylist()
+        )
+        for name in ("rows", "heldout")
+    )
+    settings = SftSettings.model_validate(said["settings"])
+    return Model(**said["model"]), Job(settings, rows, heldout, Policy(**said["start"]), said["seed"], work)

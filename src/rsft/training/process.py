@@ -1,0 +1,61 @@
+"""One of the processes that train together: `accelerate launch ... -m rsft.training.process FOLDER`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from accelerate import PartialState
+
+from rsft.models.network import Network
+from rsft.models.references import ModelFolder
+from rsft.training.fitting import fit
+from rsft.training.job import Job
+from rsft.training.launch import FAILED, STARTER, STEP, Model, read_job
+from rsft.training.trainer import is_sharded
+
+
+def main() -> None:
+    if STARTER in os.environ:
+        threading.Thread(target=_end_with, args=(int(os.environ[STARTER]),), daemon=True).start()
+    try:
+        _train(*read_job(Path(sys.argv[1])))
+    except Exception as error:
+        print(f"{FAILED}{type(error).__name__}: {' '.join(str(error).split())}", flush=True)
+        raise
+    PartialState().destroy_process_group()
+
+
+def _train(model: Model, job: Job) -> None:
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # A model that will be in parts, or of which an fp32 copy is trained, need not be on the device itself.
+    device = "cpu" if is_sharded() or job.settings.lora is None else None
+    network = Network.load(
+        ModelFolder(model.reference, Path(model.folder)),
+        dtype=model.dtype,
+        device=device,
+        trust_remote_code=model.trust_remote_code,
+    )
+    fit(network, job, _report)
+
+
+def _report(step: int, of: int) -> None:
+    if PartialState().is_main_process:
+        print(f"{STEP}{step} {of}", flush=True)
+
+
+def _end_with(starter: int) -> None:
+    """End this process as soon as another one has: a second training in the same folder may begin then."""
+    while psutil.pid_exists(starter):
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
