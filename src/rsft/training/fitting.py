@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PrinterCallback, TrainingArgument
 
 from rsft.models.linear import frozen_linears
 from rsft.models.network import Network
+from rsft.models.steps import quick_steps
 from rsft.training.adapters import quick_adapters
 from rsft.training.base import Progress
 from rsft.training.batches import batches
@@ -70,9 +71,14 @@ def _trainable(network: Network, lora: Lora | None, start: Policy) -> Any:
 def _train(module: Any, network: Network, job: Job, progress: Progress) -> None:
     settings = job.settings
     plain = network.plain() if settings.lora else module
-    # What multiplies in a layer's place reads all of its weights.
+    # What does a layer's work more quickly reads all of its weights.
     whole = not is_sharded()
-    with sharing_tokens(plain) as shares, frozen_linears(plain, wanted=whole), quick_adapters(module, wanted=whole):
+    with (
+        sharing_tokens(plain) as shares,
+        quick_steps(plain, wanted=whole),
+        frozen_linears(plain, wanted=whole),
+        quick_adapters(module, wanted=whole),
+    ):
         keeps = KeepsWeights(job.heldout, job.steps_of_epoch, only_best=settings.keep_by == "loss")
         trainer = ReplyTrainer(
             job.rows,
