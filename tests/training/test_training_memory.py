@@ -41,7 +41,7 @@ def test_the_same_is_learnt(
         runs.clear()
         training = SftTraining(lora=lora, batch_size=4, epochs=2)
         handle = torch.nn.modules.module.register_module_forward_pre_hook(
-            lambda module, _: watched() if type(module) is type(layers[0]) else None
+            lambda module, _: watched() if type(module) is type(layers[0].self_attn) else None
         )
         result = training.train_rows(network, ROWS, network.base, tmp_path / name, 0, lambda *_: None)
         handle.remove()
