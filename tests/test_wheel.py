@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+NATIVE = ("adapter.c", "attention.c", "law.c", "linear.c", "steps.c", "lanes.h")
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +28,7 @@ def test_the_wheel_holds_recipes_data_and_types_and_nothing_else(wheel: Path) ->
         names = packed.namelist()
     assert {"rsft/recipes/demo.yaml", "rsft/recipes/service_dialogues.yaml", "rsft/py.typed"} <= set(names)
     assert "rsft/data/shop.train.jsonl.gz" in names
-    assert {f"rsft/models/native/{name}" for name in ("attention.c", "law.c", "linear.c", "steps.c", "lanes.h")} <= set(
-        names
-    )
+    assert {f"rsft/models/native/{name}" for name in NATIVE} <= set(names)
     assert all(name.startswith(("rsft/", "rsft-")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

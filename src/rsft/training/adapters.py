@@ -1,4 +1,4 @@
-"""Linear layers with an adapter beside them, in the model's own precision."""
+"""Linear layers with an adapter beside them, without bringing what goes through them to fp32 and back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from peft.tuners.lora import Linear
 
+from rsft.training.low_rank import gathered, spread, thin
+
 
 @contextmanager
 def quick_adapters(module: Any, *, wanted: bool = True) -> Iterator[None]:
-    """For a while, if that is `wanted`, let the adapters (LoRA) of a module in half precision multiply in that too.
+    """For a while, if that is `wanted`, let adapters (LoRA) of a module in half precision take it as it is.
 
-    Their weights, and the sums of their gradients, stay in fp32. PEFT would bring all that goes into a layer and all
-    that comes out of it to fp32 and back, which takes longer than the products. Layers with dropout, or with more than
-    a plain adapter, are left as they are.
+    Their weights and the gradients of these stay in fp32. PEFT would bring all that goes into a layer and all that
+    comes out of it to fp32 and back, which takes longer than the products. Layers with dropout, or with more than a
+    plain adapter, are left as they are.
     """
     found = [layer for layer in module.modules() if wanted and _is_plain(layer)]
     for layer in found:
@@ -57,19 +59,17 @@ class _Beside(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, given: Any, down: Any, up: Any, scale: float) -> Any:
-        x_NI = x.reshape(-1, x.shape[-1])
-        down_RI, up_OR = down.to(x.dtype), up.to(x.dtype)
-        low_NR = x_NI @ down_RI.T
-        ctx.save_for_backward(x_NI, low_NR, down_RI, up_OR)
+        x_NI, given_NO = x.reshape(-1, x.shape[-1]), given.reshape(-1, given.shape[-1])
+        low_NR = thin(x_NI, down.T) * scale
+        ctx.save_for_backward(x_NI, low_NR, down, up)
         ctx.scale, ctx.shape = scale, x.shape
-        return torch.addmm(given.reshape(-1, given.shape[-1]), low_NR, up_OR.T, alpha=scale).view(given.shape)
+        return spread(low_NR, up.T, x.dtype, given_NO).view(given.shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        x_NI, low_NR, down_RI, up_OR = ctx.saved_tensors
-        given = gradients[0]
-        d_NO = given.reshape(-1, given.shape[-1])
-        d_NR = (d_NO @ up_OR).mul_(ctx.scale)
-        d_up = (d_NO.T @ low_NR).float().mul_(ctx.scale)
-        d_down = (d_NR.T @ x_NI).float()
-        return (d_NR @ down_RI).view(ctx.shape), given, d_down, d_up, None
+        x_NI, low_NR, down, up = ctx.saved_tensors
+        (given,) = gradients
+        given_NO = given.reshape(-1, given.shape[-1])
+        d_NR = thin(given_NO, up) * ctx.scale
+        d_x = spread(d_NR, down, x_NI.dtype).view(ctx.shape)
+        return d_x, given, gathered(x_NI, d_NR), gathered(given_NO, low_NR).T, None
