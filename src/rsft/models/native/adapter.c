@@ -5,8 +5,6 @@
  */
 #include "lanes.h"
 
-typedef float floats __attribute__((vector_size(4 * LANES), aligned(4)));
-
 #define TILE 8    /* the sums of so many rows and ... */
 #define VECTORS 2 /* ... of so many vectors are in registers */
 #define WIDTH (VECTORS * LANES)

@@ -29,6 +29,7 @@ typedef float number;
 #endif
 /* Sixteen of them as they lie in memory, wherever they begin. */
 typedef number numbers __attribute__((vector_size(LANES * sizeof(number)), aligned(sizeof(number))));
+typedef float floats __attribute__((vector_size(4 * LANES), aligned(4)));
 
 #ifdef NUMBER_BF16
 static inline float wide(number x) {

@@ -4,8 +4,6 @@
  */
 #include "lanes.h"
 
-typedef float floats __attribute__((vector_size(4 * LANES), aligned(4)));
-
 /* Sixteen weights, or the `count` that there are. */
 static inline lanes weights_at(const float *from, int64_t count) {
     if (count >= LANES) return *(const floats *)from;
