@@ -65,6 +65,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     if begun:
         refuse_other_recipe(recipe, folder.path)
     scorers, selection, trainer = _plug_ins(recipe)
+    trainer.check_machine()
     kept = folder.load_prompts("train"), folder.load_prompts("heldout")
     there = begun and bool(kept[0])  # they are not if they got damaged
     train, heldout = kept if there else read_prompts(recipe)

@@ -185,12 +185,13 @@ class Stages:
             self.folder.write_json(
                 where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
             )
+            steps = max((entry["step"] for entry in result.log), default=0)
             note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy))
         return result.policy
 
     def _judge(self, iteration: int, arm: Arm, policy: Policy, prompts: Sequence[Prompt]) -> float:
         """The share of these conversations to which the policy's greedy reply passes."""
-        self.tell.begin(f"{_title(iteration, arm, 'train')} · judging", len(prompts), "replies")
+        self.tell.begin(_title(iteration, arm, "train"), len(prompts), "replies")
         order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self._greedy_law)
         (drawn,) = self.drawing.by_orders(iteration, policy, [order])
         passed = [reply.passed for reply in self._measured(drawn)]

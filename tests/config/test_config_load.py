@@ -63,6 +63,21 @@ def test_files_are_found_from_here_or_beside_the_recipe(tmp_path: Path, monkeypa
     assert load_recipe(beside / "small.yaml").prompts.train == [str(here / "train.jsonl")]
 
 
+def test_the_configuration_of_a_launch_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "ddp").mkdir()
+    (tmp_path / "recipes/two.yaml").write_text("num_processes: 2")
+    (tmp_path / "recipes/small.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+
+    def launch(named: str) -> str:
+        recipe = load_recipe(Path("recipes/small.yaml"), [f"training.launch={named}"])
+        return str(recipe.training.options["launch"])
+
+    assert launch("two.yaml") == str(tmp_path / "recipes/two.yaml")
+    assert launch("ddp") == "ddp", "a shipped one, whatever folders there are"
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -34,7 +34,14 @@ def odd(replies):
     return [len(reply.text) % 2 for reply in replies]
 '''
 # One in each stage, and one between the new weights and their name.
-POINTS = ["sample.drawn:40", "scores.committed:3", "select.finishing:2", "train.step:3", "weights.written:2"]
+POINTS = [
+    "sample.drawn:40",
+    "scores.committed:3",
+    "select.finishing:2",
+    "train.step:3",
+    "weights.written:2",
+    "weights.kept:2",
+]
 POINTS += ["train.finishing:3", "evaluate.finishing:4"]
 PROGRAM = [sys.executable, "-m", "rsft", "run", "tiny.yaml", "--json"]
 

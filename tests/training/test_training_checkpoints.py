@@ -176,3 +176,22 @@ def test_the_best_weights_are_kept_by_score(tiny_folder: Path, tmp_path: Path) -
     assert result.policy.hash == judged[1].hash, "of equals the earlier"
     assert [entry["heldout_score"] for entry in result.log if "heldout_score" in entry] == [0.2, 0.7, 0.7]
     assert not (tmp_path / "a.work").exists()
+
+
+def test_one_conversation_has_none_to_hold_out(tiny_folder: Path, tmp_path: Path) -> None:
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    for by in ("loss", "score"):
+        alone = SftTraining(lora=Lora(rank=4), epochs=1, heldout_share=0.5, keep_by=by)
+        result = alone.train_rows(network, rows(), network.base, tmp_path / by, 0, lambda *_: None, lambda *_: 1 / 0)
+        assert result.policy.adapter == str(tmp_path / by)
+
+
+def test_weights_are_kept_though_no_loss_is_a_number(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module.ReplyTrainer, "mean_loss", lambda *_: float("nan"))
+    network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
+    many = [TrainingRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(6)]
+    diverging = SftTraining(lora=Lora(rank=4), epochs=2, heldout_share=0.2)
+    diverging.train_rows(network, many, network.base, tmp_path / "a", 0, lambda *_: None)
+    assert (tmp_path / "a" / "adapter_model.safetensors").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_the_same_is_learnt(
         again, more = train("again")
     assert "computed again" in caplog.text
     assert again == pytest.approx(kept, rel=1e-5)
-    looks = 2 * len(layers)  # a token, whether the attention can be replaced, and a small pass, what is kept
+    looks = 3 * len(layers)  # a token, whether the attention can be replaced; few and twice as many, what is kept
     assert more - looks == 2 * (usual - looks), "each layer runs twice in a step"
     monkeypatch.undo()
     assert train("once more") == (kept, usual), "the network is left as it was"
@@ -71,3 +72,22 @@ def test_what_a_pass_keeps_grows_with_its_tokens_and_holds_no_weights(tiny_folde
         assert 0 < 4 * short < long
         module.activation_checkpointing_enable({"use_reentrant": False})
         assert keeps(TrainingRow(tuple(range(200)), (1, 2))) < long / 3
+
+
+@pytest.mark.parametrize(
+    ("kept", "tokens"), [(lambda n: n * 100, 1000), (lambda n: n * n, 2000)], ids=["each", "pairs"]
+)
+def test_few_tokens_tell_what_many_keep(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, kept: Callable[[int], int], tokens: int
+) -> None:
+    module = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32").module.requires_grad_(False)
+
+    def forward(count: int) -> None:
+        assert count <= 128
+        torch.ones(kept(count), requires_grad=True).exp()
+
+    (row,) = [TrainingRow(tuple([65] * tokens), (66,))]
+    fixed = 12 * module.config.vocab_size
+    for share, short in ((0.9, True), (1.1, False)):
+        monkeypatch.setattr(memory, "free_bytes", lambda _, share=share: (4 * kept(tokens) * share + fixed) / 0.8)
+        assert memory.is_too_short(module, forward, [pack([row])]) == short

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +41,9 @@ def rows() -> list[TrainingRow]:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Callable[[str], str]:
-    """A shipped configuration of accelerate, for two processes. Without GPUs they are on CPUs and speak by gloo."""
-
-    def configuration(shipped: str) -> str:
-        file = tmp_path / f"{shipped}.yaml"
-        file.write_text(launch_file(shipped).read_text() + "num_processes: 2\n")
-        return str(file)
-
-    return configuration
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who launches sees two GPUs. What is launched finds none, so it is on CPUs and speaks by gloo."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
 
 def compare(tiny_folder: Path, where: Path, options: dict[str, Any], launch: str) -> None:
@@ -75,19 +68,18 @@ def compare(tiny_folder: Path, where: Path, options: dict[str, Any], launch: str
         torch.testing.assert_close(found[name], weight, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("options", [LORA, FULL], ids=["lora", "full"])
-def test_two_processes_learn_as_one_does(
-    tiny_folder: Path, tmp_path: Path, two: Callable[[str], str], options: dict[str, Any]
-) -> None:
-    compare(tiny_folder, tmp_path, options, two("ddp"))
+def test_two_processes_learn_as_one_does(tiny_folder: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    compare(tiny_folder, tmp_path, options, "ddp")
 
 
+@pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("shipped", ["fsdp2", "zero3"])
 @pytest.mark.parametrize("options", [LORA, FULL], ids=["lora", "full"])
 def test_two_processes_that_hold_a_part_of_the_weights_each_do_too(
     tiny_folder: Path,
     tmp_path: Path,
-    two: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
     options: dict[str, Any],
     shipped: str,
@@ -105,7 +97,7 @@ def test_two_processes_that_hold_a_part_of_the_weights_each_do_too(
     monkeypatch.setattr(shutil, "rmtree", look)
     monkeypatch.setattr(launch_module, "_PROGRAM", "cpus_as_gpus")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    compare(tiny_folder, tmp_path, options, two(shipped))
+    compare(tiny_folder, tmp_path, options, shipped)
     (lines,) = said
     assert ("shards: FSDP" in lines and "'DTensor'" in lines) or "shards: DeepSpeedEngine" in lines
 
@@ -128,11 +120,13 @@ training.train_rows(network, rows(), network.base, where, 0, lambda step, _: pri
 
 
 def test_killed_they_end_and_another_run_goes_on(
-    tiny_folder: Path, tmp_path: Path, two: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    configuration = tmp_path / "two.yaml"
+    configuration.write_text(launch_file("ddp").read_text() + "num_processes: 2\n")
     tests = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests.parent)]))
-    command = [sys.executable, "-c", STARTER, str(tiny_folder), str(tmp_path / "both"), two("ddp")]
+    command = [sys.executable, "-c", STARTER, str(tiny_folder), str(tmp_path / "both"), str(configuration)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         while starter.stdout.readline().strip() != "step 3":
@@ -149,15 +143,28 @@ def test_killed_they_end_and_another_run_goes_on(
     assert (tmp_path / "both" / "model.safetensors").is_file()
 
 
-def test_what_made_them_fail_is_said(
-    tiny_folder: Path, tmp_path: Path, two: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("two")
+def test_what_made_one_of_them_fail_is_said(tiny_folder: Path, tmp_path: Path) -> None:
     network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
-    together = SftTraining(**FULL, launch=two("ddp"))
-    beyond = [TrainingRow((65, 66), (100_000,))]  # a token that the model does not have
+    together = SftTraining(**FULL, launch="ddp")
+    beyond = [TrainingRow((65, 66), (67,)), TrainingRow((66, 67), (100_000,))]  # a token that the model does not have
     with pytest.raises(TrainingError, match=r"(?s)training.launch: .*IndexError: Target 100000 is out of bounds.*rsft"):
         together.train_rows(network, beyond, network.base, tmp_path / "both", 0, lambda *_: None)
     assert "Traceback" in (tmp_path / "both.work" / "processes.log").read_text()
+
+
+def test_without_gpus_a_shipped_configuration_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(TrainingError, match=r"training.launch: fsdp2 .* torch finds none.*num_processes"):
+        SftTraining(launch="fsdp2").check_machine()
+    SftTraining().check_machine()
+
+
+def test_a_configuration_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no file 'fdsp2'\. Did you mean 'fsdp2'"):
+        SftTraining(launch="fdsp2")
 
 
 @given(st.data())

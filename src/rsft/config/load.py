@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from rsft.config.mistakes import mistakes
-from rsft.config.recipe import Recipe
+from rsft.config.recipe import Recipe, TrainingSection
 from rsft.errors import RecipeError, nearest
 
 BUNDLED = "bundled:"
@@ -128,8 +128,17 @@ def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:
             "engine": _located_plug_in(recipe.engine, beside),
             "scorers": {name: _located_plug_in(spec, beside) for name, spec in recipe.scorers.items()},
             "selection": [_located_plug_in(rule, beside) for rule in recipe.selection],
+            "training": _located_training(recipe.training, beside),
         }
     )
+
+
+def _located_training(training: TrainingSection, beside: Path | None) -> TrainingSection:
+    """With an absolute path to the configuration that several processes are launched by, where it is a file."""
+    launch = training.options.get("launch")
+    if not isinstance(launch, str) or not Path(launch).suffix:
+        return training
+    return training.model_copy(update={"launch": _locate(launch, beside)})
 
 
 def _locate(source: str, beside: Path | None) -> str:

@@ -6,6 +6,7 @@ A step is replaced if it does the same as ours on some numbers, whatever the mod
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -16,8 +17,13 @@ import torch
 from rsft.models.native import library
 
 Step = Callable[[Any], Any]
-# Rows of numbers that show what a step does.
+# Rows of numbers, and how large they are, that show what a step does: some limit what they let through.
 _ROWS = 8
+_SIZES = (0.1, 1.0, 100.0)
+
+
+# What a feed-forward layer with a gate consists of.
+_GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")
 
 
 @contextmanager
@@ -53,7 +59,7 @@ def _norm_step(weights: Any, epsilon: float, rounded: bool, x: Any) -> Any:
 
 def _gate(layer: Any) -> Step | None:
     """What does the same as a feed-forward layer whose gate is x sigmoid(x)."""
-    if not all(hasattr(layer, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
+    if not all(isinstance(getattr(layer, name, None), torch.nn.Module) for name in _GATED):
         return None
     weight = next(layer.gate_proj.parameters())
     return _same(layer, [partial(_gate_step, layer)], weight, weight.shape[-1])
@@ -67,12 +73,20 @@ def _same(layer: Any, ways: list[Step], weight: Any, inputs: int) -> Step | None
     """The way that does what the layer does, but for rounding, if there is one."""
     if weight.device.type != "cpu" or _native(weight.dtype) is None:
         return None
-    x = torch.randn(_ROWS, inputs, generator=torch.Generator().manual_seed(0)).to(weight.dtype)
+    some = torch.randn(_ROWS, inputs, generator=torch.Generator().manual_seed(0))
+
+    def error(way: Step) -> float:
+        found = []
+        for size in _SIZES:
+            x = (size * some).to(weight.dtype)
+            said = layer(x).float()
+            found.append(float((way(x).float() - said).norm() / said.norm()))
+        return math.inf if any(map(math.isnan, found)) else max(found)
+
     with torch.no_grad():
-        said = layer(x).float()
-        errors = [float((way(x).float() - said).norm() / said.norm()) for way in ways]
+        errors = [error(way) for way in ways]
     nearest = min(range(len(ways)), key=errors.__getitem__)
-    return ways[nearest] if errors[nearest] < torch.finfo(x.dtype).eps else None
+    return ways[nearest] if errors[nearest] < 2 * torch.finfo(weight.dtype).eps else None
 
 
 class _Norm(torch.autograd.Function):

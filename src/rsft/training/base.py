@@ -58,6 +58,10 @@ class Trainer(Protocol):
         """How large a trained policy is on disk: `matrices` are the base's linear layers, `weights` counts them all."""
         ...
 
+    def check_machine(self) -> None:
+        """Raise a UserError if this machine can't train as asked: before a run samples for hours."""
+        ...
+
     def train(
         self,
         network: Callable[[], Any],

@@ -54,6 +54,10 @@ class Job:
             self.work.mkdir(parents=True)
             named.write_text(what, encoding="utf-8")
 
+    def forget(self) -> None:
+        """From now on an interruption means to begin anew: the folder is being taken apart."""
+        (self.work / "training").unlink()
+
     def finish(self, log: Sequence[Mapping[str, Any]]) -> None:
         """Keep the log; the weights are there."""
         aside = self.work / "log.part"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from rsft.errors import TrainingError
 from rsft.models.network import Network
@@ -25,35 +27,57 @@ STEP = "rsft.step "
 """What a line of the first process begins with that tells of a step."""
 FAILED = "rsft.failed "
 """What a line of a process begins with that tells why it failed."""
+WARNING = "rsft.warning "
+"""What a line of the first process begins with that its starter shall say."""
 STARTER = "RSFT_STARTER"
 """The environment variable with the number of the process without which a launched one ends."""
 _PROGRAM = "rsft.training.process"
+
+_log = logging.getLogger("rsft")
+
+
+def processes(launch: str) -> int:
+    """How many processes a configuration of accelerate asks for, or one for each GPU. Raises TrainingError for none."""
+    import torch
+
+    said = yaml.safe_load(launch_file(launch).read_text(encoding="utf-8")).get("num_processes")
+    count = int(said or torch.cuda.device_count())
+    if count == 0:
+        raise TrainingError(
+            f"training.launch: {launch} trains on all GPUs of this machine, and torch finds none. Leave it out, or say"
+            f" how many processes there shall be (num_processes) in a copy of {launch_file(launch)}."
+        )
+    return count
 
 
 def launch(network: Network, job: Job, progress: Progress) -> None:
     """Train as `fit` does, in the processes that the settings' configuration of accelerate asks for.
 
-    Raises TrainingError, with the last that they said, if they fail.
+    Raises TrainingError, with what failed first, if they fail.
     """
-    assert job.settings.launch is not None
+    named = job.settings.launch
+    assert named is not None
     Model.of(network).write(job)
-    options = ["--config_file", str(launch_file(job.settings.launch)), "-m", _PROGRAM, str(job.work)]
+    options = ["--config_file", str(launch_file(named)), "--num_processes", str(processes(named))]
+    options += ["-m", _PROGRAM, str(job.work)]
     log = job.work / "processes.log"
-    reason = "they did not even begin"
+    reached, reasons = "they did not even begin", list[str]()
     with network.elsewhere(), log.open("w", encoding="utf-8") as said, _accelerate(options) as running:
         for line in running.stdout or ():
             if line.startswith(STEP):
                 step, of = map(int, line.removeprefix(STEP).split())
                 progress(step, of)
-                reason = f"they ended after step {step} of {of}"
+                reached = f"they ended after step {step} of {of}"
                 continue
             if line.startswith(FAILED):
-                reason = line.removeprefix(FAILED).strip()
+                reasons.append(line.removeprefix(FAILED).strip())
+            if line.startswith(WARNING):
+                _log.warning("%s", line.removeprefix(WARNING).strip())
             said.write(line)
             said.flush()
     if job.log is None:
         raise TrainingError(
-            f"The processes that were to train together (training.launch: {job.settings.launch}) failed: {reason}\n"
+            f"The processes that were to train together (training.launch: {named}) failed: {[*reasons, reached][0]}\n"
             f"All that they said is in {log}. Go on from the last checkpoint with rsft resume."
         )
 
@@ -64,7 +88,12 @@ def _accelerate(options: list[str]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *options]
     environment = {**os.environ, STARTER: str(os.getpid())}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",  # lines of several processes may be torn
+        env=environment,
     ) as running:
         try:
             yield running

@@ -54,7 +54,9 @@ def gathered(x_NI: Any, low_NR: Any) -> Any:
     if native is None:
         return (low_NR.to(x_NI.dtype).T @ x_NI).float()
     x_NI, low_NP = x_NI.contiguous(), _filled(low_NR, columns=_LANES)
-    out_PW = torch.empty(low_NP.shape[1], _up(x_NI.shape[1], _WIDTH))
+    # Of no rows, nothing would be written.
+    make = torch.empty if len(x_NI) else torch.zeros
+    out_PW = make(low_NP.shape[1], _up(x_NI.shape[1], _WIDTH))
     native.gather(
         *(x_NI.data_ptr(), low_NP.data_ptr(), out_PW.data_ptr(), out_PW.shape[1]),
         *(*x_NI.shape, low_NP.shape[1], torch.get_num_threads()),

@@ -24,6 +24,9 @@ class NullTraining(BaseModel):
         """See `Trainer.policy_bytes`."""
         return 0
 
+    def check_machine(self) -> None:
+        """See `Trainer.check_machine`."""
+
     def train(
         self,
         network: Callable[[], Any],

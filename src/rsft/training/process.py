@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -16,13 +17,14 @@ from rsft.models.network import Network
 from rsft.models.references import ModelFolder
 from rsft.training.fitting import fit
 from rsft.training.job import Job
-from rsft.training.launch import FAILED, STARTER, STEP, Model, read_job
+from rsft.training.launch import FAILED, STARTER, STEP, WARNING, Model, read_job
 from rsft.training.trainer import is_sharded
 
 
 def main() -> None:
     if STARTER in os.environ:
         threading.Thread(target=_end_with, args=(int(os.environ[STARTER]),), daemon=True).start()
+    logging.getLogger("rsft").addHandler(_Teller())
     try:
         _train(*read_job(Path(sys.argv[1])))
     except Exception as error:
@@ -31,9 +33,17 @@ def main() -> None:
     PartialState().destroy_process_group()
 
 
+class _Teller(logging.Handler):
+    """Has the starter say what the first process warns of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{WARNING}{' '.join(record.getMessage().split())}", flush=True)
+
+
 def _train(model: Model, job: Job) -> None:
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # A model that will be in parts, or of which an fp32 copy is trained, need not be on the device itself.
     device = "cpu" if is_sharded() or job.settings.lora is None else None
     network = Network.load(

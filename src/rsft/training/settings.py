@@ -61,7 +61,7 @@ class SftSettings(BaseModel):
     activation_checkpointing: bool | None = Field(
         None,
         description="Compute activations again on the way back rather than keep them: for less memory, by a third"
-        " slower. Left out: where memory is too short to keep them.",
+        " slower. Left out: where memory is too short to keep them, or each process holds a part of the weights.",
     )
     heldout_share: float = Field(
         0.0, ge=0, le=0.5, description="Share of conversations held out, by which the best epoch is kept."

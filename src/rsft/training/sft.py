@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rsft import failpoints
 from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
 from rsft.models.references import content_hash
@@ -32,6 +33,13 @@ class SftTraining(SftSettings):
         if self.lora is None:
             return 4 * weights
         return 4 * self.lora.rank * sum(map(sum, matrices))
+
+    def check_machine(self) -> None:
+        """See `Trainer.check_machine`."""
+        if self.launch is not None:
+            from rsft.training.launch import processes
+
+            processes(self.launch)
 
     def train(
         self,
@@ -74,13 +82,16 @@ class SftTraining(SftSettings):
         assert job.log is not None
         log = list(job.log)
         kept = max(job.weights)
-        if self.keep_by == "score":
+        if self.keep_by == "score" and heldout:  # there may be one conversation only
             assert judge is not None
             scores = {step: judge(self._policy(network, weights), heldout) for step, weights in job.weights.items()}
             kept = max(scores, key=lambda step: scores[step])
             log += [{"step": step, "heldout_score": score} for step, score in scores.items()]
+        chosen = job.weights[kept]
+        job.forget()
         shutil.rmtree(folder, ignore_errors=True)
-        os.rename(job.weights[kept], folder)
+        os.rename(chosen, folder)
+        failpoints.reached("weights.kept")
         shutil.rmtree(job.work)
         return TrainingResult(self._policy(network, folder), tuple(log))
 

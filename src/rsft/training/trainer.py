@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +61,14 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
 
     def lacks_memory(self) -> bool:
         """Whether the activations of a pass would not fit into memory."""
+        longest = max(self._rows, key=_length)
         passes = [one for part in self._first for one in self._packs([self._rows[row] for row in part])]
-        small, long = (choose(self._rows, key=_length) for choose in (min, max))
-        run = partial(self._logits, self.model)
-        return is_too_short(self.model, run, pack([small]), [*passes, pack([long])])
+
+        def forward(tokens: int) -> None:
+            row = TrainingRow(longest.read_ids[:tokens], longest.reply_ids[-1:])
+            self._logits(self.model, pack([row]).to(self.args.device))
+
+        return is_too_short(self.model, forward, [*passes, pack([longest])])
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         model.train()
@@ -111,7 +114,9 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
         return str(self._aside)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        shutil.rmtree(self._aside, ignore_errors=True)
+        if self.is_world_process_zero():
+            shutil.rmtree(self._aside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
@@ -157,7 +162,8 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
             with self.compute_loss_context_manager():
                 total += self.compute_loss(self.model_wrapped, one.to(self.args.device), num_items_in_batch=1)
         self.model_wrapped.train()
-        return float(total / self.accelerator.num_processes / sum(one.weights_T.sum() for one in found))
+        mean = float(total / self.accelerator.num_processes / sum(one.weights_T.sum() for one in found))
+        return float(broadcast_object_list([mean])[0])  # all processes decide by the first one's
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0
@@ -228,7 +234,8 @@ class KeepsWeights(TrainerCallback):  # type: ignore[misc]
             loss = self.trainer.mean_loss(self._heldout)
             self.trainer.log({"heldout_loss": loss})
             control.should_log = True  # the step's own loss comes behind it
-            if not self._only_best or loss < min(before, default=math.inf):
+            best = min((one for one in before if math.isfinite(one)), default=math.inf)
+            if not before or not self._only_best or loss < best:
                 self.trainer.save_weights(instead=self._only_best)
 
 

@@ -78,7 +78,7 @@ def _processor() -> str:
 @cache
 def _warn_once(why: str) -> None:
     logging.getLogger("rsft").warning(
-        "Sampling on this CPU goes on without its compiled parts, and takes up to 2.6 times as long: %s. "
+        "Sampling and training on this CPU go on without compiled parts, and take up to 2.6 times as long: %s. "
         "A C compiler with OpenMP helps (on Debian or Ubuntu: apt install gcc).",
         why,
     )

@@ -66,7 +66,7 @@ static inline void store(number *to, lanes x, int64_t count) {
 
 #define UP(x, to) (((x) + (to) - 1) / (to) * (to))
 
-static inline int between(int64_t low, int64_t x, int64_t high) { return x < low ? low : x > high ? high : x; }
+static inline int64_t between(int64_t low, int64_t x, int64_t high) { return x < low ? low : x > high ? high : x; }
 
 /* 2 to the power of each x <= 0: exact for 0, 0 below -126, else with a relative error below 2e-7 (a minimax fit). */
 static inline lanes power(lanes x) {
