@@ -25,8 +25,7 @@ import torch
 
 from bench.workload import Workload, peak_gib, report, say
 from rsft.models.linear import FrozenLinear, frozen_linears
-from rsft.training.base import TrainingRow
-from rsft.training.packing import packs, read_tokens
+from rsft.models.packing import ReplyRow, packs, read_tokens
 from rsft.training.settings import Lora
 from rsft.training.sft import SftTraining, training_rows
 
@@ -74,7 +73,7 @@ def main() -> None:
     )
 
 
-def make_rows(workload: Workload, replies: int) -> list[TrainingRow]:
+def make_rows(workload: Workload, replies: int) -> list[ReplyRow]:
     from rsft.engines.local import LocalEngine
 
     network = workload.network()
@@ -84,7 +83,7 @@ def make_rows(workload: Workload, replies: int) -> list[TrainingRow]:
     return training_rows(network.chat, [(prompts[candidate.key.prompt_id], candidate) for candidate in drawn])
 
 
-def with_rsft(workload: Workload, rows: Sequence[TrainingRow], training: SftTraining) -> dict[str, Any]:
+def with_rsft(workload: Workload, rows: Sequence[ReplyRow], training: SftTraining) -> dict[str, Any]:
     network = workload.network()
     with tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
@@ -95,7 +94,7 @@ def with_rsft(workload: Workload, rows: Sequence[TrainingRow], training: SftTrai
         return {"seconds": round(seconds, 1), "loss_after": loss(network.module, rows), "peak_gib": peak}
 
 
-def with_trl(workload: Workload, rows: Sequence[TrainingRow], training: SftTraining) -> dict[str, Any]:
+def with_trl(workload: Workload, rows: Sequence[ReplyRow], training: SftTraining) -> dict[str, Any]:
     settings = [
         {"per_device_train_batch_size": micro, "gradient_accumulation_steps": BATCH // micro, "bf16": autocast}
         for micro in (8, 4)
@@ -114,7 +113,7 @@ def with_trl(workload: Workload, rows: Sequence[TrainingRow], training: SftTrain
 
 
 def sft_trainer(
-    workload: Workload, rows: Sequence[TrainingRow], training: SftTraining, settings: dict[str, Any], steps: int = -1
+    workload: Workload, rows: Sequence[ReplyRow], training: SftTraining, settings: dict[str, Any], steps: int = -1
 ) -> tuple[float, Any]:
     """Seconds, and the trained module."""
     from datasets import Dataset
@@ -168,7 +167,7 @@ def sft_trainer(
 
 
 @torch.inference_mode()
-def loss(module: Any, rows: Sequence[TrainingRow]) -> float:
+def loss(module: Any, rows: Sequence[ReplyRow]) -> float:
     """The mean over the learnt tokens, in nats, by the model's own attention."""
     total = 0.0
     for row in rows:
@@ -180,7 +179,7 @@ def loss(module: Any, rows: Sequence[TrainingRow]) -> float:
     return round(total / sum(len(row.reply_ids) for row in rows), 4)
 
 
-def floor_seconds(workload: Workload, rows: Sequence[TrainingRow], training: SftTraining) -> float:
+def floor_seconds(workload: Workload, rows: Sequence[ReplyRow], training: SftTraining) -> float:
     """One epoch's products: of each linear layer there and back, and of all weights' gradients if they are trained."""
     network = workload.network()
     module = network.module.requires_grad_(False)

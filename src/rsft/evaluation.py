@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rsft import metrics
+from rsft.text import normalise, word_count, words
 from rsft.types import Candidate, Interval, Score
 
 _PASS_AT = (1, 2, 4, 8, 16, 32)
@@ -77,11 +78,11 @@ def _score_means(replies: Sequence[Measured]) -> dict[str, Any]:
 
 
 def _text_numbers(replies: Sequence[Measured]) -> dict[str, Any]:
-    words = [reply.candidate.text.split() for reply in replies]
+    said = [words(normalise(reply.candidate.text)) for reply in replies]
     return {
-        "distinct_1": metrics.distinct(1, words),
-        "distinct_2": metrics.distinct(2, words),
-        "mean_words": sum(map(len, words)) / max(1, len(words)),
+        "distinct_1": metrics.distinct(1, said),
+        "distinct_2": metrics.distinct(2, said),
+        "mean_words": sum(word_count(reply.candidate.text) for reply in replies) / max(1, len(replies)),
         "mean_tokens": sum(len(reply.candidate.token_ids) for reply in replies) / max(1, len(replies)),
         "cut_share": sum(reply.candidate.finish_reason == "length" for reply in replies) / max(1, len(replies)),
         "failed": sum(reply.candidate.finish_reason == "failed" for reply in replies),

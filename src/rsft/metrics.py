@@ -7,6 +7,7 @@ from math import comb, sqrt
 
 import numpy as np
 
+from rsft.text import grams
 from rsft.types import Interval
 
 _CONFIDENCE_Z = 1.959963984540054  # two-sided 95%
@@ -58,5 +59,5 @@ def pass_at(k: int, passed: Sequence[int], drawn: int) -> float:
 
 def distinct(n: int, texts: Sequence[Sequence[str]]) -> float:
     """Distinct n-grams over all n-grams of the tokenised texts (distinct-n, 1510.03055); 0 where there is none."""
-    grams = [tuple(words[i : i + n]) for words in texts for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+    found = [gram for words in texts for gram in grams(words, n)]
+    return len(set(found)) / len(found) if found else 0.0

@@ -11,10 +11,10 @@ from rsft.engines.base import Request, stream_seed
 from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError
 from rsft.models.chat import ChatTokenizer
+from rsft.models.packing import Pack, packs
 from rsft.setup import check, load_network
 from rsft.store import RunFolder
 from rsft.training.base import Accepted
-from rsft.training.packing import Pack, packs
 from rsft.training.sft import SftTraining, training_rows
 from rsft.types import CandidateKey, Prompt
 

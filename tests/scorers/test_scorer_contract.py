@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rsft.errors import RecipeError
-from rsft.registry import SCORERS
+from rsft.registry import SCORERS, load
 from rsft.scorers import Scorer, build_scorers, run_scorer
 from rsft.types import Message, Prompt, Reply, Score
 
@@ -18,23 +18,12 @@ TURNS = (Message("user", "When do you open?"),)
 FIELDS = {"facts": {"opening time": "9 am"}}
 TEXTS = ["We open at 9 am.", "", "No idea.", "我们早上九点开门", "a\nb", "\x00\ud83d", "x" * 5000]
 REPLIES = [Reply(Prompt(f"p{i}", TURNS, TURNS, FIELDS), text) for i, text in enumerate(TEXTS)]
-SPECS: dict[str, Any] = {
-    "states_facts": {},
-    "length": {"max_words": 9},
-    "one_line": {},
-    "format": {"pattern": ".*9.*"},
-    "forbidden": {"phrases": ["idea"]},
-    "json_schema": {"schema": {"type": "object"}},
-}
-
-
-def test_every_shipped_scorer_is_held_to_the_contract() -> None:
-    assert set(SPECS) == set(SCORERS)
 
 
 @pytest.mark.parametrize("kind", SCORERS)
 def test_the_contract(kind: str) -> None:
-    scorer = build_scorers({"s": {"type": kind, **SPECS[kind]}})["s"]
+    spec = {"type": kind, **load("scorer", kind).example}
+    scorer = build_scorers({"s": spec})["s"]
     together = run_scorer(scorer, REPLIES)
     assert together == [run_scorer(scorer, [reply])[0] for reply in REPLIES], "a batch is no more than its replies"
     assert run_scorer(scorer, REPLIES[::-1]) == together[::-1]
@@ -43,7 +32,7 @@ def test_the_contract(kind: str) -> None:
         assert said.value is None or math.isfinite(said.value)
     assert run_scorer(scorer, []) == []
     assert scorer.description
-    same = build_scorers({"other": {"type": kind, **SPECS[kind]}})["other"]
+    same = build_scorers({"other": spec})["other"]
     assert same.fingerprint == scorer.fingerprint, "its name is not what it is"
 
 

@@ -12,10 +12,11 @@ import torch
 from rsft import failpoints
 from rsft.models.attention import UnknownAttention
 from rsft.models.network import Network
+from rsft.models.packing import ReplyRow
 from rsft.models.references import ModelFolder
 from rsft.training import fitting
 from rsft.training import trainer as trainer_module
-from rsft.training.base import TrainingResult, TrainingRow
+from rsft.training.base import TrainingResult
 from rsft.training.batches import apart
 from rsft.training.settings import Lora
 from rsft.training.sft import SftTraining
@@ -26,8 +27,8 @@ class Interrupted(Exception):
     """What a test stops a training with."""
 
 
-def rows(first: int = 65) -> list[TrainingRow]:
-    return [TrainingRow(tuple(range(first, first + 20)), (number, 66, 67)) for number in range(65, 75)]
+def rows(first: int = 65) -> list[ReplyRow]:
+    return [ReplyRow(tuple(range(first, first + 20)), (number, 66, 67)) for number in range(65, 75)]
 
 
 def training(lora: Lora | None) -> SftTraining:
@@ -120,7 +121,7 @@ def test_a_model_that_cannot_share_is_trained_row_by_row(
 @pytest.mark.usefixtures("often")
 def test_the_best_weights_are_kept_by_heldout_loss(tiny_folder: Path, tmp_path: Path) -> None:
     """With a rate that soon does harm the last epoch is not the best. Interrupted or not, the same weights are kept."""
-    rows = [TrainingRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(12)]
+    rows = [ReplyRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(12)]
     harmful = SftTraining(
         lora=Lora(rank=4), batch_size=3, epochs=6, learning_rate=0.05, heldout_share=0.25, schedule="constant"
     )
@@ -149,11 +150,11 @@ def test_the_best_weights_are_kept_by_score(tiny_folder: Path, tmp_path: Path) -
     """The judge gets each epoch's policy and the conversations held out; interrupted while it judges, all is there."""
     by_score = SftTraining(lora=Lora(rank=4), batch_size=3, epochs=3, heldout_share=0.25, keep_by="score")
     network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
-    many = [TrainingRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(12)]
+    many = [ReplyRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(12)]
     _, heldout = apart(many, 0.25, 0)
     judged: list[Policy] = []
 
-    def judge(policy: Policy, asked: Sequence[TrainingRow]) -> float:
+    def judge(policy: Policy, asked: Sequence[ReplyRow]) -> float:
         assert list(asked) == heldout
         network.show(policy)  # as an engine does
         judged.append(policy)
@@ -191,7 +192,7 @@ def test_weights_are_kept_though_no_loss_is_a_number(
 ) -> None:
     monkeypatch.setattr(trainer_module.ReplyTrainer, "mean_loss", lambda *_: float("nan"))
     network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
-    many = [TrainingRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(6)]
+    many = [ReplyRow((65 + number, *range(90, 100)), (number + 40, 66, 67)) for number in range(6)]
     diverging = SftTraining(lora=Lora(rank=4), epochs=2, heldout_share=0.2)
     diverging.train_rows(network, many, network.base, tmp_path / "a", 0, lambda *_: None)
     assert (tmp_path / "a" / "adapter_model.safetensors").is_file()

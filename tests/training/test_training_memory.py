@@ -11,16 +11,15 @@ import torch
 
 from rsft.models.attention import run_tokens
 from rsft.models.network import Network
+from rsft.models.packing import ReplyRow, pack
 from rsft.models.references import ModelFolder
 from rsft.training import memory
-from rsft.training.base import TrainingRow
 from rsft.training.memory import kept_bytes
-from rsft.training.packing import pack
 from rsft.training.settings import Lora
 from rsft.training.sft import SftTraining
 from rsft.training.trainer import sharing_tokens
 
-ROWS = [TrainingRow(tuple(range(65, 65 + 20 + number)), (number + 40, 66, 67)) for number in range(12)]
+ROWS = [ReplyRow(tuple(range(65, 65 + 20 + number)), (number + 40, 66, 67)) for number in range(12)]
 
 
 @pytest.mark.parametrize("lora", [Lora(rank=4), None], ids=["lora", "full"])
@@ -63,15 +62,15 @@ def test_the_same_is_learnt(
 def test_what_a_pass_keeps_grows_with_its_tokens_and_holds_no_weights(tiny_folder: Path) -> None:
     module = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32").module.train()
 
-    def keeps(row: TrainingRow) -> int:
+    def keeps(row: ReplyRow) -> int:
         one = pack([row])
         return kept_bytes(module, lambda: run_tokens(module, one.ids_N, one.positions_N, one.sources_T, pack=one))
 
     with sharing_tokens(module):
-        short, long = keeps(ROWS[0]), keeps(TrainingRow(tuple(range(200)), (1, 2)))
+        short, long = keeps(ROWS[0]), keeps(ReplyRow(tuple(range(200)), (1, 2)))
         assert 0 < 4 * short < long
         module.activation_checkpointing_enable({"use_reentrant": False})
-        assert keeps(TrainingRow(tuple(range(200)), (1, 2))) < long / 3
+        assert keeps(ReplyRow(tuple(range(200)), (1, 2))) < long / 3
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_few_tokens_tell_what_many_keep(
         assert count <= 128
         torch.ones(kept(count), requires_grad=True).exp()
 
-    (row,) = [TrainingRow(tuple([65] * tokens), (66,))]
+    (row,) = [ReplyRow(tuple([65] * tokens), (66,))]
     fixed = 12 * module.config.vocab_size
     for share, short in ((0.9, True), (1.1, False)):
         monkeypatch.setattr(memory, "free_bytes", lambda _, share=share: (4 * kept(tokens) * share + fixed) / 0.8)

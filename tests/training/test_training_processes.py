@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 
 from rsft.errors import TrainingError
 from rsft.models.network import Network
+from rsft.models.packing import ReplyRow
 from rsft.models.references import ModelFolder
 from rsft.training import launch as launch_module
-from rsft.training.base import TrainingRow
 from rsft.training.batches import split
 from rsft.training.settings import Lora, launch_file
 from rsft.training.sft import SftTraining
@@ -31,12 +31,12 @@ LORA = {"lora": Lora(rank=4), "heldout_share": 0.3, "batch_size": 1, "epochs": 2
 FULL = {"lora": None, "pack_tokens": 40, "batch_size": 4, "epochs": 2, "learning_rate": 1e-2}
 
 
-def rows() -> list[TrainingRow]:
+def rows() -> list[ReplyRow]:
     """Families of several sizes, and weights of several, so that processes have unequal shares."""
     found = []
     for number, replies in enumerate((3, 1, 2, 3)):
         prompt = tuple(range(65 + number, 95 + number))
-        found += [TrainingRow(prompt, (100 + reply, 66, 67, 68)[: 2 + reply], 1.0 + reply) for reply in range(replies)]
+        found += [ReplyRow(prompt, (100 + reply, 66, 67, 68)[: 2 + reply], 1.0 + reply) for reply in range(replies)]
     return found
 
 
@@ -147,7 +147,7 @@ def test_killed_they_end_and_another_run_goes_on(
 def test_what_made_one_of_them_fail_is_said(tiny_folder: Path, tmp_path: Path) -> None:
     network = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
     together = SftTraining(**FULL, launch="ddp")
-    beyond = [TrainingRow((65, 66), (67,)), TrainingRow((66, 67), (100_000,))]  # a token that the model does not have
+    beyond = [ReplyRow((65, 66), (67,)), ReplyRow((66, 67), (100_000,))]  # a token that the model does not have
     with pytest.raises(TrainingError, match=r"(?s)training.launch: .*IndexError: Target 100000 is out of bounds.*rsft"):
         together.train_rows(network, beyond, network.base, tmp_path / "both", 0, lambda *_: None)
     assert "Traceback" in (tmp_path / "both.work" / "processes.log").read_text()
@@ -172,7 +172,7 @@ def test_a_step_is_split_without_loss(data: st.DataObject) -> None:
     prompts = st.lists(st.integers(0, 2), min_size=1, max_size=3).map(tuple)
     replies = st.lists(st.just(7), min_size=1, max_size=20).map(tuple)
     rows = sorted(
-        data.draw(st.lists(st.builds(TrainingRow, prompts, replies), min_size=1, max_size=20)),
+        data.draw(st.lists(st.builds(ReplyRow, prompts, replies), min_size=1, max_size=20)),
         key=lambda row: row.prompt_ids,
     )
     numbers = data.draw(st.permutations(range(len(rows))))
@@ -181,6 +181,6 @@ def test_a_step_is_split_without_loss(data: st.DataObject) -> None:
 
 
 def test_a_step_is_split_evenly() -> None:
-    rows = [TrainingRow((1,) * 100, (7,) * 10) for _ in range(6)] + [TrainingRow((2,) * 100, (7,) * 30)]
+    rows = [ReplyRow((1,) * 100, (7,) * 10) for _ in range(6)] + [ReplyRow((2,) * 100, (7,) * 30)]
     assert split(rows, range(7), 2) == [[0, 1, 2, 3, 4, 5], [6]], "160 tokens and 130: no conversation is read twice"
     assert split(rows[:1], [0], 3) == [[0], [], []], "not all need have some"

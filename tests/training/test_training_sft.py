@@ -14,9 +14,8 @@ from rsft.engines.base import Request
 from rsft.engines.local import LocalEngine
 from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network
+from rsft.models.packing import ReplyRow, packs
 from rsft.models.references import ModelFolder
-from rsft.training.base import TrainingRow
-from rsft.training.packing import packs
 from rsft.training.settings import Lora
 from rsft.training.sft import SftTraining, training_rows
 from rsft.types import Candidate, CandidateKey, Message, Prompt, SamplingParams
@@ -50,12 +49,12 @@ def test_loss_mask(template: str, taught: str) -> None:
     assert pack.ids_N.tolist() == [*row.prompt_ids, *row.reply_ids][:-1]
 
 
-def rows_of(network: Network) -> list[TrainingRow]:
+def rows_of(network: Network) -> list[ReplyRow]:
     texts = ["At 9 am.", "We open at nine.", "Nine o'clock, every day of the week but Sunday.", "9."]
     return training_rows(network.chat, [accepted(network.chat, text, f"p{i}") for i, text in enumerate(texts)])
 
 
-def log_likelihood(module: Any, rows: list[TrainingRow]) -> float:
+def log_likelihood(module: Any, rows: list[ReplyRow]) -> float:
     """The rows' summed log-likelihood, one row at a time, the plain way."""
     total = 0.0
     with torch.no_grad():
@@ -95,7 +94,7 @@ def test_no_row_is_cut_and_the_loss_is_trls(tmp_path: Path, architecture: str) -
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
     network = Network.load(ModelFolder("tiny", folder), dtype="float32")
-    long = TrainingRow(tuple([65] * 1500), tuple([66] * 40))
+    long = ReplyRow(tuple([65] * 1500), tuple([66] * 40))
     rows = [*rows_of(network), long]
     training = SftTraining(lora=Lora(rank=2), epochs=1, batch_size=5, learning_rate=1e-9)
     ours = training.train_rows(network, rows, network.base, tmp_path / "weights", 0, silent).log[0]["loss"]

@@ -28,6 +28,9 @@ class Scorer(BaseModel):
     """Whether it answers within a fraction of a millisecond, waiting for nothing: it is then asked between two steps of
     the engine. All others work beside the engine, in a thread of their own."""
 
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Options to show how the scorer is used: those that it can't do without, and those that one is likely to want."""
+
     def score(self, replies: Sequence[Reply]) -> Sequence[Score | float | bool | None]:
         """One word on each reply, in order: a Score, a number, a bool, or None for failed."""
         raise NotImplementedError

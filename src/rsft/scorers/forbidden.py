@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
 from rsft.scorers.base import Scorer
-from rsft.scorers.text import normalise, words
+from rsft.text import normalise, words
 from rsft.types import Reply, Score
 
 
@@ -22,6 +22,7 @@ class Forbidden(Scorer):
     """
 
     quick: ClassVar[bool] = True
+    example: ClassVar[Mapping[str, Any]] = {"phrases": ["as an AI", "I cannot"]}
 
     phrases: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=1)
     ignore_case: bool = True

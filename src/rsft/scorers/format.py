@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import regex
 from pydantic import Field, field_validator, model_validator
 
 from rsft.scorers.base import Scorer
 from rsft.scorers.length import check_order, outside, too_many_words
-from rsft.scorers.text import word_count
+from rsft.text import word_count
 from rsft.types import Reply, Score
 
 # Some patterns take exponential time on some texts; a reply that keeps one busy for so long is a failed score.
@@ -41,6 +41,7 @@ class Format(Scorer):
     """
 
     quick: ClassVar[bool] = True
+    example: ClassVar[Mapping[str, Any]] = {"one_line": True, "max_words": 60}
 
     pattern: str | None = None
     one_line: bool = False

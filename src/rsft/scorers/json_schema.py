@@ -25,6 +25,7 @@ class JsonSchema(Scorer):
     """
 
     quick: ClassVar[bool] = True
+    example: ClassVar[Mapping[str, Any]] = {"schema": {"type": "object", "required": ["action"]}}
 
     json_schema: dict[str, Any] | bool = Field(alias="schema", description="A JSON Schema.")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from rsft.scorers.base import Scorer
-from rsft.scorers.text import word_count
+from rsft.text import word_count
 from rsft.types import Reply, Score
 
 
@@ -19,6 +19,7 @@ class Length(Scorer):
     """
 
     quick: ClassVar[bool] = True
+    example: ClassVar[Mapping[str, Any]] = {"max_words": 60}
 
     min_words: int | None = Field(None, ge=0)
     max_words: int | None = Field(None, ge=0)

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import regex
 
-from rsft.scorers.text import normalise
 from rsft.scorers.tokens import Token, tokens
+from rsft.text import normalise
 
 _Places = Mapping[str, Sequence[int]]
 

@@ -11,7 +11,7 @@ import regex
 
 from rsft.scorers.base import Scorer
 from rsft.scorers.readings import Reading
-from rsft.scorers.text import normalise, words
+from rsft.text import normalise, words
 from rsft.types import Reply, Score
 
 _FLAGS = {"true": True, "yes": True, "false": False, "no": False, "none": False}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import regex
 
 from rsft.scorers import numerals
-from rsft.scorers.text import LETTER, UNSPACED
+from rsft.text import LETTER, UNSPACED
 
 
 class Token(NamedTuple):

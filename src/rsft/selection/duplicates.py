@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from rsft.selection.pool import Mask, Pool
 from rsft.selection.rule import Rule
+from rsft.text import grams, normalise, words
 
 _SHINGLE = 3
 _PERMUTATIONS = 128
@@ -25,7 +25,7 @@ class NoDuplicates(Rule):
         kept = np.zeros_like(alive)
         seen: set[tuple[str, str]] = set()
         for place in _in_lot_order(pool, alive):
-            reply = ("" if self.across_prompts else pool.keys[place].prompt_id, _folded(pool.texts[place]))
+            reply = ("" if self.across_prompts else pool.keys[place].prompt_id, normalise(pool.texts[place]))
             if reply not in seen:
                 seen.add(reply)
                 kept[place] = True
@@ -83,33 +83,10 @@ def _in_lot_order(pool: Pool, alive: Mask) -> Iterable[int]:
     return sorted(np.flatnonzero(alive).tolist(), key=lambda place: pool.lots[place])
 
 
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
 def _shingles(text: str) -> frozenset[str]:
     """Word triples of the text, without its punctuation; a script without spaces gives triples of characters."""
-    words = list(_words(_folded(text)))
-    if len(words) < _SHINGLE:
-        return frozenset([" ".join(words)])
-    return frozenset(" ".join(words[i : i + _SHINGLE]) for i in range(len(words) - _SHINGLE + 1))
-
-
-def _words(text: str) -> Iterator[str]:
-    word = ""
-    for character in text:
-        if unicodedata.category(character) == "Lo":  # letters without case: Chinese, Japanese, and others
-            if word:
-                yield word
-            word = ""
-            yield character
-        elif character.isalnum():
-            word += character
-        elif word:
-            yield word
-            word = ""
-    if word:
-        yield word
+    said = words(normalise(text))
+    return frozenset(map(" ".join, grams(said, _SHINGLE))) or frozenset([" ".join(said)])
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:

@@ -11,24 +11,6 @@ from rsft.types import Candidate, Policy, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRow:
-    """One accepted reply to learn: the tokens of the conversation, and the tokens that were sampled behind them.
-
-    The loss covers the reply, its end-of-turn token included, and nothing of the conversation. Each of its tokens
-    counts `weight` times.
-    """
-
-    prompt_ids: tuple[int, ...]
-    reply_ids: tuple[int, ...]
-    weight: float = 1.0
-
-    @property
-    def read_ids(self) -> tuple[int, ...]:
-        """What the model has to read: nothing is learnt behind the last token."""
-        return (*self.prompt_ids, *self.reply_ids[:-1])
-
-
-@dataclass(frozen=True, slots=True)
 class TrainingResult:
     """The new policy, and what was logged on the way (one mapping a step: step, epoch, loss, learning rate, ...)."""
 

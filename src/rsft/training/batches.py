@@ -6,10 +6,10 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rsft.training.base import TrainingRow
+from rsft.models.packing import ReplyRow
 
 
-def apart(rows: Sequence[TrainingRow], share: float, seed: int) -> tuple[list[TrainingRow], list[TrainingRow]]:
+def apart(rows: Sequence[ReplyRow], share: float, seed: int) -> tuple[list[ReplyRow], list[ReplyRow]]:
     """Rows to learn from, and those of about this share of the conversations: of one at least, if there is a share, and
     never of all."""
     conversations = sorted({row.prompt_ids for row in rows})
@@ -21,7 +21,7 @@ def apart(rows: Sequence[TrainingRow], share: float, seed: int) -> tuple[list[Tr
     )
 
 
-def batches(rows: Sequence[TrainingRow], batch_size: int, steps: int, seed: int) -> list[list[int]]:
+def batches(rows: Sequence[ReplyRow], batch_size: int, steps: int, seed: int) -> list[list[int]]:
     """The numbers of the rows of each step, over as many epochs as the steps take.
 
     Each epoch has every row once, in batches of one size or one less. Replies to one conversation are neighbours, since
@@ -42,7 +42,7 @@ def batches(rows: Sequence[TrainingRow], batch_size: int, steps: int, seed: int)
     return found[:steps]
 
 
-def split(rows: Sequence[TrainingRow], numbers: Sequence[int], parts: int) -> list[list[int]]:
+def split(rows: Sequence[ReplyRow], numbers: Sequence[int], parts: int) -> list[list[int]]:
     """The numbers of some rows in so many parts, each of neighbours, the largest with the fewest tokens to read.
 
     Some parts may be empty, and are where there are fewer rows.
@@ -58,7 +58,7 @@ def split(rows: Sequence[TrainingRow], numbers: Sequence[int], parts: int) -> li
     return found + [[] for _ in range(parts - len(found))]
 
 
-def _filled(rows: Sequence[TrainingRow], numbers: Sequence[int], most_tokens: int) -> list[list[int]]:
+def _filled(rows: Sequence[ReplyRow], numbers: Sequence[int], most_tokens: int) -> list[list[int]]:
     """The rows in as few parts of so many tokens as they take; a part of one row may have more."""
     parts: list[list[int]] = [[]]
     tokens = 0

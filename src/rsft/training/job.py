@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsft.training.base import TrainingRow
+from rsft.models.packing import ReplyRow
 from rsft.training.settings import SftSettings
 from rsft.types import Policy
 
@@ -27,8 +27,8 @@ class Job:
     """
 
     settings: SftSettings
-    rows: tuple[TrainingRow, ...]
-    heldout: tuple[TrainingRow, ...]
+    rows: tuple[ReplyRow, ...]
+    heldout: tuple[ReplyRow, ...]
     start: Policy
     seed: int
     work: Path

@@ -18,7 +18,8 @@ import yaml
 
 from rsft.errors import TrainingError
 from rsft.models.network import Network
-from rsft.training.base import Progress, TrainingRow
+from rsft.models.packing import ReplyRow
+from rsft.training.base import Progress
 from rsft.training.job import Job
 from rsft.training.settings import SftSettings, launch_file
 from rsft.types import Policy
@@ -139,7 +140,7 @@ def read_job(work: Path) -> tuple[Model, Job]:
     said = json.loads((work / "job.json").read_text(encoding="utf-8"))
     rows, heldout = (
         tuple(
-            TrainingRow(tuple(row["prompt_ids"]), tuple(row["reply_ids"]), row["weight"])
+            ReplyRow(tuple(row["prompt_ids"]), tuple(row["reply_ids"]), row["weight"])
             for row in pq.read_table(work / f"{name}.parquet").to_pylist()
         )
         for name in ("rows", "heldout")

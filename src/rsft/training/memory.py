@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import torch
 
-from rsft.training.packing import Pack
+from rsft.models.packing import Pack
 
 _log = logging.getLogger("rsft")
 

@@ -15,8 +15,9 @@ from typing import ClassVar
 from rsft import failpoints
 from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
+from rsft.models.packing import ReplyRow
 from rsft.models.references import content_hash
-from rsft.training.base import Accepted, Judge, Progress, TrainingResult, TrainingRow
+from rsft.training.base import Accepted, Judge, Progress, TrainingResult
 from rsft.training.batches import apart
 from rsft.training.job import Job
 from rsft.training.settings import SftSettings
@@ -55,7 +56,7 @@ class SftTraining(SftSettings):
         rows = training_rows(network().chat, accepted)
         prompts = {row.prompt_ids: prompt for row, (prompt, _) in zip(rows, accepted, strict=True)}
 
-        def judge_on(policy: Policy, heldout: Sequence[TrainingRow]) -> float:
+        def judge_on(policy: Policy, heldout: Sequence[ReplyRow]) -> float:
             return judge(policy, [prompts[ids] for ids in dict.fromkeys(row.prompt_ids for row in heldout)])
 
         return self.train_rows(network(), rows, start, folder, seed, progress, judge_on)
@@ -63,12 +64,12 @@ class SftTraining(SftSettings):
     def train_rows(
         self,
         network: Network,
-        rows: Sequence[TrainingRow],
+        rows: Sequence[ReplyRow],
         start: Policy,
         folder: Path,
         seed: int,
         progress: Progress,
-        judge: Callable[[Policy, Sequence[TrainingRow]], float] | None = None,
+        judge: Callable[[Policy, Sequence[ReplyRow]], float] | None = None,
     ) -> TrainingResult:
         """The same, on rows of token ids. `judge` scores a policy on the conversations of some rows."""
         from rsft.training.fitting import fit
@@ -102,6 +103,6 @@ class SftTraining(SftSettings):
         return Policy(hash=content_hash(folder), weights=str(folder))
 
 
-def training_rows(chat: ChatTokenizer, accepted: Sequence[Accepted]) -> list[TrainingRow]:
+def training_rows(chat: ChatTokenizer, accepted: Sequence[Accepted]) -> list[ReplyRow]:
     """The token ids of what was accepted: the conversation as the engine read it, the reply as it was sampled."""
-    return [TrainingRow(tuple(chat.prompt_ids(p.messages)), candidate.token_ids) for p, candidate in accepted]
+    return [ReplyRow(tuple(chat.prompt_ids(p.messages)), candidate.token_ids) for p, candidate in accepted]

@@ -19,11 +19,11 @@ from transformers import Trainer, TrainerCallback
 
 from rsft import failpoints
 from rsft.models.attention import UnknownAttention, probe_attention, run_tokens, use_attention
-from rsft.training.attention import attend
-from rsft.training.base import Progress, TrainingRow
+from rsft.models.packed_attention import attend
+from rsft.models.packing import Pack, ReplyRow, pack, packs
+from rsft.training.base import Progress
 from rsft.training.batches import split
 from rsft.training.memory import is_too_short
-from rsft.training.packing import Pack, pack, packs
 
 _log = logging.getLogger("rsft")
 
@@ -40,7 +40,7 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
     """
 
     def __init__(
-        self, rows: Sequence[TrainingRow], steps: list[list[int]], most_tokens: int, *, shares: bool, **others: Any
+        self, rows: Sequence[ReplyRow], steps: list[list[int]], most_tokens: int, *, shares: bool, **others: Any
     ) -> None:
         """`steps` are the numbers of the rows of each step, `most_tokens` of a pass; see `sharing_tokens`."""
         self._rows = rows
@@ -54,7 +54,7 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
     def _collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         return {"packs": [one for item in items for one in self._packs([self._rows[row] for row in item["rows"]])]}
 
-    def _packs(self, rows: Sequence[TrainingRow]) -> list[Pack]:
+    def _packs(self, rows: Sequence[ReplyRow]) -> list[Pack]:
         if not rows:  # more processes than rows: this one runs all the same
             return [pack([min(self._rows, key=_length)]).idle()]
         return packs(rows, self._most_tokens) if self._shares else [pack([row]) for row in rows]
@@ -65,7 +65,7 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
         passes = [one for part in self._first for one in self._packs([self._rows[row] for row in part])]
 
         def forward(tokens: int) -> None:
-            row = TrainingRow(longest.read_ids[:tokens], longest.reply_ids[-1:])
+            row = ReplyRow(longest.read_ids[:tokens], longest.reply_ids[-1:])
             self._logits(self.model, pack([row]).to(self.args.device))
 
         return is_too_short(self.model, forward, [*passes, pack([longest])])
@@ -153,7 +153,7 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
     @torch.no_grad()
-    def mean_loss(self, rows: Sequence[TrainingRow]) -> float:
+    def mean_loss(self, rows: Sequence[ReplyRow]) -> float:
         """The loss of these rows as the model is now, in nats for each learnt token."""
         found = self._packs(rows)
         self.model_wrapped.eval()
@@ -217,7 +217,7 @@ class KeepsWeights(TrainerCallback):  # type: ignore[misc]
     """A callback that has weights kept: the last, or with `heldout` rows those after every so many steps, of which only
     those of the least loss on these rows stay if `only_best` are wanted."""
 
-    def __init__(self, heldout: Sequence[TrainingRow], every: int, *, only_best: bool) -> None:
+    def __init__(self, heldout: Sequence[ReplyRow], every: int, *, only_best: bool) -> None:
         self.trainer: ReplyTrainer | None = None
         self._heldout = heldout
         self._every = every
@@ -239,7 +239,7 @@ class KeepsWeights(TrainerCallback):  # type: ignore[misc]
                 self.trainer.save_weights(instead=self._only_best)
 
 
-def _length(row: TrainingRow) -> int:
+def _length(row: ReplyRow) -> int:
     return len(row.read_ids)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from rsft.models.attention import check_arguments
-from rsft.training.packing import Pack
+from rsft.models.packing import Pack
 
 
 def attend(

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from rsft.models.attention import run_tokens
 from rsft.models.linear import FrozenLinear, _halves, frozen_linears
 from rsft.models.network import Network
+from rsft.models.packing import Pack, ReplyRow, packs, read_tokens
 from rsft.models.references import ModelFolder
-from rsft.training.base import TrainingRow
 from rsft.training.batches import batches
-from rsft.training.packing import Pack, packs, read_tokens
 from rsft.training.trainer import sharing_tokens
 from tiny import save_model
 
@@ -28,14 +27,14 @@ BEGINNINGS = st.sampled_from([(), (1,) * 15, (1,) * 16, (1,) * 30, (2,) * 20])
 
 
 @st.composite
-def families(draw: Any) -> list[TrainingRow]:
+def families(draw: Any) -> list[ReplyRow]:
     """Rows with conversations, beginnings of these and of replies in common."""
     found = []
     for _ in range(draw(st.integers(1, 4))):
         prompt = (*draw(BEGINNINGS), *draw(BEGINNINGS), 0, *draw(IDS))
         for _ in range(draw(st.integers(1, 4))):
             reply = (*draw(BEGINNINGS), *draw(IDS), 3)
-            found.append(TrainingRow(prompt, reply, draw(st.sampled_from([0.5, 1.0, 2.0]))))
+            found.append(ReplyRow(prompt, reply, draw(st.sampled_from([0.5, 1.0, 2.0]))))
     return found
 
 
@@ -53,7 +52,7 @@ def paths(pack: Pack) -> list[list[int]]:
 
 
 @given(families(), st.integers(1, 300))
-def test_what_is_learnt_and_what_is_seen_are_the_rows_own(rows: list[TrainingRow], most: int) -> None:
+def test_what_is_learnt_and_what_is_seen_are_the_rows_own(rows: list[ReplyRow], most: int) -> None:
     """From a pack alone: each target with all the tokens that lead to it, and its weight, are those of the rows."""
     learnt = []
     for pack in packs(rows, most):
@@ -73,7 +72,7 @@ def test_what_is_learnt_and_what_is_seen_are_the_rows_own(rows: list[TrainingRow
 
 
 @given(families(), st.integers(1, 300))
-def test_packs_keep_to_their_size_and_read_nothing_twice(rows: list[TrainingRow], most: int) -> None:
+def test_packs_keep_to_their_size_and_read_nothing_twice(rows: list[ReplyRow], most: int) -> None:
     found = packs(rows, most)
     longest = max(len(row.read_ids) for row in rows)
     assert all(len(pack.ids_N) <= max(most, longest) for pack in found)
@@ -83,11 +82,11 @@ def test_packs_keep_to_their_size_and_read_nothing_twice(rows: list[TrainingRow]
 
 def test_a_conversation_is_read_once_for_its_replies_and_a_system_prompt_for_all() -> None:
     system, one, other = tuple(range(100, 140)), tuple(range(200, 230)), tuple(range(300, 330))
-    rows = [TrainingRow((*system, *turn), (reply, 7, 8, 9)) for turn in (one, other) for reply in (1, 2, 3)]
+    rows = [ReplyRow((*system, *turn), (reply, 7, 8, 9)) for turn in (one, other) for reply in (1, 2, 3)]
     assert read_tokens(rows) == 40 + 2 * (30 + 3 * 3)
 
 
-def some_rows() -> list[TrainingRow]:
+def some_rows() -> list[ReplyRow]:
     lot = random.Random(0)
 
     def tokens(count: int) -> tuple[int, ...]:
@@ -97,11 +96,11 @@ def some_rows() -> list[TrainingRow]:
     for replies in (1, 3, 2, 3):
         prompt, beginning = (*system, *tokens(lot.randrange(20, 60))), tokens(18)
         rows += [
-            TrainingRow(prompt, (*(beginning if number else ()), *tokens(lot.randrange(1, 30))), lot.choice([1.0, 0.5]))
+            ReplyRow(prompt, (*(beginning if number else ()), *tokens(lot.randrange(1, 30))), lot.choice([1.0, 0.5]))
             for number in range(replies)
         ]
-    anchor = TrainingRow(rows[0].prompt_ids[:30], tokens(5), 0.25)
-    return [*rows, anchor, TrainingRow(tokens(20), tokens(1))]
+    anchor = ReplyRow(rows[0].prompt_ids[:30], tokens(5), 0.25)
+    return [*rows, anchor, ReplyRow(tokens(20), tokens(1))]
 
 
 def gradient(module: Any, teach: Callable[[], None]) -> torch.Tensor:
@@ -175,7 +174,7 @@ def test_a_gradient_passes_through_frozen_layers() -> None:
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 9), st.integers(1, 30), st.integers(0, 3))
 def test_an_epoch_has_every_row_once(prompts: list[int], size: int, steps: int, seed: int) -> None:
-    rows = [TrainingRow((prompt,), (number,)) for number, prompt in enumerate(prompts)]
+    rows = [ReplyRow((prompt,), (number,)) for number, prompt in enumerate(prompts)]
     found = batches(rows, size, steps, seed)
     assert len(found) == steps
     of_epoch = -(-len(rows) // size)

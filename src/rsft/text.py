@@ -1,8 +1,10 @@
-"""Text as scorers compare it: in one form, and cut into words, or into characters where a script has no spaces."""
+"""Text as it is compared and counted: in one form; cut into sentences, and into words, or characters where a script has
+no spaces."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 import regex
 
@@ -22,6 +24,13 @@ _WORD = regex.compile(rf"(?V1)[{UNSPACED}]|{LETTER}[[\p{{L}}\p{{M}}\p{{N}}]--[{U
 _RUN = regex.compile(r"[^\s\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]++")
 _COUNTED_ALONE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70]")
 _WORD_CHARACTER = regex.compile(r"[\p{L}\p{N}]")
+# Where one sentence ends and the next begins: not behind an initial, a title or a number ('J. Smith', 'Dr. Who').
+_SENTENCE_END = regex.compile(
+    r"(?<=[。！？｡][」』”’）)]*)(?![」』”’）)。！？｡])"
+    r"|(?<=[.!?…][\"'”’)\]]*)(?<!\b(?:\p{L}|dr|mr|mrs|ms|prof|st|no|vs|etc|approx|e\.g|i\.e)\.)(?<!^\d{1,2}\.)\s+(?=\S)"
+    r"|\s*\n\s*",
+    regex.I | regex.M,
+)
 
 
 def normalise(text: str, *, ignore_case: bool = True) -> str:
@@ -53,6 +62,16 @@ def word_count(text: str) -> int:
     if not text.isascii():
         rest, alone = _COUNTED_ALONE.subn(" ", text)
     return alone + sum(1 for run in _RUN.finditer(rest) if _WORD_CHARACTER.search(run[0]))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, in order, with their punctuation. Each line ends one, too."""
+    return [part for part in (piece.strip() for piece in _SENTENCE_END.split(text)) if _WORD_CHARACTER.search(part)]
+
+
+def grams(units: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """The n-grams of a sequence of words, in order."""
+    return [tuple(units[i : i + n]) for i in range(len(units) - n + 1)]
 
 
 def _spelled_out(match: regex.Match[str]) -> str:
