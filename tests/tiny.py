@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,62 @@ def save_model(
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def save_classifier(
+    folder: Path, labels: Sequence[str], *, architecture: str = "llama", by_token: bool = False, **options: Any
+) -> Path:
+    """A classifier's folder of random weights, in fp32: of whole texts, or `by_token`. Labels of '' stay unnamed.
+
+    'llama' reads conversations by a chat template, and has no token to fill rows up with unless `options` give one;
+    'bert' reads texts and pairs of texts.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    words = tokenizer() if architecture == "llama" else _pair_tokenizer()
+    names = {number: label or f"LABEL_{number}" for number, label in enumerate(labels)}
+    sizes = {"head_dim": 8, "num_key_value_heads": 2, "pad_token_id": None} if architecture == "llama" else {}
+    config = AutoConfig.for_model(
+        architecture,
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        id2label=names,
+        label2id={label: number for number, label in names.items()},
+        **{"max_position_embeddings": 256, **sizes, **options},
+    )
+    torch.manual_seed(0)
+    kind = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
+    model = kind.from_config(config, dtype=torch.float32)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def _pair_tokenizer() -> Any:
+    """Bytes, with marks around a text and between two, in the manner of BERT."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = ["[PAD]", "[CLS]", "[SEP]", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    plain = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    plain.decoder = decoders.ByteLevel()
+    plain.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=256,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )

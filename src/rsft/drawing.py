@@ -7,16 +7,18 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import TracebackType
 
 from rsft import failpoints
 from rsft.budget import Budget
+from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
-from rsft.errors import StoreError
+from rsft.errors import ScoringError, StoreError
 from rsft.family import Family
 from rsft.pacing import Pacing
 from rsft.progress import Reporter
 from rsft.scorers import Scorer
-from rsft.scoring import Scored, Scores, Scoring
+from rsft.scoring import Record, Scored, Scores, Scoring
 from rsft.selection import Pool
 from rsft.setup import Parts
 from rsft.store import RunFolder, ScoreRow
@@ -65,11 +67,12 @@ class Drawn:
 class Drawing:
     """Draws for one run: into its folder, with its working parts, from its seed."""
 
-    def __init__(self, folder: RunFolder, parts: Parts, seed: int, tell: Reporter) -> None:
+    def __init__(self, folder: RunFolder, parts: Parts, recipe: Recipe, tell: Reporter) -> None:
         self.folder = folder
         self.parts = parts
-        self.seed = seed
+        self.seed = recipe.seed
         self.tell = tell
+        self.record = Record(recipe.scoring.max_failed)
         self.prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
 
     def by_orders(self, iteration: int, policy: Policy, orders: Sequence[Order]) -> list[Drawn]:
@@ -86,10 +89,9 @@ class Drawing:
         stock = self._stock(iteration, generators)
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
-        keeping = _Keeping(self.folder, self.parts.scorers)
-        for one in self._draw(policy, owed):
-            keeping.keep([one])
-        keeping.flush()
+        with _Keeping(self.folder, self.parts.scorers) as keeping:
+            for one in self._draw(policy, owed):
+                keeping.keep([one])
         stock |= keeping.kept
         return [
             Drawn.of(found, _tokens(one for one in found if one[0].key in keeping.kept))
@@ -118,13 +120,12 @@ class Drawing:
             for index in range(family.tally.candidates, pace.most(prompt_id))
             if not family.knows(index)
         ]
-        keeping = _Keeping(self.folder, self.parts.scorers)
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
-        for candidate, _ in self._draw(policy, owed, watching, pace):
-            drawn_tokens += len(candidate.token_ids)
-            keeping.keep(one for one in pace.counted() if one[0].key not in stock)
-        keeping.flush()
+        with _Keeping(self.folder, self.parts.scorers) as keeping:
+            for candidate, _ in self._draw(policy, owed, watching, pace):
+                drawn_tokens += len(candidate.token_ids)
+                keeping.keep(one for one in pace.counted() if one[0].key not in stock)
         found = [one for family in families.values() for one in family.counted]
         drawn_tokens += pace.cancelled_tokens
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
@@ -149,7 +150,7 @@ class Drawing:
             if pace is not None:
                 pace.hear(answers)
 
-        with Scoring(self.parts.scorers, self.prompts) as scoring:
+        with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
             sampling = self.parts.engine.sample(policy, owed, watching, pace)
             if pace is not None:
                 pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
@@ -170,14 +171,14 @@ class Drawing:
         _reconcile(owed, came)
 
     def _stock(self, iteration: int, generators: Collection[str]) -> dict[CandidateKey, Scored]:
-        """What the folder holds of these generators, with scores by these very scorers; those that miss are made."""
+        """What the folder holds of these generators, with these scorers' scores; what misses or failed is made."""
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
         candidates = [c for c in self.folder.candidates(iteration=iteration) if c.key.generator in generators]
         known = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
         scored: list[Scored] = []
-        with Scoring(self.parts.scorers, self.prompts) as scoring:
+        with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
             for candidate in candidates:
-                scoring.ask(candidate, known.get(candidate.key))
+                scoring.ask(candidate, {n: s for n, s in known.get(candidate.key, {}).items() if s.value is not None})
             while scoring.owes:
                 scored += scoring.wait()
             scored += scoring.answered()
@@ -202,13 +203,22 @@ class Drawing:
 
 
 class _Keeping:
-    """Commits new candidates with their scores, some at a time."""
+    """Commits new candidates with their scores, some at a time; the rest at its end, even that of a failing scorer."""
 
     def __init__(self, folder: RunFolder, scorers: Mapping[str, Scorer]) -> None:
         self.kept: dict[CandidateKey, Scored] = {}
         self._folder = folder
         self._scorers = scorers
         self._waiting: list[Scored] = []
+
+    def __enter__(self) -> _Keeping:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, ScoringError):
+            self.flush()
 
     def keep(self, scored: Iterable[Scored]) -> None:
         self._waiting += scored

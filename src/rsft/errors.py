@@ -6,6 +6,7 @@
     │   ├── PromptError      a row of a prompt file is not a prompt
     │   ├── ModelError       no such model, or one that can't be used
     │   ├── SelectionError   nothing was accepted, or a rule names a score that is not there
+    │   ├── ScoringError     a scorer failed on more replies than it may
     │   ├── TrainingError    the processes that were to train together failed
     │   └── RunError         the run folder can't be used: in use, of another recipe, unreadable
     └── StoreError           the run folder contradicts itself (a segment's checksum, a count that does not add up)
@@ -41,6 +42,10 @@ class ModelError(UserError):
 
 class SelectionError(UserError):
     """Nothing was accepted, or a rule names a score that is not there."""
+
+
+class ScoringError(UserError):
+    """A scorer failed on more replies than it may."""
 
 
 class TrainingError(UserError):

@@ -24,6 +24,7 @@ def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
 
     with Stages.open(recipe, tell or Silent()) as stages:
         policy = control = stages.base
+        stages.standardise()
         stages.evaluate(0, "policy", stages.base)
 
         for iteration in range(1, recipe.loop.iterations + 1):

@@ -57,7 +57,7 @@ def decided_candidates(run: Path, wanted: Filter) -> list[dict[str, Any]]:
         prompts = {prompt.id: prompt for prompt in folder.load_prompts("train")}
         iterations = sorted({key.iteration for key in keys})
         candidates = {c.key: c for i in iterations for c in folder.candidates(iteration=i)}
-        scores = {key: said for i in iterations for key, said in folder.scores(iteration=i).items()}
+        scores = {key: said for i in iterations for key, said in folder.own_scores(iteration=i).items()}
     return [_shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]) for key in keys]
 
 
@@ -114,7 +114,7 @@ def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:
         }
         prompts = {prompt.id: prompt for prompt in folder.load_prompts("heldout")}
         drawn = folder.candidates(iteration=iteration)
-        scores = folder.scores(iteration=iteration)
+        scores = folder.own_scores(iteration=iteration)
     replies = [c for c in drawn if c.key.generator in greedy and c.key.prompt_id in prompts]
     if not replies:
         raise RunError(f"The run {run} has no held-out replies of iteration {iteration} ({wanted.arm}) yet.")

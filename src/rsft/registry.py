@@ -22,6 +22,18 @@ SCORERS = {
     "format": "rsft.scorers.format:Format",
     "forbidden": "rsft.scorers.forbidden:Forbidden",
     "json_schema": "rsft.scorers.json_schema:JsonSchema",
+    "contradicts_nothing": "rsft.scorers.contradicts_nothing:ContradictsNothing",
+    "repetition": "rsft.scorers.repetition:Repetition",
+    "novelty": "rsft.scorers.novelty:Novelty",
+    "embedding_relevance": "rsft.scorers.embedding:EmbeddingRelevance",
+    "embedding_novelty": "rsft.scorers.embedding:EmbeddingNovelty",
+    "mutual_information": "rsft.scorers.mutual_information:MutualInformation",
+    "reranker": "rsft.scorers.reranker:Reranker",
+    "nli": "rsft.scorers.nli:Nli",
+    "classifier": "rsft.scorers.classifier:Classifier",
+    "reward_model": "rsft.scorers.classifier:Classifier",
+    "process_reward": "rsft.scorers.process_reward:ProcessReward",
+    "combined": "rsft.scorers.combined:Combined",
 }
 RULES = {
     "threshold": "rsft.selection.threshold:Threshold",
@@ -29,6 +41,8 @@ RULES = {
     "cap": "rsft.selection.top_k:Cap",
     "no_duplicates": "rsft.selection.duplicates:NoDuplicates",
     "no_near_duplicates": "rsft.selection.duplicates:NoNearDuplicates",
+    "agreement": "rsft.selection.agreement:Agreement",
+    "most_novel": "rsft.selection.novel:MostNovel",
 }
 TRAINERS = {
     "sft": "rsft.training.sft:SftTraining",

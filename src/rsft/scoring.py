@@ -1,29 +1,82 @@
-"""Scorers at work beside the engine: quick ones at once, each of the others in a thread of its own."""
+"""Scorers at work beside the engine: quick ones at once, each of the others in a thread of its own; what combines their
+scores when all of these have spoken."""
 
 from __future__ import annotations
 
 import threading
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
-from rsft.scorers import Scorer, run_scorer
+from rsft.errors import ScoringError
+from rsft.scorers import Combined, Scorer, run_scorer
 from rsft.types import Candidate, CandidateKey, Prompt, Reply, Score
 
 _BATCH = 64
+# Replies that a scorer must have been asked about before the share that failed says something.
+_LEAST_ASKED = 50
+# Words that are remembered.
+_REMEMBERED = 200_000
 
 Scores = Mapping[str, Score]
 Scored = tuple[Candidate, Scores]
 """A candidate with the word of every scorer on it."""
 
 
+class Record:
+    """What scorers said in a run so far, so that slow ones are not asked about an equal reply twice; and how often they
+    failed, so that one that fails too often ends the run."""
+
+    def __init__(self, max_failed: float = 1.0) -> None:
+        self._max_failed = max_failed
+        self._words: OrderedDict[tuple[str, str, str, tuple[int, ...]], Score] = OrderedDict()
+        self._asked: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+
+    def word(self, name: str, candidate: Candidate) -> Score | None:
+        """What the scorer said of such a reply before, unless it failed."""
+        return self._words.get(_content(name, candidate))
+
+    def keep(self, name: str, candidate: Candidate, score: Score) -> None:
+        """Remember a word."""
+        if score.value is not None:
+            self._words[_content(name, candidate)] = score
+            if len(self._words) > _REMEMBERED:
+                self._words.popitem(last=False)
+
+    def count(self, name: str, said: Sequence[Score]) -> None:
+        """Count what a scorer was asked. Raises ScoringError if more of it failed than may."""
+        failures = [score.failure for score in said if score.value is None]
+        self._asked[name] += len(said)
+        self._failed[name] += len(failures)
+        asked, failed = self._asked[name], self._failed[name]
+        if asked >= _LEAST_ASKED and failed > self._max_failed * asked:
+            raise ScoringError(
+                f"The scorer '{name}' failed on {failed} of {asked} replies, more than scoring.max_failed "
+                f"({self._max_failed:g}) allows. The last reason: {failures[-1] if failures else 'see rsft show'}. "
+                "Mend it and go on with rsft resume, which asks again where a score failed; or, in a new run, allow "
+                "more (--set scoring.max_failed=0.5)."
+            )
+
+
+def _content(name: str, candidate: Candidate) -> tuple[str, str, str, tuple[int, ...]]:
+    return name, candidate.key.prompt_id, candidate.text, candidate.token_ids
+
+
 class Scoring:
     """Takes candidates as they come, and gives each back when all scorers have spoken. A context manager."""
 
-    def __init__(self, scorers: Mapping[str, Scorer], prompts: Mapping[str, Prompt]) -> None:
-        self._scorers = scorers
+    def __init__(
+        self, scorers: Mapping[str, Scorer], prompts: Mapping[str, Prompt], record: Record | None = None
+    ) -> None:
+        self._combined = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, Combined)}
+        self._scorers = {name: scorer for name, scorer in scorers.items() if name not in self._combined}
         self._prompts = prompts
-        self._slow = {name: SimpleQueue[Candidate | None]() for name, scorer in scorers.items() if not scorer.quick}
+        self._record = record or Record()
+        self._slow = {
+            name: SimpleQueue[Candidate | None]() for name, scorer in self._scorers.items() if not scorer.quick
+        }
         self._said: SimpleQueue[tuple[str, Sequence[Candidate], list[Score] | BaseException]] = SimpleQueue()
         self._open: dict[CandidateKey, tuple[Candidate, dict[str, Score]]] = {}
         self._done: list[Scored] = []
@@ -45,11 +98,16 @@ class Scoring:
         self._open[candidate.key] = (candidate, said)
         for name, scorer in self._scorers.items():
             if name in said:
-                continue
-            if name in self._slow and candidate.is_reply:
-                self._slow[name].put(candidate)
+                self._record.keep(name, candidate, said[name])
+            elif not candidate.is_reply:
+                said[name] = _no_reply(candidate)
+            elif name not in self._slow:
+                said[name] = _score(scorer, [candidate], self._prompts)[0]
+                self._record.count(name, [said[name]])
+            elif (before := self._record.word(name, candidate)) is not None:
+                said[name] = before
             else:
-                said[name] = _score_all(scorer, [candidate], self._prompts)[0]
+                self._slow[name].put(candidate)
         self._close(candidate.key)
 
     @property
@@ -80,13 +138,18 @@ class Scoring:
             raise said
         for candidate, score in zip(batch, said, strict=True):
             self._open[candidate.key][1][name] = score
+            self._record.keep(name, candidate, score)
             self._close(candidate.key)
+        self._record.count(name, said)
 
     def _close(self, key: CandidateKey) -> None:
         candidate, said = self._open[key]
-        if len(said) == len(self._scorers):
+        if said.keys() >= self._scorers.keys():
             del self._open[key]
-            self._done.append((candidate, {name: said[name] for name in self._scorers}))
+            for name, scorer in self._combined.items():
+                if name not in said:
+                    said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
+            self._done.append((candidate, {name: said[name] for name in (*self._scorers, *self._combined)}))
 
     def _work(self, name: str, inbox: SimpleQueue[Candidate | None]) -> None:
         while (first := inbox.get()) is not None:
@@ -96,15 +159,19 @@ class Scoring:
                     return
                 batch.append(further)
             try:
-                self._said.put((name, batch, _score_all(self._scorers[name], batch, self._prompts)))
+                self._said.put((name, batch, _score(self._scorers[name], batch, self._prompts)))
             except BaseException as error:  # for the thread that waits for it
                 self._said.put((name, batch, error))
                 return
 
 
-def _score_all(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:
-    """One scorer's word on each candidate. One that is no whole reply has nothing to score."""
-    whole = [c for c in candidates if c.is_reply]
-    replies = [Reply(prompts[c.key.prompt_id], c.text, c.token_ids) for c in whole]
-    said = dict(zip((c.key for c in whole), run_scorer(scorer, replies), strict=True))
-    return [said.get(c.key) or Score.failed(f"no whole reply: {c.why}") for c in candidates]
+def _score(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:
+    """One scorer's word on each candidate; equal replies are asked about once."""
+    different = {(c.key.prompt_id, c.text, c.token_ids): c for c in candidates}
+    replies = [Reply(prompts[c.key.prompt_id], c.text, c.token_ids) for c in different.values()]
+    said = dict(zip(different, run_scorer(scorer, replies), strict=True))
+    return [said[c.key.prompt_id, c.text, c.token_ids] for c in candidates]
+
+
+def _no_reply(candidate: Candidate) -> Score:
+    return Score.failed(f"no whole reply: {candidate.why}")

@@ -22,7 +22,7 @@ from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.prompts import check_disjoint, load_prompts
-from rsft.scorers import Scorer, build_scorers
+from rsft.scorers import Combined, Scorer, build_scorers
 from rsft.selection import Selection, parse_selection
 from rsft.store import RunFolder
 from rsft.training.base import Trainer
@@ -77,6 +77,8 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     if not there:
         folder.save_prompts(train, heldout)
     _same_base(folder, engine.base)
+    for scorer in scorers.values():
+        scorer.prepare()
     return Parts(train, heldout, scorers, selection, trainer, engine=engine, network=network)
 
 
@@ -131,21 +133,22 @@ def refuse_many_processes() -> None:
 
 
 def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], Selection, Trainer]:
-    scorers = build_scorers(recipe.scorers)
+    scorers = build_scorers(recipe.scorers, recipe.model)
     selection = parse_selection(recipe.selection)
     selection.check(list(scorers))
-    _check_budget(recipe, selection)
+    _check_budget(recipe, selection, scorers)
     return scorers, selection, _trainer(recipe)
 
 
-def _check_budget(recipe: Recipe, selection: Selection) -> None:
+def _check_budget(recipe: Recipe, selection: Selection, scorers: Mapping[str, Scorer]) -> None:
     """Raise RecipeError for a budget that can't be."""
     build_budget(recipe.budget, recipe.sampling, selection)
     said = recipe.budget.speculative
-    if said is not None and said.by not in recipe.scorers:
+    able = [name for name, scorer in scorers.items() if not isinstance(scorer, Combined)]
+    if said is not None and said.by not in able:
         raise RecipeError(
-            f"budget.speculative.by names the scorer '{said.by}', which is not there."
-            f"{nearest(said.by, recipe.scorers)} The scorers are {', '.join(recipe.scorers)}."
+            f"budget.speculative.by names the scorer '{said.by}', which is not there, or combines others."
+            f"{nearest(said.by, able)} The scorers are {', '.join(able)}."
         )
 
 

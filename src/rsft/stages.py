@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import SelectionError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
+from rsft.scorers import Scorer, measure, to_standardise, with_standards, without_standards
 from rsft.selection import Pool, random_selection
 from rsft.setup import Parts, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
@@ -28,6 +29,8 @@ from rsft.watching import Watching
 Arm = Literal["policy", "control"]
 Rules = Callable[[Pool], Sequence[Decision]]
 
+# Replies of the base policy that show the spread of scores, where this is wanted.
+_STANDARD_PROMPTS, _STANDARD_SAMPLES = 64, 4
 # Candidates that the control draws beyond those it will choose.
 _SPARE = 3
 
@@ -38,9 +41,8 @@ class Stages:
     def __init__(self, recipe: Recipe, folder: RunFolder, parts: Parts, tell: Reporter) -> None:
         self.recipe = recipe
         self.folder = folder
-        self.parts = parts
         self.tell = tell
-        self.drawing = Drawing(folder, parts, recipe.seed, tell)
+        self._score_by(parts, parts.scorers)
         self.evaluations: dict[tuple[int, Arm], Evaluation] = {}
 
     @classmethod
@@ -54,6 +56,28 @@ class Stages:
     @property
     def base(self) -> Policy:
         return self.parts.engine.base
+
+    def _score_by(self, parts: Parts, scorers: dict[str, Scorer]) -> None:
+        """From now on these scorers decide."""
+        self.parts = replace(parts, scorers=scorers)
+        self.drawing = Drawing(self.folder, self.parts, self.recipe, self.tell)
+        self.folder.note_scorers({name: scorer.fingerprint for name, scorer in scorers.items()})
+
+    def standardise(self) -> None:
+        """Measure the spread of those scores over the base policy's replies whose scorers want it; once in a run."""
+        scorers = self.parts.scorers
+        wanted = to_standardise(scorers)
+        if not wanted:
+            return
+        prompts = self.parts.train[:_STANDARD_PROMPTS]
+        order = Order(dict.fromkeys((p.id for p in prompts), _STANDARD_SAMPLES), self.recipe.sampling.params)
+        with self._stage(0, "policy", "standardise", len(prompts) * _STANDARD_SAMPLES, "candidates") as note:
+            self._score_by(self.parts, without_standards(scorers))
+            (drawn,) = self.drawing.by_orders(0, self.base, [order])
+            whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
+            standards = measure(wanted, whole)
+            note.update(_drawn_numbers(drawn), standards=standards)
+        self._score_by(self.parts, with_standards(scorers, standards))
 
     # -- sample and score --------------------------------------------------------------------------------------------
 
@@ -83,7 +107,7 @@ class Stages:
         said, parts = self.recipe.budget.speculative, self.parts
         if said is None or iteration == 1:
             return None
-        scores = self.folder.scores(iteration=iteration - 1)
+        scores = self.folder.own_scores(iteration=iteration - 1)
         decided = self.folder.decisions("policy", iteration=iteration - 1)
         whole = [c for c in self.folder.candidates(iteration=iteration - 1) if c.key in decided and c.is_reply]
         if (self.folder.stage_done(iteration - 1, "policy", "sample") or {}).get("speculative"):
@@ -112,7 +136,7 @@ class Stages:
         for earlier in range(1, iteration):
             decided = self.folder.decisions("policy", iteration=earlier)
             drawn = [candidate for candidate in self.folder.candidates(iteration=earlier) if candidate.key in decided]
-            past |= past_of(earlier, decided, drawn, self.folder.scores(iteration=earlier))
+            past |= past_of(earlier, decided, drawn, self.folder.own_scores(iteration=earlier))
         return past
 
     # -- select ------------------------------------------------------------------------------------------------------
@@ -298,7 +322,13 @@ def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:
 
 
 def _title(iteration: int, arm: Arm, stage: str) -> str:
-    what = {"sample": "sampling", "select": "selecting", "train": "training", "evaluate": "evaluating"}[stage]
+    what = {
+        "standardise": "measuring the spread of scores",
+        "sample": "sampling",
+        "select": "selecting",
+        "train": "training",
+        "evaluate": "evaluating",
+    }[stage]
     if iteration == 0:
         return f"base · {what}"
     return f"iteration {iteration} · {'control · ' if arm == 'control' else ''}{what}"
@@ -307,6 +337,8 @@ def _title(iteration: int, arm: Arm, stage: str) -> str:
 def _line(stage: str, note: Mapping[str, Any]) -> str:
     """What came of a stage, in one line."""
     seconds = note["seconds"]
+    if stage == "standardise":
+        return ", ".join(f"{name} {mean:.3g} ± {spread:.2g}" for name, (mean, spread) in note["standards"].items())
     if stage == "sample":
         rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
         early = f", {note['ended_early']} ended early" if note.get("ended_early") else ""

@@ -97,7 +97,8 @@ def drawing(tmp_path: Path) -> Iterator[Callable[..., Drawing]]:
             scorers=build_scorers(SCORERS) | (scorers or {}),
             selection=parse_selection(SELECTION),
         )
-        return Drawing(folder, parts, 0, Silent())  # type: ignore[arg-type]
+        recipe = SimpleNamespace(seed=0, scoring=SimpleNamespace(max_failed=1.0))
+        return Drawing(folder, parts, recipe, Silent())  # type: ignore[arg-type]
 
     yield make
     for context in opened:

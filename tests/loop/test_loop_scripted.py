@@ -12,14 +12,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
 
 import rsft
 from rsft.engines.scripted import ScriptedEngine
-from rsft.errors import RunError, SelectionError, StoreError
+from rsft.errors import RecipeError, RunError, ScoringError, SelectionError, StoreError
 from rsft.loop import run
+from rsft.progress import Silent
+from rsft.rescoring import rescore
 from rsft.store import RunFolder
 
 RECIPE = """
@@ -183,7 +186,9 @@ def test_a_broken_scorer_accepts_nothing_and_stops_nothing(recipe: rsft.Recipe) 
         "def moody(replies):\n    return [1 / 0 if 'well' in r.text else float('nan') if r.text == 'Good' else 1.0"
         " for r in replies]\n"
     )
-    mine = rsft.load_recipe("scripted.yaml", "scorers.moody=mine.py:moody", "selection=[polite >= 1, moody >= 1]")
+    mine = rsft.load_recipe(
+        "scripted.yaml", "scorers.moody=mine.py:moody", "selection=[polite >= 1, moody >= 1]", "scoring.max_failed=1"
+    )
     run(mine)
     said = outcome(Path(mine.run))
     texts = {candidate.key: candidate.text for candidate in said["candidates"]}
@@ -191,6 +196,82 @@ def test_a_broken_scorer_accepts_nothing_and_stops_nothing(recipe: rsft.Recipe) 
     assert any("ZeroDivisionError" in str(reason) for reason in reasons.values())
     assert "nan" in str(reasons["Good"])
     assert not any(d.accepted for key, d in said["policy"].items() if texts[key] in reasons)
+
+
+def test_a_scorer_that_fails_too_often_ends_the_run_and_is_asked_again_once_it_is_mended(recipe: rsft.Recipe) -> None:
+    shaky = """
+import pathlib
+
+def shaky(replies):
+    asked = pathlib.Path("asked")
+    asked.write_text(str(int(asked.read_text() if asked.exists() else 0) + len(replies)))
+    if not pathlib.Path("mended").exists():
+        raise RuntimeError("the server is away")
+    return [1.0] * len(replies)
+"""
+    Path("mine.py").write_text(shaky)
+    mine = rsft.load_recipe("scripted.yaml", "scorers.shaky=mine.py:shaky", "selection=[polite >= 1, shaky >= 1]")
+    with pytest.raises(ScoringError, match=r"'shaky' failed on \d+ of \d+ replies, .*the server is away"):
+        run(mine)
+    drawn = len(outcome(Path(mine.run))["candidates"])
+    Path("mended").touch()
+    summary = run(mine)
+    assert summary["finished"]
+    said = outcome(Path(mine.run))
+    assert all(of["shaky"].value == 1.0 for key, of in said["scores"].items() if of["shaky"].failure is None)
+    assert not any("server" in str(of["shaky"].failure) for of in said["scores"].values())
+    assert drawn > 0
+
+
+def test_an_equal_reply_is_not_scored_twice(recipe: rsft.Recipe) -> None:
+    Path("mine.py").write_text(
+        "def counting(replies):\n    with open('heard', 'a') as file:\n"
+        "        file.writelines(r.prompt.id + '|' + r.text + '\\n' for r in replies)\n"
+        "    return [1.0] * len(replies)\n"
+    )
+    run(rsft.load_recipe("scripted.yaml", "scorers.counting=mine.py:counting"))
+    heard = Counter(Path("heard").read_text().splitlines())
+    texts = Counter(f"{c.key.prompt_id}|{c.text}" for c in outcome(Path(recipe.run))["candidates"] if c.is_reply)
+    assert set(heard) == set(texts)
+    assert max(texts.values()) > 3
+    assert sum(heard.values()) < sum(texts.values())
+
+
+def test_a_changed_scorer_alone_is_asked_again(recipe: rsft.Recipe) -> None:
+    run(recipe)
+    before = outcome(Path(recipe.run))
+    said = rescore(
+        Path(recipe.run), ["scorers.long.min_words=3", "scorers.words={type: length, max_words: 9}"], Silent()
+    )
+    assert said["scorers"]["polite"]["scored"] == 0
+    assert said["scorers"]["polite"]["known"] == said["replies"] > 0
+    assert said["scorers"]["long"]["scored"] == said["scorers"]["words"]["scored"] == said["replies"]
+    again = rescore(Path(recipe.run), ["scorers.long.min_words=3"], Silent())
+    assert again["scorers"]["long"] == said["scorers"]["long"] | {"known": said["replies"], "scored": 0}
+    after = outcome(Path(recipe.run))
+    assert after["policy"] == before["policy"]
+    with RunFolder.open(Path(recipe.run), write=False) as folder:
+        assert folder.own_scores() == before["scores"], "what decided is what is shown"
+    with pytest.raises(RecipeError, match="can change scorers only"):
+        rescore(Path(recipe.run), ["sampling.candidates=2"], Silent())
+
+
+def test_standardised_scores_are_in_units_of_the_bases_own_spread(recipe: rsft.Recipe) -> None:
+    whole = "{type: combined, sum: {polite: 1, long: 1}, standardise: true}"
+    mine = rsft.load_recipe(
+        "scripted.yaml", f"scorers.whole={whole}", "selection=[whole > 0]", "budget.early_rejection=false"
+    )
+    run(mine)
+    with RunFolder.open(Path(mine.run), write=False) as folder:
+        scores, trained_on = folder.own_scores(), {prompt.id for prompt in folder.load_prompts("train")}
+    base = [of for key, of in scores.items() if key.iteration == 0 and key.prompt_id in trained_on]
+    parts = {name: [of[name].value for of in base] for name in ("polite", "long")}
+    for of in scores.values():
+        if of["whole"].value is not None:
+            expected = [(of[name].value - mean(parts[name])) / stdev(parts[name]) for name in parts]
+            assert of["whole"].value == pytest.approx(sum(expected))
+    again = rescore(Path(mine.run), [], Silent())
+    assert again["scorers"]["whole"]["scored"] == 0, "the spread is that of the run"
 
 
 def budget_run(name: str, *overrides: str) -> dict[str, Any]:

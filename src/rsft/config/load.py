@@ -162,8 +162,17 @@ def _located_plug_in(spec: str | dict[str, Any], beside: Path | None) -> Any:
     if isinstance(spec, str):
         return located(spec)
     if isinstance(spec.get("type"), str):
-        return spec | {"type": located(spec["type"])}
+        return {key: _located_option(key, said, beside) for key, said in spec.items()} | {"type": located(spec["type"])}
     return {located(name): options for name, options in spec.items()}
+
+
+def _located_option(key: str, said: Any, beside: Path | None) -> Any:
+    """A plug-in's option, with absolute paths where it names a model's folder or a file."""
+    if key not in ("model", "file"):
+        return said
+    if isinstance(said, list):
+        return [_located_option(key, one, beside) for one in said]
+    return _locate(said, beside) if isinstance(said, str) else said
 
 
 def bundled_path(source: str) -> str:

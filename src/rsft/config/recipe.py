@@ -147,6 +147,14 @@ class BudgetSection(Section):
 Budget = Annotated[BudgetSection, BeforeValidator(_as_budget)]
 
 
+class ScoringSection(Section):
+    """What scorers may get wrong."""
+
+    max_failed: float = Field(
+        0.1, ge=0, le=1, description="The share of whole replies on which a scorer may fail before the run stops."
+    )
+
+
 class TrainingSection(Section):
     """How a policy is trained on accepted replies. Keys beyond these are the trainer's own."""
 
@@ -192,6 +200,7 @@ class Recipe(Section):
     sampling: SamplingSection = SamplingSection()
     budget: Budget = BudgetSection()
     scorers: dict[str, PlugIn] = Field(min_length=1)
+    scoring: ScoringSection = ScoringSection()
     selection: list[str | dict[str, Any]] = Field(min_length=1)
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()

@@ -43,15 +43,15 @@ class ChatTokenizer:
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """The token ids of the conversation, up to where the assistant's reply begins."""
-        turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
-        try:
-            text: str = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        except Exception as error:
-            roles = " ".join(message.role for message in messages)
-            raise ModelError(
-                f"The model's chat template refuses a conversation with the roles {roles}: {error}"
-            ) from error
-        return [token for piece in text.split(_CUT) for token in self.tokenizer.encode(piece, add_special_tokens=False)]
+        return self._ids(messages, add_generation_prompt=True)
+
+    def whole_ids(self, messages: Sequence[Message]) -> list[int]:
+        """The token ids of a conversation that has come to its end, with the reply as its last turn."""
+        return self._ids(messages, add_generation_prompt=False)
+
+    def reply_ids(self, text: str) -> list[int]:
+        """The token ids of a reply that is given as text, with the end-of-turn token behind it."""
+        return [*self._pieces(self._defuse(text)), self.end_of_turn]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The reply's text: control tokens inside it are shown, the end-of-turn token at its end is not."""
@@ -81,6 +81,22 @@ class ChatTokenizer:
     def stop_ids(self) -> frozenset[int]:
         """The tokens that end a reply."""
         return frozenset({self.end_of_turn, self.tokenizer.eos_token_id} - {None})
+
+    def _ids(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> list[int]:
+        turns = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except Exception as error:
+            roles = " ".join(message.role for message in messages)
+            raise ModelError(
+                f"The model's chat template refuses a conversation with the roles {roles}: {error}"
+            ) from error
+        return self._pieces(text)
+
+    def _pieces(self, text: str) -> list[int]:
+        return [token for piece in text.split(_CUT) for token in self.tokenizer.encode(piece, add_special_tokens=False)]
 
     def _defuse(self, text: str) -> str:
         text = text.replace(_CUT, "\ufffd")

@@ -1,6 +1,19 @@
 """What scores replies. A scorer's one method is `score(replies)`; one file each."""
 
-from rsft.scorers.base import Scorer, run_scorer
+from rsft.scorers.base import Scorer
 from rsft.scorers.build import build_scorers
+from rsft.scorers.combined import Combined
+from rsft.scorers.run import run_scorer, score_all
+from rsft.scorers.standards import measure, to_standardise, with_standards, without_standards
 
-__all__ = ["Scorer", "build_scorers", "run_scorer"]
+__all__ = [
+    "Combined",
+    "Scorer",
+    "build_scorers",
+    "measure",
+    "run_scorer",
+    "score_all",
+    "to_standardise",
+    "with_standards",
+    "without_standards",
+]

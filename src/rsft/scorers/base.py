@@ -1,4 +1,4 @@
-"""The contract of a scorer, and how one is run."""
+"""The contract of a scorer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,8 +28,14 @@ class Scorer(BaseModel):
     """Whether it answers within a fraction of a millisecond, waiting for nothing: it is then asked between two steps of
     the engine. All others work beside the engine, in a thread of their own."""
 
+    takes_the_runs_model: ClassVar[bool] = False
+    """Whether it works with the model of the run where the recipe names no other (its option `model`)."""
+
     example: ClassVar[Mapping[str, Any]] = {}
     """Options to show how the scorer is used: those that it can't do without, and those that one is likely to want."""
+
+    def prepare(self) -> None:
+        """Called before a run begins: load what it takes. Raises a UserError where the scorer can't work here."""
 
     def score(self, replies: Sequence[Reply]) -> Sequence[Score | float | bool | None]:
         """One word on each reply, in order: a Score, a number, a bool, or None for failed."""
@@ -43,7 +49,7 @@ class Scorer(BaseModel):
         """
         return None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What tells this scorer from any other: its class, its options, and the version or file that it comes from."""
         kind = type(self)
@@ -53,52 +59,6 @@ class Scorer(BaseModel):
     def description(self) -> str:
         """The first line of the class's docstring."""
         return first_line(type(self))
-
-
-def run_scorer(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
-    """The scorer's word on each reply, in order. What raises, or is no score, is a failed score with the reason.
-
-    A batch that raises or has the wrong count is scored again one by one: a bad reply never spoils its neighbours.
-    """
-    if len(replies) > 1:
-        try:
-            return _scores(scorer, replies)
-        except Exception:
-            return [_score_alone(scorer, reply) for reply in replies]
-    return [_score_alone(scorer, reply) for reply in replies]
-
-
-def _score_alone(scorer: Scorer, reply: Reply) -> Score:
-    try:
-        return _scores(scorer, [reply])[0]
-    except Exception as error:
-        return Score.failed(reason_of(error))
-
-
-def _scores(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
-    said = scorer.score(list(replies))
-    if said is None or isinstance(said, (str, bytes, Mapping)):
-        raise TypeError(f"the scorer returned {type(said).__name__}, expected a list with one score for each reply")
-    said = list(said)
-    if len(said) != len(replies):
-        raise ValueError(f"the scorer returned {len(said)} scores for {len(replies)} replies")
-    return [_as_score(one) for one in said]
-
-
-def _as_score(said: Any) -> Score:
-    if isinstance(said, (str, bytes)):
-        return Score.failed(f"the scorer returned {type(said).__name__}, expected a number")
-    try:
-        score = Score.of(said)
-        # A plain float, whatever kind of number the scorer works with.
-        return score if score.value is None else Score(float(score.value), score.explanation, score.failure)
-    except Exception as error:
-        return Score.failed(reason_of(error))
-
-
-def reason_of(error: Exception) -> str:
-    """An error as the reason of a failed score."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def fingerprint_of(kind: Any, options: Any, version: int = 1) -> str:

@@ -12,21 +12,54 @@ from pydantic import ValidationError
 from rsft import registry
 from rsft.config.mistakes import mistakes
 from rsft.errors import RecipeError, nearest
-from rsft.scorers.base import Scorer, reason_of
+from rsft.scorers.base import Scorer
+from rsft.scorers.combined import Combined
 from rsft.scorers.function import FunctionScorer
+from rsft.scorers.run import reason_of
 
 _NAME = regex.compile(r"[^\W\d][\w.-]*")
 
 
-def build_scorers(specs: Mapping[str, str | Mapping[str, Any]]) -> dict[str, Scorer]:
+def build_scorers(
+    specs: Mapping[str, str | Mapping[str, Any]], model: Sequence[str] | None = None
+) -> dict[str, Scorer]:
     """The scorers of a recipe by their names. A spec is a type, or a mapping with its `type` and options.
 
-    Raises RecipeError for a type that is not there and for options that the type doesn't take.
+    `model` is the run's, for scorers that work with it. One that combines others comes behind these. Raises RecipeError
+    for a type that is not there, for options that the type doesn't take, and for parts that are no scorers.
     """
-    return {name: _build(name, spec) for name, spec in specs.items()}
+    return _bound({name: _build(name, spec, model) for name, spec in specs.items()})
 
 
-def _build(name: str, spec: str | Mapping[str, Any]) -> Scorer:
+def _bound(scorers: Mapping[str, Scorer]) -> dict[str, Scorer]:
+    """The scorers, of which those that combine others know these."""
+    bound = {name: scorer for name, scorer in scorers.items() if not isinstance(scorer, Combined)}
+    left = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, Combined)}
+    for name, scorer in left.items():
+        for part in scorer.reads:
+            if part not in scorers:
+                raise RecipeError(
+                    f"The scorer '{name}' reads the score '{part}', which no scorer gives.{nearest(part, scorers)} "
+                    f"The scorers are {', '.join(scorers)}."
+                )
+            if scorer.standardise and part in scorer.combines and _standardises(scorers[part]):
+                raise RecipeError(
+                    f"The scorer '{name}' standardises the score '{part}', which is standardised already."
+                )
+    while left:
+        ready = [name for name, scorer in left.items() if bound.keys() >= set(scorer.reads)]
+        if not ready:
+            raise RecipeError(f"The scorers {', '.join(left)} read each other's scores in a circle.")
+        for name in ready:
+            bound[name] = left.pop(name).of(bound)
+    return bound
+
+
+def _standardises(scorer: Scorer) -> bool:
+    return isinstance(scorer, Combined) and scorer.standardise
+
+
+def _build(name: str, spec: str | Mapping[str, Any], model: Sequence[str] | None) -> Scorer:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise RecipeError(
             f"'{name}' can't be the name of a scorer: the selection could not speak of it. A name begins with a letter "
@@ -35,6 +68,8 @@ def _build(name: str, spec: str | Mapping[str, Any]) -> Scorer:
     kind, options = _kind_and_options(name, spec)
     found = registry.load("scorer", kind)
     if isinstance(found, type) and issubclass(found, Scorer):
+        if found.takes_the_runs_model and model is not None:
+            options.setdefault("model", list(model))
         return _validated(name, kind, found, options)
     return _wrapped(name, kind, found, options)
 
@@ -52,7 +87,7 @@ def _kind_and_options(name: str, spec: str | Mapping[str, Any]) -> tuple[str, di
 
 
 def _validated(name: str, kind: str, found: type[Scorer], options: dict[str, Any]) -> Scorer:
-    if found.score is Scorer.score:
+    if found.score is Scorer.score and not issubclass(found, Combined):
         raise RecipeError(f"The scorer '{name}' ({kind}) has no method 'score'.")
     try:
         return found.model_validate(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field, PrivateAttr
@@ -41,7 +42,7 @@ class FunctionScorer(Scorer):
         said: Sequence[Score | float | bool | None] = self._call(list(replies), **options)
         return said
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint_of(self._source, self.options)
 

@@ -67,7 +67,7 @@ class RunFolder:
         A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
         """
         self._claim("candidates", [c.key for c in candidates])
-        self._claim("scores", [(s.key, s.scorer, s.fingerprint) for s in scores])
+        self._claim("scores", [_score_key(row) for row in scores])
         made = []
         if candidates:
             scope = _scope(candidates[0].key.iteration)
@@ -116,15 +116,24 @@ class RunFolder:
         return found
 
     def not_there(self, scores: Sequence[rows.ScoreRow]) -> list[rows.ScoreRow]:
-        """Those of the scores that the folder does not hold yet."""
+        """Those of the scores that the folder does not hold yet. A failed one can be made good."""
         known = self._claimed("scores")
-        return [row for row in scores if (row.key, row.scorer, row.fingerprint) not in known]
+        return [row for row in scores if not known & {_score_key(row), (*_score_key(row)[:3], True)}]
 
     def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
         """The named set's decisions, of one iteration or of all."""
         if iteration is not None:
             return dict(rows.decision_of(row) for row in self._rows("decisions", _scope(iteration, name)))
         return dict(rows.decision_of(row) for row in self._rows("decisions", None) if row[4] == name)
+
+    def note_scorers(self, fingerprints: Mapping[str, str]) -> None:
+        """Keep which scorers decide in this run."""
+        self.ledger.set_meta("scorers", json.dumps(fingerprints))
+
+    def own_scores(self, *, iteration: int | None = None) -> dict[CandidateKey, dict[str, Score]]:
+        """Scores by the scorers that decide in this run, whatever others have said since."""
+        noted = self.ledger.meta("scorers")
+        return self.scores(iteration=iteration, fingerprints=None if noted is None else json.loads(noted))
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
         """Keep the prompts, in order, so that the run needs no other file from now on.
@@ -275,7 +284,10 @@ class RunFolder:
         if kind == "candidates":
             return set(self.candidate_keys())
         if kind == "scores":
-            return {(CandidateKey(*row[:4]), row[4], row[5]) for row in self._rows(kind, None, columns=6)}
+            return {
+                (CandidateKey(*row[:4]), row[4], row[5], row[6] is not None)
+                for row in self._rows(kind, None, columns=7)
+            }
         if kind == "decisions":
             return {segment.scope for segment in self.ledger.segments(kind)}
         return {row[1] for row in self._rows(kind, None, columns=2)}
@@ -300,6 +312,10 @@ class RunFolder:
 def _scope(iteration: int, name: str | None = None) -> str:
     """What a segment is of: an iteration, and the name of a set of decisions."""
     return str(iteration) if name is None else f"{iteration}:{name}"
+
+
+def _score_key(row: rows.ScoreRow) -> tuple[CandidateKey, str, str, bool]:
+    return row.key, row.scorer, row.fingerprint, row.score.value is not None
 
 
 def _written(path: Path, text: str) -> None:

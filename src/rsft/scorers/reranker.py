@@ -1,0 +1,61 @@
+"""Does a reply answer its conversation? Asked of a cross-encoder, which reads both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from rsft.errors import ModelError
+from rsft.models.devices import scoring_dtype
+from rsft.models.references import ModelFolder
+from rsft.scorers.context import Context
+from rsft.scorers.model import ModelScorer
+from rsft.types import Reply, Score
+
+
+class Reranker(ModelScorer):
+    """What a cross-encoder says of the conversation's last turns and the reply: larger is more relevant.
+
+    A model with one output, through the activation that it is shipped with (often a sigmoid: 0 to 1). Turns are left
+    out from the oldest on where the model's window can't hold all; a reply that it can't hold with the last turn fails.
+    """
+
+    example: ClassVar[Mapping[str, Any]] = {"model": "cross-encoder/ms-marco-MiniLM-L6-v2", "with": ["facts"]}
+
+    fields: tuple[str, ...] = Field((), alias="with", description="Fields of the prompt that count as said.")
+
+    def load(self, folder: ModelFolder, device: str) -> Any:
+        from sentence_transformers import CrossEncoder
+
+        try:
+            model = CrossEncoder(
+                str(folder.path),
+                device=device,
+                trust_remote_code=self.trust_remote_code,
+                model_kwargs={"dtype": scoring_dtype(device), "use_safetensors": True},
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"The model '{folder.reference}' can't be loaded as a cross-encoder: {error}") from error
+        if model.num_labels != 1:
+            raise ModelError(
+                f"The model '{folder.reference}' has {model.num_labels} outputs, and a reranker has one. "
+                "Classifiers of entailment are for the scorer 'nli', others for 'classifier'."
+            )
+        return model
+
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        pairs = [(self._asked(reply), reply.text) for reply in replies]
+        values = self.loaded.predict(pairs, batch_size=64, show_progress_bar=False)
+        return [Score(float(value)) for value in values]
+
+    def _asked(self, reply: Reply) -> str:
+        """As many of the last turns as there is room for."""
+        turns = [message.content for message in Context.of(reply.prompt, self.fields).messages]
+        window = self.loaded.max_seq_length or 1 << 30
+        for first in range(len(turns)):
+            asked = "\n".join(turns[first:])
+            if len(self.loaded.tokenizer(asked, reply.text, truncation=False, verbose=False)["input_ids"]) <= window:
+                return asked
+        raise ValueError(f"the last turn and the reply are longer than the {window} tokens that the model reads")

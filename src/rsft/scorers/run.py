@@ -1,0 +1,79 @@
+"""Having replies scored: whatever a scorer does, each reply gets a word from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rsft.errors import UserError
+from rsft.scorers.base import Scorer
+from rsft.scorers.combined import Combined
+from rsft.types import Reply, Score
+
+_BATCH = 64
+
+
+def score_all(scorers: Mapping[str, Scorer], replies: Sequence[Reply]) -> dict[str, list[Score]]:
+    """Every scorer's word on each reply, in order. Parts stand before what combines them, as `build_scorers` has it."""
+    said: dict[str, list[Score]] = {}
+    for name, scorer in scorers.items():
+        if isinstance(scorer, Combined):
+            said[name] = [scorer.combine({part: said[part][i] for part in scorer.reads}) for i in range(len(replies))]
+        else:
+            said[name] = [
+                score
+                for start in range(0, len(replies), _BATCH)
+                for score in run_scorer(scorer, replies[start : start + _BATCH])
+            ]
+    return said
+
+
+def run_scorer(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
+    """The scorer's word on each reply, in order. What raises, or is no score, is a failed score with the reason.
+
+    A batch that raises or has the wrong count is scored again one by one: a bad reply never spoils its neighbours. A
+    UserError is raised: it is not the reply's fault, and somebody can mend it.
+    """
+    if len(replies) > 1:
+        try:
+            return _scores(scorer, replies)
+        except UserError:
+            raise
+        except Exception:
+            return [_score_alone(scorer, reply) for reply in replies]
+    return [_score_alone(scorer, reply) for reply in replies]
+
+
+def _score_alone(scorer: Scorer, reply: Reply) -> Score:
+    try:
+        return _scores(scorer, [reply])[0]
+    except UserError:
+        raise
+    except Exception as error:
+        return Score.failed(reason_of(error))
+
+
+def _scores(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
+    said = scorer.score(list(replies))
+    if said is None or isinstance(said, (str, bytes, Mapping)):
+        raise TypeError(f"the scorer returned {type(said).__name__}, expected a list with one score for each reply")
+    said = list(said)
+    if len(said) != len(replies):
+        raise ValueError(f"the scorer returned {len(said)} scores for {len(replies)} replies")
+    return [_as_score(one) for one in said]
+
+
+def _as_score(said: Any) -> Score:
+    if isinstance(said, (str, bytes)):
+        return Score.failed(f"the scorer returned {type(said).__name__}, expected a number")
+    try:
+        score = Score.of(said)
+        # A plain float, whatever kind of number the scorer works with.
+        return score if score.value is None else Score(float(score.value), score.explanation, score.failure)
+    except Exception as error:
+        return Score.failed(reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """An error as the reason of a failed score."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
