@@ -11,6 +11,8 @@ from rsft.budget import build_budget
 from rsft.config import Recipe
 from rsft.models.references import available
 from rsft.models.shapes import linear_shapes, weight_shapes
+from rsft.scorers import Scorer
+from rsft.scorers.model import ModelScorer
 from rsft.setup import check
 from rsft.training.base import Trainer
 from rsft.types import Prompt
@@ -59,9 +61,15 @@ def plan(recipe: Recipe) -> dict[str, Any]:
             "policies": iterations * arms,
             "policies_mb": None if policy_bytes is None else round(policy_bytes * iterations * arms / 1e6, 1),
         },
-        "scorers": {name: scorer.description for name, scorer in checked.scorers.items()},
+        "scorers": {name: _described(scorer) for name, scorer in checked.scorers.items()},
         "selection": [str(rule) for rule in recipe.selection],
     }
+
+
+def _described(scorer: Scorer) -> str:
+    """What the scorer says, and whether its model must still be had."""
+    missing = isinstance(scorer, ModelScorer) and available(scorer.model) is None
+    return scorer.description + (" (Its model is not on this disk yet.)" if missing else "")
 
 
 def _policy_bytes(trainer: Trainer, model: str | None) -> int | None:

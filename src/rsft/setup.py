@@ -72,13 +72,13 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     network = cache(lambda: load_network(recipe))
     name, options = _named(recipe.engine)
     engine = registry.load("engine", name).open(options, network)
+    for scorer in scorers.values():
+        scorer.prepare()
     if not begun:
         folder.write_text("recipe.yaml", recipe_yaml(recipe))
     if not there:
         folder.save_prompts(train, heldout)
     _same_base(folder, engine.base)
-    for scorer in scorers.values():
-        scorer.prepare()
     return Parts(train, heldout, scorers, selection, trainer, engine=engine, network=network)
 
 

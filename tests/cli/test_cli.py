@@ -158,6 +158,27 @@ def test_check_bounds_the_run_and_touches_nothing(rsft: Command) -> None:
     assert drawn <= plan["at_most"]["train_candidates"]
 
 
+def test_check_says_which_scorers_model_must_still_be_had(rsft: Command) -> None:
+    model = "scorers.tone={type: classifier, model: nobody/no-such-model, label: rude}"
+    scorers = rsft("check", "scripted.yaml", "--set", model, "--json").json["scorers"]
+    assert scorers["tone"].endswith("(Its model is not on this disk yet.)")
+    assert "disk" not in scorers["polite"]
+    refused = rsft("run", "scripted.yaml", "--set", model)
+    assert refused.code == 2
+    assert "nobody/no-such-model" in refused.err
+    assert not Path("runs/scripted/recipe.yaml").exists(), "a mistake can be mended and the run begun again"
+
+
+def test_score_again(rsft: Command) -> None:
+    rsft("run", "scripted.yaml")
+    said = rsft("score", "runs/scripted", "--set", "scorers.brief={type: length, max_words: 3}", "--json").json
+    assert said["scorers"]["brief"]["scored"] == said["replies"] > 0
+    again = rsft("score", "runs/scripted", "--set", "scorers.brief={type: length, max_words: 3}")
+    assert "scored now" in again.out
+    assert "decisions stay" in again.out
+    assert "scorers only" in rsft("score", "runs/scripted", "--set", "seed=3").err
+
+
 def write_rows(*rows: object) -> None:
     Path("train.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
 
