@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rsft import metrics
+from rsft.selection.pool import stable_hash
 from rsft.text import normalise, word_count, words
 from rsft.types import Candidate, Interval, Score
 
 _PASS_AT = (1, 2, 4, 8, 16, 32)
+# Self-BLEU and the Vendi score compare each reply with each: of more, a fixed part is looked at.
+_MOST_COMPARED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,21 @@ def _score_means(replies: Sequence[Measured]) -> dict[str, Any]:
 
 def _text_numbers(replies: Sequence[Measured]) -> dict[str, Any]:
     said = [words(normalise(reply.candidate.text)) for reply in replies]
+    compared = [said[place] for place in _compared(replies) if said[place]]
     return {
         "distinct_1": metrics.distinct(1, said),
         "distinct_2": metrics.distinct(2, said),
+        "self_bleu": metrics.self_bleu(compared),
+        "vendi": metrics.vendi(metrics.gram_kernel(compared)),
         "mean_words": sum(word_count(reply.candidate.text) for reply in replies) / max(1, len(replies)),
         "mean_tokens": sum(len(reply.candidate.token_ids) for reply in replies) / max(1, len(replies)),
         "cut_share": sum(reply.candidate.finish_reason == "length" for reply in replies) / max(1, len(replies)),
         "failed": sum(reply.candidate.finish_reason == "failed" for reply in replies),
     }
+
+
+def _compared(replies: Sequence[Measured]) -> list[int]:
+    """The places of the replies that are compared with each other: the same ones, whatever their order and text."""
+    keys = [reply.candidate.key for reply in replies]
+    by_lot = sorted(range(len(keys)), key=lambda i: stable_hash(keys[i].prompt_id, keys[i].sample_index))
+    return by_lot[:_MOST_COMPARED]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from math import comb, sqrt
+from math import comb, exp, log, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from rsft.types import Interval
 
 _CONFIDENCE_Z = 1.959963984540054  # two-sided 95%
 _RESAMPLES = 4000
+
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Words = Sequence[str]
 
 
 def share(passed: Sequence[bool]) -> Interval:
@@ -57,7 +62,159 @@ def pass_at(k: int, passed: Sequence[int], drawn: int) -> float:
     return sum(1 - comb(drawn - c, k) / comb(drawn, k) for c in passed) / len(passed)
 
 
-def distinct(n: int, texts: Sequence[Sequence[str]]) -> float:
+def distinct(n: int, texts: Sequence[Words]) -> float:
     """Distinct n-grams over all n-grams of the tokenised texts (distinct-n, 1510.03055); 0 where there is none."""
     found = [gram for words in texts for gram in grams(words, n)]
     return len(set(found)) / len(found) if found else 0.0
+
+
+def self_bleu(texts: Sequence[Words], n: int = 4) -> float | None:
+    """How alike the tokenised texts are: the mean BLEU of each with all others as references (Texygen, 1802.01886).
+
+    From 0 (no word in common) to 1 (all the same). BLEU's orders run to n, or to the length of a shorter text, and have
+    the same weight; above the first, one is added to matches and totals (Lin and Och 2004), so that a short text that
+    shares words is not taken for one that shares none. Texts without words are left out; None for fewer than two.
+    """
+    texts = [words for words in texts if words]
+    if len(texts) < 2:
+        return None
+    lengths = Counter(len(words) for words in texts)
+    precisions_TO = np.zeros((len(texts), n))
+    for order in range(1, n + 1):
+        counts = [Counter(grams(words, order)) for words in texts]
+        most = _two_greatest(counts)
+        for place, own in enumerate(counts):
+            # The most that any other text has: where this one has the most, the second.
+            matches = sum(
+                min(count, most[gram][1] if most[gram][0] == count else most[gram][0]) for gram, count in own.items()
+            )
+            added = int(order > 1)
+            precisions_TO[place, order - 1] = (matches + added) / (sum(own.values()) + added) if own else np.nan
+    scores = []
+    for words, precisions in zip(texts, precisions_TO, strict=True):
+        known = precisions[: min(n, len(words))]
+        bleu = exp(sum(map(log, known)) / len(known)) if known[0] > 0 else 0.0
+        scores.append(bleu * _brevity_penalty(len(words), lengths))
+    return float(np.mean(scores))
+
+
+def _two_greatest(counts: Sequence[Counter[tuple[str, ...]]]) -> dict[tuple[str, ...], tuple[int, int]]:
+    """For each n-gram the greatest of its counts in one text, and the second greatest in another."""
+    most: dict[tuple[str, ...], tuple[int, int]] = {}
+    for own in counts:
+        for gram, count in own.items():
+            first, second = most.get(gram, (0, 0))
+            most[gram] = (count, first) if count > first else (first, max(count, second))
+    return most
+
+
+def _brevity_penalty(length: int, lengths: Counter[int]) -> float:
+    """BLEU's, by the length of a reference that is nearest, the shorter one of two."""
+    others = [other for other, count in lengths.items() if count > (other == length)]
+    nearest = min(others, key=lambda other: (abs(other - length), other))
+    return exp(min(0.0, 1 - nearest / length))
+
+
+def vendi(kernel_NN: Matrix) -> float:
+    """How many different texts there are, in effect (Vendi score, 2210.02410): exp of the entropy of K/N's eigenvalues.
+
+    K holds the similarities of N texts, positive semidefinite with ones on its diagonal. From 1 (all the same) to N
+    (nothing in common); 0 of no text.
+    """
+    kernel_NN = np.asarray(kernel_NN, dtype=np.float64)
+    if kernel_NN.ndim != 2 or kernel_NN.shape[0] != kernel_NN.shape[1]:
+        raise ValueError(f"a kernel is square; got {kernel_NN.shape}")
+    if not len(kernel_NN):
+        return 0.0
+    if not np.allclose(np.diag(kernel_NN), 1) or not np.allclose(kernel_NN, kernel_NN.T):
+        raise ValueError("a kernel is symmetric, with ones on its diagonal")
+    eigenvalues = np.linalg.eigvalsh(kernel_NN / len(kernel_NN))
+    positive = eigenvalues[eigenvalues > 1e-12]
+    return float(np.exp(-(positive * np.log(positive)).sum()))
+
+
+def gram_kernel(texts: Sequence[Words], n: int = 2) -> Matrix:
+    """The cosine of each two tokenised texts' counts of n-grams, of all lengths up to n: a kernel for `vendi`.
+
+    Texts without words are alike among themselves, and unlike all others.
+    """
+    from scipy.sparse import csr_matrix
+
+    columns: dict[tuple[str, ...], int] = {}
+    data, rows, places = [], [], []
+    for row, words in enumerate(texts):
+        counts = Counter(gram for order in range(1, n + 1) for gram in grams(words, order)) or Counter([("",)])
+        norm = sqrt(sum(count * count for count in counts.values()))
+        for gram, count in counts.items():
+            data.append(count / norm)
+            rows.append(row)
+            places.append(columns.setdefault(gram, len(columns)))
+    if not texts:
+        return np.zeros((0, 0))
+    counts_NG = csr_matrix((data, (rows, places)), shape=(len(texts), len(columns)))
+    kernel_NN: Matrix = (counts_NG @ counts_NG.T).toarray()
+    return kernel_NN
+
+
+def auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
+    """The chance that a positive's value is above a negative's, ties half (Mann–Whitney). None without one of each."""
+    if not len(positives) or not len(negatives):
+        return None
+    ordered = np.sort(np.asarray(negatives, dtype=np.float64))
+    below = np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")
+    return float(below.mean() / 2 / len(ordered))
+
+
+def paired_auc(positives: Sequence[float], negatives: Sequence[float], seed: int = 0) -> Interval:
+    """The AUC of values that are paired, one of each for a prompt, with its 95% percentile bootstrap interval.
+
+    Prompts are resampled, with both of their values. Of nothing: 0.5, from 0 to 1.
+    """
+    if len(positives) != len(negatives):
+        raise ValueError(f"paired values must be of the same prompts; got {len(positives)} and {len(negatives)}")
+    n = len(positives)
+    value = auc(positives, negatives)
+    if value is None:
+        return Interval(0.5, 0.0, 1.0, 0)
+    levels, place = np.unique(np.asarray([*positives, *negatives], dtype=np.float64), return_inverse=True)
+    generator = np.random.default_rng(seed)
+    resampled_B = np.empty(_RESAMPLES)
+    for trial in range(_RESAMPLES):
+        times_P = np.bincount(generator.integers(n, size=n), minlength=n)
+        above = np.bincount(place[:n], weights=times_P, minlength=len(levels))
+        below = np.bincount(place[n:], weights=times_P, minlength=len(levels))
+        resampled_B[trial] = (above * (np.cumsum(below) - below / 2)).sum() / n**2
+    low, high = np.quantile(resampled_B, [0.025, 0.975])
+    return Interval(value, float(low), float(high), n)
+
+
+def unpaired_auc(positives: Sequence[float], negatives: Sequence[float], seed: int = 0) -> Interval:
+    """The AUC of two samples with its 95% bootstrap interval: each is resampled. Of nothing: 0.5, from 0 to 1."""
+    value = auc(positives, negatives)
+    n = len(positives) + len(negatives)
+    if value is None:
+        return Interval(0.5, 0.0, 1.0, n)
+    levels, place = np.unique(np.asarray([*positives, *negatives], dtype=np.float64), return_inverse=True)
+    generator = np.random.default_rng(seed)
+    resampled_B = np.empty(_RESAMPLES)
+    for trial in range(_RESAMPLES):
+        above, below = (
+            np.bincount(generator.choice(side, size=len(side)), minlength=len(levels))
+            for side in (place[: len(positives)], place[len(positives) :])
+        )
+        resampled_B[trial] = (above * (np.cumsum(below) - below / 2)).sum() / (len(positives) * len(negatives))
+    low, high = np.quantile(resampled_B, [0.025, 0.975])
+    return Interval(value, float(low), float(high), n)
+
+
+def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
+    """Spearman's rank correlation, from −1 to 1; tied values share their mean rank. None where one of the two is
+    constant, or has fewer than two values.
+    """
+    if len(xs) != len(ys):
+        raise ValueError(f"values must come in pairs; got {len(xs)} and {len(ys)}")
+    if len(xs) < 2 or len(set(xs)) < 2 or len(set(ys)) < 2:
+        return None
+    from scipy.stats import rankdata
+
+    return float(np.clip(np.corrcoef(rankdata(xs), rankdata(ys))[0, 1], -1.0, 1.0))

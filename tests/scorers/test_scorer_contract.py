@@ -12,11 +12,13 @@ import pytest
 from rsft.errors import RecipeError
 from rsft.registry import SCORERS, load
 from rsft.scorers import Scorer, build_scorers, run_scorer
+from rsft.scorers.code_tests import CodeTests
 from rsft.scorers.model import ModelScorer
+from rsft.scorers.sandbox import why_not
 from rsft.types import Message, Prompt, Reply, Score
 
 TURNS = (Message("user", "When do you open?"),)
-FIELDS = {"facts": {"opening time": "9 am"}}
+FIELDS = {"facts": {"opening time": "9 am"}, "answer": "9", "tests": "assert opens() == 9"}
 TEXTS = ["We open at 9 am.", "", "No idea.", "我们早上九点开门", "a\nb", "\x00\ud83d", "x" * 5000]
 REPLIES = [Reply(Prompt(f"p{i}", TURNS, TURNS, FIELDS), text) for i, text in enumerate(TEXTS)]
 
@@ -39,6 +41,8 @@ def test_the_contract(kind: str, folders: Mapping[str, Path]) -> None:
         folder, options = MODELS[kind]
         spec |= {"model": str(folders[folder]), "device": "cpu", **options}
     scorer = build_scorers({"s": spec})["s"]
+    if isinstance(scorer, CodeTests) and (problem := why_not(scorer.sandbox)):
+        pytest.skip(problem)
     together = run_scorer(scorer, REPLIES)
     alone = [run_scorer(scorer, [reply])[0] for reply in REPLIES]
     for others in (alone, run_scorer(scorer, REPLIES[::-1])[::-1]):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rsft.registry import SCORERS
+from rsft.registry import SCORERS, load
 from rsft.scorers import Scorer, build_scorers
 from rsft.types import Message, Prompt, Reply
 
@@ -39,6 +39,8 @@ SPECS: list[dict[str, Any]] = [
     {"type": "json_schema", "schema": OBJECT},
     {"type": "json_schema", "schema": {"type": ["array", "number"], "prefixItems": [True, {"const": "b"}]}},
     {"type": "json_schema", "schema": {"anyOf": [{"type": "object"}, {"type": "string"}]}},
+    {"type": "constraints", "constraints": {"words": {"most": 3}, "no_commas": True, "language": "en"}},
+    {"type": "constraints", "constraints": {"no_commas": True}, "all_or_nothing": False},
 ]
 PIECES = [
     "a",
@@ -123,6 +125,7 @@ def test_what_is_hopeless_scores_nothing(spec: dict[str, Any], text: str) -> Non
         ({"type": "json_schema", "schema": OBJECT}, '{"name": "abcd", "sizes": []}', '{"name": "abcd", "sizes": []'),
         ({"type": "json_schema", "schema": OBJECT}, '{"name": "a", "size": 3}', '{"name": "a", "size": 3'),
         ({"type": "json_schema", "schema": OBJECT}, '{"name" "a"}', '{"name" "'),
+        ({"type": "constraints", "constraints": {"no_commas": True}}, "Well, no", "Well,"),
     ],
 )
 def test_hope_is_given_up_early(spec: dict[str, Any], text: str, seen: str) -> None:
@@ -138,12 +141,5 @@ def test_a_pattern_that_looks_around_is_never_given_up() -> None:
 
 def test_every_scorer_that_can_tell_is_tested_here() -> None:
     tested = {spec["type"] for spec in SPECS}
-    defaults: dict[str, Any] = {
-        "length": {"max_words": 1},
-        "format": {"one_line": True},
-        "forbidden": {"phrases": ["a"]},
-    }
-    defaults["json_schema"] = {"schema": {}}
     for kind in SCORERS:
-        scorer = built({"type": kind, **defaults.get(kind, {})})
-        assert (type(scorer).hopeless is not Scorer.hopeless) == (kind in tested)
+        assert (load("scorer", kind).hopeless is not Scorer.hopeless) == (kind in tested), kind

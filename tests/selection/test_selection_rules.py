@@ -60,6 +60,7 @@ def test_what_failed_or_was_cut_is_never_accepted(rows: list[Row]) -> None:
 
 ALL_RULES = [["s > 0"], [{"cap": 2}], [{"top_k": {"k": 2, "by": "s"}}], ["no_duplicates"], ["no_near_duplicates"]]
 ALL_RULES += [[{"no_near_duplicates": {"across_prompts": True}}], ["s > -1", "no_duplicates", {"cap": 1}]]
+ALL_RULES += [["agreement"], [{"agreement": {"least": 0.1, "majority": True}}], [{"most_novel": 2}]]
 
 
 @pytest.mark.parametrize("rules", ALL_RULES, ids=str)

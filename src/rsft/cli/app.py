@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,6 +168,85 @@ def sample(
         seed=seed,
     )
     _print(replies, as_json, print_replies)
+
+
+@app.command()
+def score(run: RunArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Score a run's replies again: by scorers that --set changes or adds, and where a score failed. Draws nothing."""
+    from rsft.cli.display import reporter
+    from rsft.cli.tables import print_rescored
+    from rsft.rescoring import rescore
+
+    with reporter() as tell:
+        said = rescore(run, overrides or (), tell)
+    _print(said, as_json, print_rescored)
+
+
+@app.command()
+def scorers(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|test]", help="A scorer, to see its options; or test, see below.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="With test: the recipe whose scorers are tested.")
+    ] = None,
+    overrides: SetOption = None,
+    rows: Annotated[int, typer.Option("--rows", "-n", min=2, help="test: at most so many prompts.")] = 300,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", metavar="FILE", help="test: rows with chosen and rejected, or reply and label."),
+    ] = None,
+    same: Annotated[
+        str | None,
+        typer.Option("--same", metavar="FIELD", help="test: wrong replies of prompts alike in this field, too."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="test: draw what it found.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="test: which wrong replies are taken.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """List the scorers, or explain one.
+
+    `rsft scorers test RECIPE` says how good the recipe's scorers are: whether they tell the references of its prompts
+    from replies to other prompts (relevance), from the same with a fact altered (consistency), and from what was said
+    before (novelty); what else their scores hang on, and how long they take.
+    """
+    if name == "test":
+        _test_scorers(recipe, overrides or (), rows, labels, same, plot, seed, as_json)
+        return
+    from rsft.appraisal import described, listed
+    from rsft.cli.tables import print_scorer, print_scorers
+
+    if name is None:
+        _print(listed(), as_json, print_scorers)
+    else:
+        _print(described(name), as_json, print_scorer)
+
+
+def _test_scorers(
+    recipe: str | None,
+    overrides: Sequence[str],
+    rows: int,
+    labels: str | None,
+    same: str | None,
+    plot: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from rsft.appraisal import appraise_recipe
+    from rsft.cli.display import reporter
+    from rsft.cli.tables import print_appraisal
+    from rsft.config import load_recipe
+    from rsft.errors import RecipeError
+
+    if recipe is None:
+        raise RecipeError("Which recipe's scorers? Write rsft scorers test RECIPE.")
+    with reporter() as tell:
+        said = appraise_recipe(load_recipe(recipe, overrides), rows, labels, same, seed, tell)
+    if plot is not None:
+        from rsft.appraisal.plot import plot as draw
+
+        draw(said, plot)
+    _print(said, as_json, print_appraisal)
 
 
 @app.command()

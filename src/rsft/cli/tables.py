@@ -153,6 +153,90 @@ def print_replies(said: dict[str, Any]) -> None:
         _console.print(Text("→ "), inert(reply["text"] + cut), sep="")
 
 
+def print_scorers(said: list[dict[str, str]]) -> None:
+    """All scorers, one line each."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("scorer", "takes", "what it says"):
+        table.add_column(column, overflow="fold")
+    for scorer in said:
+        table.add_row(scorer["name"], scorer["takes"], scorer["says"])
+    _console.print(table)
+    _console.print("Options and an example: rsft scorers NAME. How good yours are: rsft scorers test RECIPE.")
+
+
+def print_scorer(said: dict[str, Any]) -> None:
+    """One scorer: what it says, its options, an example."""
+    _console.print(f"{said['name']} takes {said['takes']}\n", style="dim", markup=False)
+    _console.print(inert(said["says"]))
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("option", "type", "default", ""):
+        table.add_column(column, overflow="fold")
+    for option in said["options"]:
+        table.add_row(*(inert(option[key]) for key in ("name", "type", "default", "description")))
+    if said["options"]:
+        _console.print(table)
+    _console.print(inert(said["example"].rstrip()), style="green")
+
+
+def print_appraisal(said: dict[str, Any]) -> None:
+    """How good scorers are: AUCs with their intervals, and what else their scores hang on."""
+    from rsft.appraisal.trials import MEANING
+
+    trials = list(said["scores"])
+    table = Table(
+        title="AUC: how often the good reply scores higher than the bad one", title_justify="left", box=box.SIMPLE,
+        pad_edge=False,
+    )  # fmt: skip
+    table.add_column("scorer", overflow="fold")
+    for trial in trials:
+        table.add_column(trial.replace("_", " "), justify="right")
+    for column in ("length", "s per 1,000", "failed"):
+        table.add_column(column, justify="right")
+    for name, of in said["scorers"].items():
+        areas = [of["trials"][trial]["auc"] for trial in trials]
+        length, seconds = of["length_correlation"]["good"], of["seconds_per_1000"]
+        table.add_row(
+            inert(name),
+            *(f"{area['value']:.3f} [{area['low']:.2f}, {area['high']:.2f}]" for area in areas),
+            "" if length is None else f"{length:+.2f}",
+            "" if seconds is None else f"{seconds:.1f}",
+            f"{of['failed']:.1%}" if of["failed"] else "",
+        )
+    _console.print(table)
+    for trial in trials:
+        n = max(of["trials"][trial]["auc"]["n"] for of in said["scorers"].values())
+        _console.print(f"{trial.replace('_', ' ')}: {MEANING[trial]} (n = {n})")
+    _console.print("length: correlation of the score with the words of the good replies. In brackets: 95% intervals.")
+    _print_correlations(said["correlations"])
+    for warning in said["warnings"]:
+        _console.print(inert(f"Mind: {warning}"), style="yellow")
+
+
+def _print_correlations(said: dict[str, dict[str, float | None]]) -> None:
+    if len(said) < 2:
+        return
+    table = Table(title="Rank correlation between scorers", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table.add_column("")
+    for name in said:
+        table.add_column(inert(name), justify="right")
+    for name, others in said.items():
+        values = [others.get(other) for other in said]
+        table.add_row(inert(name), *("" if value is None else f"{value:+.2f}" for value in values))
+    _console.print(table)
+
+
+def print_rescored(said: dict[str, Any]) -> None:
+    """What `rsft score` did, scorer by scorer."""
+    table = Table(title=f"{said['replies']} replies", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in ("scorer", "known", "scored now", "failed", "mean"):
+        table.add_column(column, justify="left" if column == "scorer" else "right")
+    for name, count in said["scorers"].items():
+        mean = "" if count["mean"] is None else f"{count['mean']:.3f}"
+        table.add_row(inert(name), *(str(count[key]) for key in ("known", "scored", "failed")), mean)
+    _console.print(table)
+    _console.print("The run's own decisions stay as they are.")
+
+
 def print_preview(said: dict[str, Any]) -> None:
     """Packs as they are trained: what is learnt in green, every other token a little darker, so that they show."""
     rows, alone, read = said["rows"], said["row_tokens"], said["read_tokens"]

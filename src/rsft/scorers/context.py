@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from rsft.prompts.template import items_as_text
 from rsft.types import Message, Prompt
+
+
+def _as_list(said: Any) -> Any:
+    return [said] if isinstance(said, str) else said
+
+
+Fields = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""Names of a prompt's fields; one alone may be said without a list."""
 
 
 @dataclass(frozen=True, slots=True)

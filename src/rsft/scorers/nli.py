@@ -11,7 +11,7 @@ from pydantic import Field
 from rsft.errors import ModelError
 from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
-from rsft.scorers.context import Context
+from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
 from rsft.text import sentences
 from rsft.types import Reply, Score
@@ -30,7 +30,7 @@ class Nli(ModelScorer):
 
     example: ClassVar[Mapping[str, Any]] = {"model": "cross-encoder/nli-deberta-v3-small", "with": ["facts"]}
 
-    fields: tuple[str, ...] = Field((), alias="with", description="Fields of the prompt that count as said.")
+    fields: Fields = Field((), alias="with", description="Fields of the prompt that count as said.")
     asks: Literal["contradiction", "entailment"] = Field("contradiction", description="Which of the two is asked.")
     roles: tuple[str, ...] = Field(("system", "user", "assistant"), description="Whose turns count as said.")
 

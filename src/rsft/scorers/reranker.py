@@ -10,7 +10,7 @@ from pydantic import Field
 from rsft.errors import ModelError
 from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
-from rsft.scorers.context import Context
+from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score
 
@@ -24,7 +24,7 @@ class Reranker(ModelScorer):
 
     example: ClassVar[Mapping[str, Any]] = {"model": "cross-encoder/ms-marco-MiniLM-L6-v2", "with": ["facts"]}
 
-    fields: tuple[str, ...] = Field((), alias="with", description="Fields of the prompt that count as said.")
+    fields: Fields = Field((), alias="with", description="Fields of the prompt that count as said.")
 
     def load(self, folder: ModelFolder, device: str) -> Any:
         from sentence_transformers import CrossEncoder

@@ -24,8 +24,21 @@ class Token(NamedTuple):
     """It goes on from a number without a gap, as 'b' in '12b': nothing that is whole ends before it."""
 
 
+class Piece(NamedTuple):
+    """What is read at once, a word or a date, and where in the text it stands."""
+
+    start: int
+    end: int
+    tokens: tuple[Token, ...]
+
+
 def tokens(normalised: str, *, merged: bool) -> Iterator[Token]:
-    """Read a normalised text. `merged` makes each date, time and spelled number one token, else they stay words.
+    """Read a normalised text. `merged` makes each date, time and spelled number one token, else they stay words."""
+    return (token for piece in pieces(normalised, merged=merged) for token in piece.tokens)
+
+
+def pieces(normalised: str, *, merged: bool) -> Iterator[Piece]:
+    """The same tokens with their places.
 
     Takes time linear in the text's length: every repetition of the patterns below is bounded or possessive.
     """
@@ -34,13 +47,14 @@ def tokens(normalised: str, *, merged: bool) -> Iterator[Token]:
         at, written = start.end(), start[0]
         for pattern, read in _kinds_at(start, merged):
             if (match := pattern.match(normalised, start.start())) is not None:
-                yield from read(match)
                 at = match.end()
+                yield Piece(match.start(), at, tuple(read(match)))
                 number_end = at if read is _number else -1
                 break
         else:
             goes_on = start.start() == number_end and start["word"] is not None
-            yield _token("and" if written == "&" else written, glued=goes_on and written not in _ATTACHED)
+            token = _token("and" if written == "&" else written, glued=goes_on and written not in _ATTACHED)
+            yield Piece(start.start(), at, (token,))
 
 
 def _token(*readings: str, glued: bool = False) -> Token:
@@ -74,6 +88,8 @@ _UNITS = {
     "chf": ("chf", "franken"),
     "%": ("%", "percent", "per cent", "pct", "prozent", "パーセント"),
 }
+UNITS = frozenset(_UNITS)
+"""The readings of what makes a number an amount: currencies, and percent."""
 _UNIT_OF = {name: unit for unit, names in _UNITS.items() for name in names}
 # '¥' is the sign of two currencies.
 _ACCEPTED_UNITS = {"¥": ("¥", "jpy", "cny"), "jpy": ("jpy", "¥"), "cny": ("cny", "¥")}

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from rsft.selection.pool import Mask, Pool
 from rsft.selection.rule import Rule
-from rsft.text import grams, normalise, words
+from rsft.selection.shingles import Shingles, jaccard, shingles
+from rsft.text import normalise
 
-_SHINGLE = 3
 _PERMUTATIONS = 128
 
 
@@ -44,36 +44,36 @@ class NoNearDuplicates(Rule):
         kept = np.zeros_like(alive)
         near = self._across() if self.across_prompts else self._within()
         for place in _in_lot_order(pool, alive):
-            kept[place] = near(pool.keys[place].prompt_id, _shingles(pool.texts[place]))
+            kept[place] = near(pool.keys[place].prompt_id, shingles(pool.texts[place]))
         return kept
 
-    def _within(self) -> Callable[[str, frozenset[str]], bool]:
+    def _within(self) -> Callable[[str, Shingles], bool]:
         """Accepts a reply that is near none of its own prompt's; these are few, so each is compared exactly."""
-        families: dict[str, list[frozenset[str]]] = {}
+        families: dict[str, list[Shingles]] = {}
 
-        def is_new(prompt_id: str, shingles: frozenset[str]) -> bool:
+        def is_new(prompt_id: str, own: Shingles) -> bool:
             family = families.setdefault(prompt_id, [])
-            if any(_jaccard(shingles, other) > self.similarity for other in family):
+            if any(jaccard(own, other) > self.similarity for other in family):
                 return False
-            family.append(shingles)
+            family.append(own)
             return True
 
         return is_new
 
-    def _across(self) -> Callable[[str, frozenset[str]], bool]:
+    def _across(self) -> Callable[[str, Shingles], bool]:
         """Accepts a reply that is near none of all. MinHash proposes, the exact overlap decides."""
         from datasketch import MinHash, MinHashLSH
 
         index = MinHashLSH(threshold=max(0.1, self.similarity - 0.1), num_perm=_PERMUTATIONS)
-        kept: list[frozenset[str]] = []
+        kept: list[Shingles] = []
 
-        def is_new(_: str, shingles: frozenset[str]) -> bool:
+        def is_new(_: str, own: Shingles) -> bool:
             sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
-            sketch.update_batch([shingle.encode() for shingle in shingles])
-            if any(_jaccard(shingles, kept[place]) > self.similarity for place in index.query(sketch)):
+            sketch.update_batch([shingle.encode() for shingle in own])
+            if any(jaccard(own, kept[place]) > self.similarity for place in index.query(sketch)):
                 return False
             index.insert(len(kept), sketch)
-            kept.append(shingles)
+            kept.append(own)
             return True
 
         return is_new
@@ -81,13 +81,3 @@ class NoNearDuplicates(Rule):
 
 def _in_lot_order(pool: Pool, alive: Mask) -> Iterable[int]:
     return sorted(np.flatnonzero(alive).tolist(), key=lambda place: pool.lots[place])
-
-
-def _shingles(text: str) -> frozenset[str]:
-    """Word triples of the text, without its punctuation; a script without spaces gives triples of characters."""
-    said = words(normalise(text))
-    return frozenset(map(" ".join, grams(said, _SHINGLE))) or frozenset([" ".join(said)])
-
-
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / len(one | other)

@@ -37,6 +37,10 @@ class Rule(BaseModel):
         """Why the candidate at this place did not stay, where the rule's name does not say it all."""
         return ""
 
+    def explain_among(self, pool: Pool, alive: Mask, place: int) -> str:
+        """The same, for a rule whose reason lies in those among whom it chose, `alive` (N,)."""
+        return self.explain(pool, place)
+
     def rejects(self, score: str, value: float) -> bool:
         """Whether no candidate with this value of this score stays, whatever else is true of it."""
         return False

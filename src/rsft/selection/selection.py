@@ -34,7 +34,7 @@ class Selection:
         for rule in self.rules:
             kept = rule.keep(pool, alive) & alive
             for place in np.flatnonzero(alive & ~kept):
-                decisions[place] = Decision(False, rule.name, rule.explain(pool, int(place)))
+                decisions[place] = Decision(False, rule.name, rule.explain_among(pool, alive, int(place)))
             alive = kept
         for place in np.flatnonzero(alive):
             decisions[place] = Decision(True, ACCEPTED)

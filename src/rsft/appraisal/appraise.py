@@ -1,0 +1,169 @@
+"""Scorers put to trials: how often they are right, what else their scores hang on, and how long they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from rsft import metrics
+from rsft.appraisal.trials import Trial, labelled, trials_of
+from rsft.config import Recipe
+from rsft.progress import Reporter
+from rsft.scorers import Combined, Scorer, build_scorers, run_scorer, score_all
+from rsft.setup import read_prompts
+from rsft.text import word_count
+from rsft.types import Interval, Reply, Score
+
+_BATCH_SIZES, _BATCH_REPLIES = (1, 7, 64), 64
+# A score that goes with the length more than this is named.
+_LENGTH_BOUND = 0.3
+
+Said = Mapping[tuple[str, str], Score]
+"""One scorer's word on each reply, by prompt and text."""
+
+
+def appraise_recipe(
+    recipe: Recipe, rows: int, labels: str | None, same: str | None, seed: int, tell: Reporter
+) -> dict[str, Any]:
+    """Put a recipe's scorers to trials made of at most so many of its prompts, the held-out ones first, or of rows that
+    are labelled. Raises a UserError."""
+    scorers = build_scorers(recipe.scorers, recipe.model)
+    if labels is not None:
+        return appraise(scorers, labelled(labels, rows), tell)
+    train, heldout = read_prompts(recipe)
+    with_reference = [prompt for prompt in (*heldout, *train) if prompt.fields.get("reference")]
+    return appraise(scorers, trials_of(with_reference[:rows] or train, seed, same), tell)
+
+
+def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Reporter) -> dict[str, Any]:
+    """What each scorer is worth.
+
+    `scorers`: for each its `trials` (AUC with its 95% interval; `prefers`, the share of pairs in which the good reply
+    scores higher, ties half; `n`; `failed`), `length_correlation` (Spearman's, with the words of the `good` replies and
+    of `all`), `batch_difference` (the most that a score changes between batches of 1, 7 and 64), `seconds_per_1000`
+    replies, and the share that `failed` with the first reason. `correlations` are Spearman's between scorers over all
+    replies. `warnings` say what to look at. `scores` holds every trial's scores.
+    """
+    good = _different(reply for trial in trials for reply in trial.good)
+    replies = _different(reply for trial in trials for reply in (*trial.good, *trial.bad))
+    tell.begin("scoring", len(replies) * len(scorers), "scores")
+    for scorer in scorers.values():
+        scorer.prepare()
+    said: dict[str, Said] = {}
+    seconds: dict[str, float | None] = {}
+    for name, scorer in scorers.items():
+        if isinstance(scorer, Combined):
+            said[name] = {
+                _key(r): scorer.combine({part: said[part][_key(r)] for part in scorer.reads}) for r in replies
+            }
+            seconds[name] = None
+        else:
+            began = time.perf_counter()
+            words = score_all({name: scorer}, replies)[name]
+            seconds[name] = 1000 * (time.perf_counter() - began) / len(replies)
+            said[name] = dict(zip(map(_key, replies), words, strict=True))
+        tell.advance(len(replies))
+    tell.end(f"{len(replies)} replies, {len(trials)} trials")
+    numbers = {
+        name: {
+            "trials": {trial.name: _trial_numbers(trial, said[name]) for trial in trials},
+            "length_correlation": {
+                "good": _length_correlation(good, said[name]),
+                "all": _length_correlation(replies, said[name]),
+            },
+            "batch_difference": None if isinstance(scorer, Combined) else _batch_difference(scorer, replies),
+            "seconds_per_1000": seconds[name],
+            **_failures(said[name]),
+        }
+        for name, scorer in scorers.items()
+    }
+    return {
+        "replies": len(replies),
+        "scorers": numbers,
+        "correlations": _correlations(said),
+        "warnings": _warnings(numbers),
+        "scores": {
+            trial.name: {
+                name: {side: _values(getattr(trial, side), words) for side in ("good", "bad")}
+                for name, words in said.items()
+            }
+            for trial in trials
+        },
+    }
+
+
+def _trial_numbers(trial: Trial, said: Said) -> dict[str, Any]:
+    good, bad = _values(trial.good, said), _values(trial.bad, said)
+    failed = sum(value is None for value in (*good, *bad))
+    if trial.paired:
+        pairs = [(g, b) for g, b in zip(good, bad, strict=True) if g is not None and b is not None]
+        area = metrics.paired_auc([g for g, _ in pairs], [b for _, b in pairs])
+        prefers: Interval | None = metrics.mean([float(g > b) + 0.5 * (g == b) for g, b in pairs])
+    else:
+        area = metrics.unpaired_auc([g for g in good if g is not None], [b for b in bad if b is not None])
+        prefers = None
+    return {"auc": asdict(area), "prefers": prefers and asdict(prefers), "failed": failed}
+
+
+def _values(replies: Sequence[Reply], said: Said) -> list[float | None]:
+    return [said[_key(reply)].value for reply in replies]
+
+
+def _length_correlation(replies: Sequence[Reply], said: Said) -> float | None:
+    known = [(value, word_count(reply.text)) for reply in replies if (value := said[_key(reply)].value) is not None]
+    return metrics.spearman([value for value, _ in known], [float(words) for _, words in known])
+
+
+def _batch_difference(scorer: Scorer, replies: Sequence[Reply]) -> float:
+    some = replies[:: max(1, len(replies) // _BATCH_REPLIES)][:_BATCH_REPLIES]
+    by_size = [
+        [score.value for at in range(0, len(some), size) for score in run_scorer(scorer, some[at : at + size])]
+        for size in _BATCH_SIZES
+    ]
+    known = [[value for value in values if value is not None] for values in zip(*by_size, strict=True)]
+    return max((max(values) - min(values) for values in known if values), default=0.0)
+
+
+def _failures(said: Said) -> dict[str, Any]:
+    reasons = [score.failure for score in said.values() if score.value is None]
+    return {"failed": len(reasons) / max(1, len(said)), "first_failure": reasons[0] if reasons else None}
+
+
+def _correlations(said: Mapping[str, Said]) -> dict[str, dict[str, float | None]]:
+    """Spearman's between each two scorers, over the replies that both scored."""
+    found: dict[str, dict[str, float | None]] = {name: {} for name in said}
+    for one, other in combinations(said, 2):
+        pairs = [(score.value, said[other][key].value) for key, score in said[one].items()]
+        both = [(a, b) for a, b in pairs if a is not None and b is not None]
+        found[one][other] = found[other][one] = metrics.spearman([a for a, _ in both], [b for _, b in both])
+    return found
+
+
+def _warnings(numbers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    said = []
+    for name, of in numbers.items():
+        for among, value in of["length_correlation"].items():
+            if value is not None and abs(value) > _LENGTH_BOUND:
+                which = "longer" if value > 0 else "shorter"
+                of_what = "good replies" if among == "good" else "all replies"
+                said.append(
+                    f"'{name}' prefers {which} replies: its correlation with the length of {of_what} is {value:+.2f}."
+                )
+        if of["failed"] > 0:
+            said.append(
+                f"'{name}' failed on {of['failed']:.1%} of the replies. The first reason: {of['first_failure']}"
+            )
+        if (of["batch_difference"] or 0) > 1e-3:
+            said.append(f"'{name}' says another score in other batches, by up to {of['batch_difference']:.2g}.")
+    return said
+
+
+def _different(replies: Any) -> list[Reply]:
+    return list({_key(reply): reply for reply in replies}.values())
+
+
+def _key(reply: Reply) -> tuple[str, str]:
+    return reply.prompt.id, reply.text

@@ -1,0 +1,282 @@
+"""How good a scorer is: trials that mean what they say, and numbers that a good and a bad scorer deserve."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rsft.appraisal import Trial, appraise, described, labelled, listed, trials_of
+from rsft.appraisal.altered import altered, values_of
+from rsft.appraisal.plot import plot
+from rsft.cli import main
+from rsft.errors import PromptError, RecipeError
+from rsft.progress import Silent
+from rsft.registry import SCORERS
+from rsft.scorers import build_scorers
+from rsft.scorers.readings import Reading
+from rsft.types import Message, Prompt, Reply
+
+CITIES = ["Oakland", "San Jose", "Fresno", "Napa", "Carmel", "Eureka", "Salinas", "Ventura"]
+
+
+def prompt(number: int) -> Prompt:
+    city, hour = CITIES[number % len(CITIES)], 1 + number % 11
+    turns = (
+        Message("user", f"Where are you, number {number}?"),
+        Message("assistant", f"Do you ask for shop {number}?"),
+        Message("user", "Yes, and when do you close?"),
+    )
+    facts = {"city": city, "closes": f"{hour}:30 pm", "open_on_sunday": "True"}
+    reference = f"We are in {city} and close at {hour}:30 pm, also on Sunday" + " or so" * (number % 5) + "."
+    return Prompt(f"p{number:02}", turns, turns, {"facts": facts, "reference": reference, "kind": number % 2})
+
+
+PROMPTS = [prompt(number) for number in range(40)]
+
+
+def trial(name: str, **options: Any) -> Trial:
+    return next(one for one in trials_of(PROMPTS, **options) if one.name == name)
+
+
+def test_an_altered_reply_no_longer_says_one_of_its_facts() -> None:
+    values = values_of(PROMPTS)
+    for one in PROMPTS:
+        reference = one.fields["reference"]
+        text = altered(reference, one, values, seed=0)
+        assert text is not None
+        assert text != reference
+        said = [
+            Reading(text).states(Reading(value))
+            for value in (one.fields["facts"]["city"], one.fields["facts"]["closes"])
+        ]
+        assert sorted(said) == [False, True], "one fact is altered, and one alone"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("AB-19", "Your code is AB-19."), ("9", "There are 9."), ("109", "Room 109")]
+)
+def test_a_number_without_another_value_becomes_another_number(value: str, text: str) -> None:
+    one = Prompt("p", (), (), {"facts": {"code": value}})
+    changed = altered(text, one, values_of([one]), seed=0)
+    assert changed is not None
+    assert len(changed) == len(text)
+    assert not Reading(changed).states(Reading(value))
+
+
+@pytest.mark.parametrize("facts", [None, {}, {"city": "Oakland"}, {"open": "True"}, {"open": True}, ["Oakland"]])
+def test_what_can_not_be_altered_is_left_out(facts: Any) -> None:
+    one = Prompt("p", (), (), {"facts": facts})
+    assert altered("True, we are elsewhere.", one, {}, seed=0) is None
+
+
+def test_no_reference_stands_against_itself_and_each_trial_means_what_it_says() -> None:
+    made = {one.name: one for one in trials_of(PROMPTS, same="kind")}
+    assert list(made) == ["relevance", "relevance_same", "consistency", "novelty"]
+    for one in made.values():
+        for good, bad in zip(one.good, one.bad, strict=True):
+            assert good.prompt is bad.prompt
+            assert good.text == good.prompt.fields["reference"] != bad.text
+    kinds = {prompt.fields["reference"]: prompt.fields["kind"] for prompt in PROMPTS}
+    assert all(kinds[reply.text] == reply.prompt.fields["kind"] for reply in made["relevance_same"].bad)
+    assert all(reply.text.startswith("Well, do you ask for shop") for reply in made["novelty"].bad)
+
+
+def test_trials_hang_on_the_seed_and_not_on_the_order() -> None:
+    shuffled = random.Random(1).sample(PROMPTS, len(PROMPTS))
+    assert trials_of(shuffled, same="kind") == trials_of(PROMPTS, same="kind")
+    assert trials_of(PROMPTS, seed=1) != trials_of(PROMPTS)
+
+
+def test_prompts_without_a_reference_are_told_what_is_needed() -> None:
+    with pytest.raises(PromptError, match="--labels"):
+        trials_of([Prompt("p", (), ())])
+
+
+MINE = '''
+import hashlib
+
+def right(replies):
+    """Knows the answer."""
+    return [r.text == r.prompt.fields.get("reference", r.prompt.fields.get("chosen")) for r in replies]
+
+def chance(replies):
+    return [int(hashlib.sha256((r.prompt.id + r.text).encode()).hexdigest()[:8], 16) for r in replies]
+
+def wordy(replies):
+    return [float(len(r.text.split())) for r in replies]
+
+def moody(replies, least: int = 14):
+    return [None if len(r.text.split()) < least else float(len(replies)) for r in replies]
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(MINE)
+    return str(tmp_path / "mine.py")
+
+
+def appraised(trials: Sequence[Trial], **scorers: Any) -> dict[str, Any]:
+    return appraise(build_scorers(scorers), trials, Silent())
+
+
+def test_a_scorer_that_knows_and_one_that_guesses(mine: str) -> None:
+    said = appraised([trial("relevance")], right=f"{mine}:right", chance=f"{mine}:chance")
+    right, chance = (said["scorers"][name]["trials"]["relevance"] for name in ("right", "chance"))
+    assert right["auc"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": len(PROMPTS)}
+    assert right["prefers"]["value"] == 1.0
+    assert chance["auc"]["low"] < 0.5 < chance["auc"]["high"]
+    assert not said["warnings"]
+
+
+def test_a_score_that_is_only_length_is_named(mine: str) -> None:
+    said = appraised([trial("relevance")], wordy=f"{mine}:wordy", shy={"type": "length", "max_words": 12})
+    assert said["scorers"]["wordy"]["length_correlation"] == {"good": pytest.approx(1.0), "all": pytest.approx(1.0)}
+    assert any("'wordy' prefers longer replies" in line and "+1.00" in line for line in said["warnings"])
+    assert any("'shy' prefers shorter replies" in line for line in said["warnings"])
+    assert said["correlations"]["wordy"]["shy"] == said["correlations"]["shy"]["wordy"] < -0.5
+
+
+def test_what_failed_and_what_hangs_on_the_batch_is_named(mine: str) -> None:
+    said = appraised([trial("relevance")], moody=f"{mine}:moody")["scorers"]["moody"]
+    assert said["batch_difference"] > 30
+    assert 0 < said["failed"] < 1
+    assert "None" in said["first_failure"]
+    lines = appraised([trial("relevance")], moody=f"{mine}:moody")["warnings"]
+    assert any("in other batches" in line for line in lines)
+    assert any("failed on" in line for line in lines)
+
+
+def test_combined_scorers_are_appraised_too(mine: str) -> None:
+    whole = {"type": "combined", "product": ["right", "wordy"]}
+    said = appraised([trial("consistency")], whole=whole, right=f"{mine}:right", wordy=f"{mine}:wordy")
+    assert said["scorers"]["whole"]["trials"]["consistency"]["auc"]["value"] == 1.0
+
+
+def test_the_shipped_scorers_tell_an_altered_fact() -> None:
+    said = appraised([trial("consistency")], facts="states_facts", given="contradicts_nothing")["scorers"]
+    assert said["facts"]["trials"]["consistency"]["auc"]["value"] == 1.0
+    assert said["given"]["trials"]["consistency"]["auc"]["value"] > 0.95
+
+
+def test_labelled_rows(mine: str, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}]
+    pairs = [{"id": f"a{n}", "messages": turns, "chosen": f"yes {n}", "rejected": f"no {n}"} for n in range(6)]
+    single = [{"id": f"b{n}", "messages": turns, "reply": "hi " * n, "label": n > 4} for n in range(1, 10)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, [*pairs, *single])))
+    made = labelled(str(tmp_path / "rows.jsonl"))
+    assert [(one.name, len(one.good), len(one.bad), one.paired) for one in made] == [
+        ("preference", 6, 6, True),
+        ("label", 5, 4, False),
+    ]
+    said = appraised(made, right=f"{mine}:right", wordy=f"{mine}:wordy")["scorers"]
+    assert said["right"]["trials"]["preference"]["prefers"]["value"] == 1.0
+    assert said["wordy"]["trials"]["label"]["auc"]["value"] == 1.0
+    assert said["wordy"]["trials"]["label"]["prefers"] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [({"reply": "a", "label": "maybe"}, "expected 1"), ({"reply": "a"}, "neither 'chosen' and"), ({}, "no fields")],
+)
+def test_rows_that_are_not_labelled_are_refused(row: dict[str, Any], hint: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "x", "prompt": "Hi", **row}))
+    with pytest.raises(PromptError, match=hint):
+        labelled(str(tmp_path / "rows.jsonl"))
+
+
+def test_every_scorer_is_listed_and_explained() -> None:
+    assert {one["name"] for one in listed()} == set(SCORERS)
+    assert all(len(one["says"]) > 10 for one in listed())
+    for name in SCORERS:
+        said = described(name)
+        assert "mine:" in said["example"]
+        assert all(option["type"] and "typing" not in option["type"] for option in said["options"])
+    with pytest.raises(RecipeError, match="states_facts"):
+        described("state_facts")
+
+
+def test_a_scorer_of_ones_own_is_explained_too(mine: str) -> None:
+    said = described(f"{mine}:moody")
+    assert said["options"] == [{"name": "least", "type": "", "default": "14", "description": ""}]
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+RECIPE = """
+model: none
+prompts: {train: rows.jsonl}
+scorers: {facts: states_facts, brief: {type: length, max_words: 12}}
+selection: [facts >= 1]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": p.id, "messages": [{"role": t.role, "content": t.content} for t in p.messages], **p.fields}
+        for p in PROMPTS
+    ]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Path("bot.yaml").write_text(RECIPE)
+    return Path("bot.yaml")
+
+
+def said_by(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, str]:
+    monkeypatch.setattr(sys, "argv", ["rsft", *words])
+    capsys.readouterr()
+    with contextlib.suppress(SystemExit):
+        main()
+    return capsys.readouterr()
+
+
+def test_the_command(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out, _ = said_by(capsys, monkeypatch, "scorers", "test", "bot.yaml", "--same", "kind", "--plot", "found.svg")
+    assert "relevance same" in out
+    assert re.search(r"facts +\d\.\d{3}", out)
+    assert "Mind: 'brief' prefers shorter replies" in " ".join(out.split())
+    picture = Path("found.svg").read_text()
+    assert "consistency" in picture
+    assert "facts" in picture
+    said, _ = said_by(capsys, monkeypatch, "scorers", "test", "bot.yaml", "--json", "--rows", "10")
+    assert json.loads(said)["scorers"]["facts"]["trials"]["consistency"]["auc"]["n"] == 10
+    _, problem = said_by(capsys, monkeypatch, "scorers", "test")
+    assert "rsft scorers test RECIPE" in problem
+    listing, _ = said_by(capsys, monkeypatch, "scorers")
+    assert "states_facts" in listing
+    one, _ = said_by(capsys, monkeypatch, "scorers", "length")
+    assert "max_words" in one
+    assert "type: length" in one
+
+
+def test_a_picture_is_the_same_each_time(tmp_path: Path) -> None:
+    said = appraised(
+        [trial("consistency"), trial("novelty")], facts="states_facts", brief={"type": "length", "max_words": 12}
+    )
+    for name in ("a.svg", "b.svg"):
+        plot(said, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_listing_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; from rsft.appraisal import described, listed; listed(); described('nli');"
+        "assert not {'torch', 'transformers', 'sentence_transformers', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_replies_are_the_nouns_of_all_scorers() -> None:
+    assert all(isinstance(reply, Reply) for one in trials_of(PROMPTS) for reply in (*one.good, *one.bad))

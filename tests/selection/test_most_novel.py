@@ -1,0 +1,94 @@
+"""most_novel: replies of a prompt that differ from each other."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsft.selection import Pool, parse_selection
+from rsft.selection.shingles import shingles
+from rsft.types import Candidate, CandidateKey
+
+Row = tuple[str, str, str]
+"""Prompt id, text, finish reason."""
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from("pq"), st.text("ab 我", max_size=8), st.sampled_from(["stop", "stop", "length"])),
+    max_size=14,
+)
+
+
+def pool(rows: list[Row]) -> Pool:
+    return Pool.of(
+        [
+            Candidate(CandidateKey(1, prompt_id, place, "g"), text, (1,), reason, 0.0, 0.0)  # type: ignore[arg-type]
+            for place, (prompt_id, text, reason) in enumerate(rows)
+        ],
+        {},
+    )
+
+
+def kept(of: Pool, k: int) -> set[CandidateKey]:
+    decisions = parse_selection([{"most_novel": k}]).decide(of)
+    return {key for key, said in zip(of.keys, decisions, strict=True) if said.accepted}
+
+
+def texts(replies: list[str], k: int) -> list[str]:
+    chosen = {key.sample_index for key in kept(pool([("p", text, "stop") for text in replies]), k)}
+    return [text for place, text in enumerate(replies) if place in chosen]
+
+
+def test_the_odd_one_out_comes_first() -> None:
+    near = ["we open at nine today", "we open at nine tomorrow", "we open at nine"]
+    assert texts([*near, "no idea at all"], 1) == ["no idea at all"]
+    assert texts(["我们九点开门", "我们九点开门了", "抱歉我不知道"], 1) == ["抱歉我不知道"]
+    assert texts(["九時に開きます", "九時に開きますよ", "わかりません"], 1) == ["わかりません"]
+
+
+def test_then_what_is_furthest_from_the_nearest_that_is_kept() -> None:
+    replies = ["a b c d e f", "a b c d e g", "x y z", "x y z w"]
+    for k, groups in ((2, 2), (3, 2)):
+        assert len({text[0] for text in texts(replies, k)}) == groups
+
+
+def test_the_rule_says_how_many_it_keeps_and_never_asks_for_more() -> None:
+    selection = parse_selection([{"most_novel": 3}])
+    assert selection.most_of_a_prompt == 3
+    assert not selection.ranks
+    said = parse_selection([{"most_novel": 1}]).decide(pool([("p", "a", "stop"), ("p", "a", "stop")]))
+    assert sorted(one.explanation for one in said) == ["", "is nearer to what was kept than the prompt's 1 most novel"]
+
+
+@given(ROWS, st.integers(1, 4), st.integers(0, 99))
+def test_order_never_matters(rows: list[Row], k: int, seed: int) -> None:
+    straight = pool(rows)
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    assert kept(Pool.of([straight.candidates[i] for i in order], {}), k) == kept(straight, k)
+
+
+@given(ROWS, st.integers(1, 4))
+def test_as_many_of_each_prompt_as_there_are_and_at_most_k(rows: list[Row], k: int) -> None:
+    of = pool(rows)
+    finished = [key for key, reason in zip(of.keys, of.finish_reasons, strict=True) if reason == "stop"]
+    chosen = kept(of, k)
+    assert chosen <= set(finished)
+    there = Counter(key.prompt_id for key in finished)
+    assert Counter(key.prompt_id for key in chosen) == {prompt_id: min(k, n) for prompt_id, n in there.items()}
+
+
+@given(ROWS, st.integers(1, 4))
+def test_of_equal_replies_no_second_is_kept_while_another_is_left_out(rows: list[Row], k: int) -> None:
+    of = pool(rows)
+    chosen = kept(of, k)
+    for prompt_id in "pq":
+        family = [
+            (key, shingles(text)) for key, text in zip(of.keys, of.texts, strict=True) if key.prompt_id == prompt_id
+        ]
+        left = [key for key, _ in family if of.finish_reasons[key.sample_index] == "stop" and key not in chosen]
+        said = [own for key, own in family if key in chosen]
+        if len(set(said)) < len(said):
+            assert all(dict(family)[key] in said for key in left)
