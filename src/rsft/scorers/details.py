@@ -27,7 +27,8 @@ def details(text: str) -> Iterator[Detail]:
     """Each detail, sentence by sentence; a detail that is written twice comes twice. Takes time linear in the length.
 
     A number counts in digits and in words, but for 'one' and 一, which are articles and pronouns more often; ordinals
-    count in digits. No detail are the numbers of a list's lines, and '24/7'.
+    count in digits. No detail are the numbers of a list's lines, and '24/7'. English names of days, 'tomorrow' among
+    them, are dates.
 
     Names are told by their capitals, and so not where a sentence begins, nor in a sentence of capitals alone; a run of
     capitalised words is one name. In scripts without case they are what stands in quotation marks or title brackets,
