@@ -16,28 +16,34 @@ ENGINES = {
     "scripted": "rsft.engines.scripted:ScriptedEngine",
 }
 SCORERS = {
-    "states_facts": "rsft.scorers.states_facts:StatesFacts",
-    "length": "rsft.scorers.length:Length",
-    "one_line": "rsft.scorers.format:OneLine",
-    "format": "rsft.scorers.format:Format",
-    "forbidden": "rsft.scorers.forbidden:Forbidden",
-    "json_schema": "rsft.scorers.json_schema:JsonSchema",
-    "answer": "rsft.scorers.answer:Answer",
-    "math_answer": "rsft.scorers.math_answer:MathAnswer",
-    "constraints": "rsft.scorers.constraints:Constraints",
-    "readability": "rsft.scorers.readability:Readability",
-    "code_tests": "rsft.scorers.code_tests:CodeTests",
-    "contradicts_nothing": "rsft.scorers.contradicts_nothing:ContradictsNothing",
-    "repetition": "rsft.scorers.repetition:Repetition",
-    "novelty": "rsft.scorers.novelty:Novelty",
+    # relevance
     "embedding_relevance": "rsft.scorers.embedding:EmbeddingRelevance",
-    "embedding_novelty": "rsft.scorers.embedding:EmbeddingNovelty",
     "mutual_information": "rsft.scorers.mutual_information:MutualInformation",
     "reranker": "rsft.scorers.reranker:Reranker",
+    # consistency
+    "states_facts": "rsft.scorers.states_facts:StatesFacts",
+    "contradicts_nothing": "rsft.scorers.contradicts_nothing:ContradictsNothing",
     "nli": "rsft.scorers.nli:Nli",
-    "classifier": "rsft.scorers.classifier:Classifier",
+    # novelty
+    "repetition": "rsft.scorers.repetition:Repetition",
+    "novelty": "rsft.scorers.novelty:Novelty",
+    "embedding_novelty": "rsft.scorers.embedding:EmbeddingNovelty",
+    # verifiers
+    "answer": "rsft.scorers.answer:Answer",
+    "math_answer": "rsft.scorers.math_answer:MathAnswer",
+    "code_tests": "rsft.scorers.code_tests:CodeTests",
+    "json_schema": "rsft.scorers.json_schema:JsonSchema",
+    "constraints": "rsft.scorers.constraints:Constraints",
+    "format": "rsft.scorers.format:Format",
+    "one_line": "rsft.scorers.format:OneLine",
+    "length": "rsft.scorers.length:Length",
+    "forbidden": "rsft.scorers.forbidden:Forbidden",
+    "readability": "rsft.scorers.readability:Readability",
+    # models that were trained to judge
     "reward_model": "rsft.scorers.classifier:Classifier",
+    "classifier": "rsft.scorers.classifier:Classifier",
     "process_reward": "rsft.scorers.process_reward:ProcessReward",
+    # from other scores
     "combined": "rsft.scorers.combined:Combined",
 }
 RULES = {

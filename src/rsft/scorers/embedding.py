@@ -127,8 +127,9 @@ def _nearness(own: Vectors, sides: Mapping[str, Vectors], word: str) -> Score:
 
 
 class EmbeddingNovelty(EmbeddingScorer):
-    """How far the reply is from what was said before: 1 − the greatest cosine with an earlier assistant's turn or a
-    phrase in `phrases`, from 0 to 2. 1 if there is nothing to compare with.
+    """How far the reply is from what was said before: 1 − the greatest cosine with any of it, from 0 to 2.
+
+    Said before are the assistant's earlier turns, and the stock phrases in `phrases`. 1 if there are none.
     """
 
     example: ClassVar[Mapping[str, Any]] = {
