@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ class ModelScorer(Scorer):
     """A scorer that asks a model, which is loaded at its first use and stays in memory.
 
     A subclass says how it is loaded (`load`) and asks `self.loaded`. Its fingerprint holds the content of the model's
-    weights, not where they lie.
+    files, not where they lie.
     """
 
     model: OneOrMore = Field(description="Hub name, folder or package:NAME. Of several, the first that is there.")
@@ -52,4 +53,9 @@ class ModelScorer(Scorer):
 
 @cache
 def _content(folder: Path) -> str:
-    return content_hash(folder)
+    """A hash of the weights, and of the small files beside them: tokenizer, chat template, pooling."""
+    whole = hashlib.sha256(content_hash(folder).encode())
+    for file in sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".jinja", ".txt", ".model")):
+        whole.update(str(file.relative_to(folder)).encode())
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:16]
