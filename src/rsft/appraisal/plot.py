@@ -18,7 +18,7 @@ def plot(said: Mapping[str, Any], file: Path) -> None:
     names, trials = list(said["scorers"]), list(said["scores"])
     rows = 1 + len(names)
     heights = [0.9 + 0.45 * len(names), *[1.7] * len(names)]
-    with mpl.rc_context({"svg.hashsalt": "rsft", "font.size": 9, "svg.fonttype": "none"}):
+    with mpl.rc_context({"font.size": 9, "svg.fonttype": "none"}):
         figure = Figure(figsize=(3.2 * max(2, len(trials)), sum(heights)), layout="constrained")
         grid = figure.add_gridspec(rows, len(trials), height_ratios=heights)
         _areas(figure.add_subplot(grid[0, :]), said, names, trials)
