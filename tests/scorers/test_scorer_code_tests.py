@@ -230,10 +230,10 @@ def test_a_sandbox_that_breaks_is_a_failed_score(monkeypatch: pytest.MonkeyPatch
 @needs_bubblewrap
 def test_a_sandbox_ends_with_rsft() -> None:
     code = (
-        "from test_scorer_code_tests import *; import threading, time;"
+        "from test_scorer_code_tests import *; import threading, time; sandbox.why_not('bubblewrap');"
         "threading.Thread(target=score, args=('import time; time.sleep(300)',), kwargs={'seconds': 300}).start();\n"
-        "while not psutil.Process().children(): time.sleep(0.01)\n"
-        "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
+        "while not (found := psutil.Process().children()): time.sleep(0.01)\n"
+        "print(found[0].pid, flush=True); os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)

@@ -94,11 +94,12 @@ def _run(program: str, seconds: float) -> str | None:
     os.close(outbox)
     test, token, said = _receive(0), secrets.token_bytes(16), b""
     end = time.monotonic() + seconds
-    with contextlib.suppress(BrokenPipeError, TimeoutError, EOFError):
+    with contextlib.suppress(TimeoutError, EOFError):
         said = _receive(from_child, end, _MOST_SAID)  # nothing, when the program is loaded
         if not said:
-            _send(to_child, test, end)
-            _send(to_child, token, end)
+            with contextlib.suppress(BrokenPipeError):  # it may have failed and ended already: hear what it said
+                _send(to_child, test, end)
+                _send(to_child, token, end)
             said = _receive(from_child, end, _MOST_SAID)
     late = time.monotonic() >= end
     for kill in (os.killpg, os.kill):
