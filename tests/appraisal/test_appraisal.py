@@ -143,7 +143,7 @@ def test_a_score_that_is_only_length_is_named(mine: str) -> None:
     assert said["scorers"]["wordy"]["length_correlation"] == {"good": pytest.approx(1.0), "all": pytest.approx(1.0)}
     assert any("'wordy' prefers longer replies" in line and "+1.00" in line for line in said["warnings"])
     assert any("'shy' prefers shorter replies" in line for line in said["warnings"])
-    assert said["correlations"]["wordy"]["shy"] == said["correlations"]["shy"]["wordy"] < -0.5
+    assert said["correlations"]["good"]["wordy"]["shy"] == said["correlations"]["good"]["shy"]["wordy"] < -0.5
 
 
 def test_what_failed_and_what_hangs_on_the_batch_is_named(mine: str) -> None:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import regex
 
 from rsft.scorers.readings import Reading
 from rsft.selection.pool import stable_hash
+from rsft.text import LETTER
 from rsft.types import Prompt
 
 Values = Mapping[str, Sequence[str]]
 """The values that slots have in some prompts."""
 
-_DIGITS = regex.compile(r"\d+")
+_NUMBER = regex.compile(r"(\d+)(?:(st|nd|rd|th)\b)?", regex.I)
+# A letter or digit of a script with spaces: beside one, a word goes on.
+_WORD = rf"(?:{LETTER}|\d)"
+# Hours in halves of a day, months and days: another number of the same range stays an hour, a month or a day.
+_RANGES = ((1, 9), (10, 12), (13, 23), (24, 31))
+# Where a text says a value more often, or a slot has more values, so many are tried.
+_MOST_PLACES, _MOST_VALUES = 4, 20
+# Of a longer number, the last so many digits are looked at.
+_MOST_DIGITS = 9
 
 
 def values_of(prompts: Sequence[Prompt], field: str = "facts") -> Values:
@@ -29,19 +39,22 @@ def values_of(prompts: Sequence[Prompt], field: str = "facts") -> Values:
 def altered(text: str, prompt: Prompt, others: Values, seed: int, field: str = "facts") -> str | None:
     """The text with one fact that it says word for word replaced by something else of the same kind.
 
-    That is another prompt's value of the same slot or, where there is none, a number of as many digits. The text then
-    no longer says what it said; None where that can't be done. Which fact and which value is decided by a hash of the
-    seed and the prompt, so it is always the same.
+    That is another prompt's value of the same slot or, half of the time where it has one, the value with another number
+    of the same form. The text stated the fact and no longer does, and still states all others but those that overlap
+    with it ('Oakland' in '12 Main St, Oakland'); None where that can't be done. Which fact and which value is decided
+    by a hash of the seed and the prompt, so it is always the same.
     """
+    said = Reading(text)
     facts = sorted(_facts(prompt, field), key=lambda fact: stable_hash(seed, prompt.id, *fact))
-    for slot, value in facts:
-        place = regex.search(rf"(?<!\w){regex.escape(value)}(?!\w)", text, regex.IGNORECASE)
-        if place is None:
-            continue
-        for other in _replacements(slot, value, others, stable_hash(seed, prompt.id, slot)):
-            changed = text[: place.start()] + other + text[place.end() :]
-            if not Reading(changed).states(Reading(value)):
-                return changed
+    stated = [(slot, value, Reading(value)) for slot, value in facts if said.states(Reading(value))]
+    for slot, value, fact in stated:
+        kept = [other for _, _, other in stated if not (fact.states(other) or other.states(fact))]
+        for place in islice(_places(value, text), _MOST_PLACES):
+            for instead in _replacements(slot, value, others, stable_hash(seed, prompt.id, slot)):
+                changed = text[: place[0]] + instead + text[place[1] :]
+                reading = Reading(changed)
+                if not reading.states(fact) and all(reading.states(other) for other in kept):
+                    return changed
     return None
 
 
@@ -56,17 +69,38 @@ def _facts(prompt: Prompt, field: str) -> Iterator[tuple[str, str]]:
                     yield str(slot), written
 
 
+def _places(value: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where the text says the value, in whole words."""
+    before, behind = (regex.match(rf"(?V1){_WORD}", end) is not None for end in (value[0], value[-1]))
+    pattern = (rf"(?<!{_WORD})" if before else "") + regex.escape(value) + (rf"(?!{_WORD})" if behind else "")
+    for found in regex.finditer(rf"(?V1){pattern}", text, regex.IGNORECASE):
+        yield found.span()
+
+
 def _replacements(slot: str, value: str, others: Values, lot: str) -> Iterator[str]:
-    has_digits = bool(_DIGITS.search(value))
-    alike = [other for other in others.get(slot, ()) if bool(_DIGITS.search(other)) == has_digits]
-    for other in sorted(alike, key=lambda other: stable_hash(lot, other)):
-        if not Reading(other).states(Reading(value)) and not Reading(value).states(Reading(other)):
+    """What can stand there instead and means something else."""
+    has_number = _NUMBER.search(value) is not None
+    alike = [other for other in others.get(slot, ()) if (_NUMBER.search(other) is not None) == has_number]
+    found = sorted(alike, key=lambda other: stable_hash(lot, other))[:_MOST_VALUES]
+    if has_number:
+        number = _NUMBER.sub(lambda one: _another_number(one[1], one[2], lot), value, count=1)
+        found.insert(0 if int(lot[-1], 16) % 2 else len(found), number)
+    fact = Reading(value)
+    for other in found:
+        if not Reading(other).states(fact) and not fact.states(Reading(other)):
             yield other
-    if has_digits:
-        yield _DIGITS.sub(lambda digits: _another_number(digits[0], lot), value, count=1)
 
 
-def _another_number(digits: str, lot: str) -> str:
-    """As many digits, of which the last is another one."""
-    last = (int(digits[-1]) + 1 + int(lot[:4], 16) % 8) % 10
-    return digits[:-1] + str(last or 9 - int(digits[-1] == "9"))
+def _another_number(digits: str, ordinal: str | None, lot: str) -> str:
+    """Another number of as many digits: an hour, month or day stays one, and '1st' becomes '2nd'."""
+    head, tail = digits[:-_MOST_DIGITS], digits[-_MOST_DIGITS:]
+    number, draw = int(tail), int(lot[:8], 16)
+    low, high = next((ends for ends in _RANGES if ends[0] <= number <= ends[1]), (number - number % 10, 0))
+    choices = range(low, (high or low + 9) + 1)
+    others = [other for other in choices if other not in (number, 0)]
+    other = others[draw % len(others)]
+    return f"{head}{other:0{len(tail)}}{_ending(other) if ordinal else ''}"
+
+
+def _ending(number: int) -> str:
+    return "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from rsft import metrics
-from rsft.appraisal.trials import Trial, labelled, trials_of
+from rsft.appraisal.trials import Trial, labelled, trials_of, with_reference
 from rsft.config import Recipe
 from rsft.progress import Reporter
 from rsft.scorers import Combined, Scorer, build_scorers, run_scorer, score_all
@@ -17,6 +17,7 @@ from rsft.setup import read_prompts
 from rsft.text import word_count
 from rsft.types import Interval, Reply, Score
 
+_BATCH = 64
 _BATCH_SIZES, _BATCH_REPLIES = (1, 7, 64), 64
 # A score that goes with the length more than this is named.
 _LENGTH_BOUND = 0.3
@@ -34,21 +35,23 @@ def appraise_recipe(
     if labels is not None:
         return appraise(scorers, labelled(labels, rows), tell)
     train, heldout = read_prompts(recipe)
-    with_reference = [prompt for prompt in (*heldout, *train) if prompt.fields.get("reference")]
-    return appraise(scorers, trials_of(with_reference[:rows] or train, seed, same), tell)
+    known = [*with_reference(heldout, seed), *with_reference(train, seed)]
+    return appraise(scorers, trials_of(known[:rows], seed, same, among=known), tell)
 
 
 def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Reporter) -> dict[str, Any]:
     """What each scorer is worth.
 
     `scorers`: for each its `trials` (AUC with its 95% interval; `prefers`, the share of pairs in which the good reply
-    scores higher, ties half; `n`; `failed`), `length_correlation` (Spearman's, with the words of the `good` replies and
-    of `all`), `batch_difference` (the most that a score changes between batches of 1, 7 and 64), `seconds_per_1000`
-    replies, and the share that `failed` with the first reason. `correlations` are Spearman's between scorers over all
-    replies. `warnings` say what to look at. `scores` holds every trial's scores.
+    scores higher, ties half; `n`, the pairs, or replies where there are none; `failed`, the replies without a score),
+    `length_correlation` (Spearman's, with the words of the `good` replies and of `all`), `batch_difference` (the most
+    that a score changes between batches of 1, 7 and 64), `seconds_per_1000` good replies in batches of `batch`, and the
+    share that `failed` with the first reason. `correlations` are Spearman's between scorers, over the `good` replies
+    and over `all`. `warnings` say what to look at. `scores` holds every trial's scores.
     """
     good = _different(reply for trial in trials for reply in trial.good)
-    replies = _different(reply for trial in trials for reply in (*trial.good, *trial.bad))
+    bad = _different(reply for trial in trials for reply in trial.bad)
+    replies = _different([*good, *bad])  # the good ones first: these are timed
     tell.begin("scoring", len(replies) * len(scorers), "scores")
     for scorer in scorers.values():
         scorer.prepare()
@@ -62,8 +65,9 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
             seconds[name] = None
         else:
             began = time.perf_counter()
-            words = score_all({name: scorer}, replies)[name]
-            seconds[name] = 1000 * (time.perf_counter() - began) / len(replies)
+            words = _scores(name, scorer, good)
+            seconds[name] = 1000 * (time.perf_counter() - began) / len(good) if good else None
+            words += _scores(name, scorer, replies[len(good) :])
             said[name] = dict(zip(map(_key, replies), words, strict=True))
         tell.advance(len(replies))
     tell.end(f"{len(replies)} replies, {len(trials)} trials")
@@ -82,8 +86,10 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
     }
     return {
         "replies": len(replies),
+        "good": len(good),
+        "batch": _BATCH,
         "scorers": numbers,
-        "correlations": _correlations(said),
+        "correlations": {"good": _correlations(said, good), "all": _correlations(said, replies)},
         "warnings": _warnings(numbers),
         "scores": {
             trial.name: {
@@ -95,8 +101,14 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
     }
 
 
+def _scores(name: str, scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
+    batches = [replies[at : at + _BATCH] for at in range(0, len(replies), _BATCH)]
+    return [score for batch in batches for score in score_all({name: scorer}, batch)[name]]
+
+
 def _trial_numbers(trial: Trial, said: Said) -> dict[str, Any]:
     good, bad = _values(trial.good, said), _values(trial.bad, said)
+    n = len(good) if trial.paired else len(good) + len(bad)
     failed = sum(value is None for value in (*good, *bad))
     if trial.paired:
         pairs = [(g, b) for g, b in zip(good, bad, strict=True) if g is not None and b is not None]
@@ -105,7 +117,7 @@ def _trial_numbers(trial: Trial, said: Said) -> dict[str, Any]:
     else:
         area = metrics.unpaired_auc([g for g in good if g is not None], [b for b in bad if b is not None])
         prefers = None
-    return {"auc": asdict(area), "prefers": prefers and asdict(prefers), "failed": failed}
+    return {"auc": asdict(area), "prefers": prefers and asdict(prefers), "n": n, "failed": failed}
 
 
 def _values(replies: Sequence[Reply], said: Said) -> list[float | None]:
@@ -132,11 +144,11 @@ def _failures(said: Said) -> dict[str, Any]:
     return {"failed": len(reasons) / max(1, len(said)), "first_failure": reasons[0] if reasons else None}
 
 
-def _correlations(said: Mapping[str, Said]) -> dict[str, dict[str, float | None]]:
-    """Spearman's between each two scorers, over the replies that both scored."""
+def _correlations(said: Mapping[str, Said], replies: Sequence[Reply]) -> dict[str, dict[str, float | None]]:
+    """Spearman's between each two scorers, over those of the replies that both scored."""
     found: dict[str, dict[str, float | None]] = {name: {} for name in said}
     for one, other in combinations(said, 2):
-        pairs = [(score.value, said[other][key].value) for key, score in said[one].items()]
+        pairs = zip(_values(replies, said[one]), _values(replies, said[other]), strict=True)
         both = [(a, b) for a, b in pairs if a is not None and b is not None]
         found[one][other] = found[other][one] = metrics.spearman([a for a, _ in both], [b for _, b in both])
     return found

@@ -80,7 +80,7 @@ def _plain(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_plain(part) for part in parts if part is not type(None))
     if origin in (list, tuple):
-        return f"list of {_plain(parts[0])}s"
+        return f"list of {_plain(parts[0])}" + ("s" if get_origin(parts[0]) is None else "")
     if origin is dict or annotation is dict:
         return "mapping"
     if hasattr(annotation, "__metadata__"):

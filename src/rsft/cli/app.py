@@ -185,10 +185,10 @@ def score(run: RunArgument, overrides: SetOption = None, as_json: JsonOption = F
 @app.command()
 def scorers(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|test]", help="A scorer, to see its options; or test, see below.")
+        str | None, typer.Argument(metavar="NAME|test", help="A scorer, to see its options; or test, as above.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="With test: the recipe whose scorers are tested.")
+        str | None, typer.Argument(metavar="RECIPE", help="With test: the recipe whose scorers are tested.")
     ] = None,
     overrides: SetOption = None,
     rows: Annotated[int, typer.Option("--rows", "-n", min=2, help="test: at most so many prompts.")] = 300,
@@ -204,7 +204,10 @@ def scorers(
     seed: Annotated[int, typer.Option("--seed", min=0, help="test: which wrong replies are taken.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """List the scorers, or explain one.
+    """List the scorers, explain one, or test a recipe's.
+
+    `rsft scorers` lists all of them; `rsft scorers NAME` explains one, with its options and an example. NAME may be
+    your own: path/to/file.py:Name.
 
     `rsft scorers test RECIPE` says how good the recipe's scorers are: whether they tell the references of its prompts
     from replies to other prompts (relevance), from the same with a fact altered (consistency), and from what was said
@@ -215,7 +218,10 @@ def scorers(
         return
     from rsft.appraisal import described, listed
     from rsft.cli.tables import print_scorer, print_scorers
+    from rsft.errors import RecipeError
 
+    if recipe is not None:
+        raise RecipeError(f"A recipe's scorers are tested by rsft scorers test {recipe}; found '{name}' for test.")
     if name is None:
         _print(listed(), as_json, print_scorers)
     else:
@@ -240,6 +246,8 @@ def _test_scorers(
 
     if recipe is None:
         raise RecipeError("Which recipe's scorers? Write rsft scorers test RECIPE.")
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise RecipeError(f"The folder of --plot {plot} does not exist.")
     with reporter() as tell:
         said = appraise_recipe(load_recipe(recipe, overrides), rows, labels, same, seed, tell)
     if plot is not None:

@@ -179,43 +179,70 @@ def print_scorer(said: dict[str, Any]) -> None:
 
 
 def print_appraisal(said: dict[str, Any]) -> None:
-    """How good scorers are: AUCs with their intervals, and what else their scores hang on."""
+    """How good scorers are: what each is worth in each trial, what else their scores hang on, and what to look at."""
     from rsft.appraisal.trials import MEANING
 
-    trials = list(said["scores"])
-    table = Table(
-        title="AUC: how often the good reply scores higher than the bad one", title_justify="left", box=box.SIMPLE,
-        pad_edge=False,
-    )  # fmt: skip
-    table.add_column("scorer", overflow="fold")
-    for trial in trials:
-        table.add_column(trial.replace("_", " "), justify="right")
-    for column in ("length", "s per 1,000", "failed"):
-        table.add_column(column, justify="right")
-    for name, of in said["scorers"].items():
-        areas = [of["trials"][trial]["auc"] for trial in trials]
-        length, seconds = of["length_correlation"]["good"], of["seconds_per_1000"]
-        table.add_row(
-            inert(name),
-            *(f"{area['value']:.3f} [{area['low']:.2f}, {area['high']:.2f}]" for area in areas),
-            "" if length is None else f"{length:+.2f}",
-            "" if seconds is None else f"{seconds:.1f}",
-            f"{of['failed']:.1%}" if of["failed"] else "",
-        )
+    table = Table(title="Good replies against bad ones", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in ("", "AUC", "prefers good", "n", "failed"):
+        table.add_column(column, justify="right" if column else "left", overflow="fold", no_wrap=column != "")
+    for trial in said["scores"]:
+        table.add_row(Text(trial.replace("_", " "), style="bold"))
+        for name, of in said["scorers"].items():
+            found = of["trials"][trial]
+            failed = str(found["failed"] or "")
+            row = _area(found["auc"]), _preference(found["prefers"]), str(found["n"]), failed
+            table.add_row(inert(f"  {name}"), *row)
+        table.add_section()
     _console.print(table)
-    for trial in trials:
-        n = max(of["trials"][trial]["auc"]["n"] for of in said["scorers"].values())
-        _console.print(f"{trial.replace('_', ' ')}: {MEANING[trial]} (n = {n})")
-    _console.print("length: correlation of the score with the words of the good replies. In brackets: 95% intervals.")
-    _print_correlations(said["correlations"])
+    for trial in said["scores"]:
+        _console.print(f"{trial.replace('_', ' ')}: {MEANING[trial]}")
+    _console.print(
+        "AUC: how often a good reply scores higher than a bad one; prefers good: within pairs that answer one prompt, "
+        "ties half. In brackets: 95% intervals."
+    )
+    _print_habits(said)
+    for among in ("good", "all"):
+        _print_correlations(f"Rank correlation between scorers over {among} replies", said["correlations"][among])
     for warning in said["warnings"]:
         _console.print(inert(f"Mind: {warning}"), style="yellow")
 
 
-def _print_correlations(said: dict[str, dict[str, float | None]]) -> None:
-    if len(said) < 2:
+def _area(found: dict[str, Any]) -> str:
+    return f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]" if found["n"] else ""
+
+
+def _preference(found: dict[str, Any] | None) -> str:
+    if not found or not found["n"]:
+        return ""
+    return f"{found['value']:.1%} [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+
+
+def _print_habits(said: dict[str, Any]) -> None:
+    """What else scores hang on, and how long they take."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("scorer", overflow="fold")
+    for column in ("length, good", "length, all", "batch", "s per 1,000", "failed"):
+        table.add_column(column, justify="right")
+    for name, of in said["scorers"].items():
+        length, batch, seconds = of["length_correlation"], of["batch_difference"], of["seconds_per_1000"]
+        table.add_row(
+            inert(name),
+            *("" if length[among] is None else f"{length[among]:+.2f}" for among in ("good", "all")),
+            "" if batch is None else f"{batch:.2g}",
+            "" if seconds is None else f"{seconds:.2f}",
+            f"{of['failed']:.1%}" if of["failed"] else "",
+        )
+    _console.print(table)
+    _console.print(
+        "length: rank correlation of the score with the words of the replies. batch: the most that a score differs "
+        f"between batches of 1, 7 and 64. Seconds: of {said['good']} good replies, in batches of {said['batch']}."
+    )
+
+
+def _print_correlations(title: str, said: dict[str, dict[str, float | None]]) -> None:
+    if all(value is None for others in said.values() for value in others.values()):
         return
-    table = Table(title="Rank correlation between scorers", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
     table.add_column("")
     for name in said:
         table.add_column(inert(name), justify="right")
