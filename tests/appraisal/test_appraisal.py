@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import gzip
 import json
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pytest
 from rsft.appraisal import Trial, appraise, described, labelled, listed, trials_of
 from rsft.appraisal.altered import altered, values_of
 from rsft.appraisal.plot import plot
-from rsft.cli import main
+from rsft.appraisal.trials import with_reference
 from rsft.errors import PromptError, RecipeError
 from rsft.progress import Silent
 from rsft.registry import SCORERS
@@ -72,6 +70,41 @@ def test_a_number_without_another_value_becomes_another_number(value: str, text:
     assert not Reading(changed).states(Reading(value))
 
 
+@pytest.mark.parametrize(
+    ("facts", "others", "text", "changed"),
+    [
+        ({"城市": "东京"}, {"城市": "大阪"}, "我们在东京开门。", "我们在大阪开门。"),
+        ({"場所": "新宿駅"}, {"場所": "渋谷駅"}, "新宿駅の近くです。", "渋谷駅の近くです。"),
+        ({"n": "4"}, {"n": "four"}, "At 4:30 we have 4 left.", r"At 4:30 we have [1-9] left\."),
+        ({"at": "4:30 pm"}, {"at": "16:30"}, "We open at 4:30 pm.", r"We open at [1-9]:30 pm\."),
+        ({"day": "March 1st"}, {"day": "1 March"}, "It is March 1st.", r"It is March [2-9](nd|rd|th)\."),
+        ({"hour": "23:10"}, {}, "It leaves at 23:10.", r"It leaves at (1[3-9]|2[0-2]):10\."),
+        ({"code": "7" * 5000}, {}, f"It is {'7' * 5000}.", r"It is 7+\d\."),
+        ({"city": "Oakland"}, {"city": "oakland"}, "We are in Oakland.", None),
+        ({"city": "York"}, {"city": "Leeds"}, "We are in Yorkshire.", None),
+        ({"n": "4"}, {"n": "5"}, "We open at 4:30.", None),
+        ({"city": "Rome", "at": "Rome, Via Po"}, {"city": "Bari"}, "Rome, Via Po.", "Bari, Via Po."),
+    ],
+)
+def test_a_fact_is_altered_where_it_is_said_by_what_means_something_else(
+    facts: dict[str, str], others: dict[str, str], text: str, changed: str | None
+) -> None:
+    one, other = (Prompt(name, (), (), {"facts": given}) for name, given in (("p", facts), ("q", others)))
+    for seed in range(6):
+        found = altered(text, one, values_of([one, other]), seed)
+        assert re.fullmatch(changed, found or "") if changed else found is None, found
+        assert found != text
+
+
+def test_numbers_are_altered_both_ways() -> None:
+    values = values_of(PROMPTS)
+    hours = {altered("3:30 pm", Prompt("p", (), (), {"facts": {"closes": "3:30 pm"}}), values, s) for s in range(40)}
+    assert hours - set(values["closes"]) == set(), "another number of an hour's form is one, too"
+    lone = {altered("AB-3", Prompt("p", (), (), {"facts": {"code": "AB-3"}}), {"code": ["X9"]}, s) for s in range(40)}
+    assert "X9" in lone
+    assert len(lone) > 2
+
+
 @pytest.mark.parametrize("facts", [None, {}, {"city": "Oakland"}, {"open": "True"}, {"open": True}, ["Oakland"]])
 def test_what_can_not_be_altered_is_left_out(facts: Any) -> None:
     one = Prompt("p", (), (), {"facts": facts})
@@ -94,6 +127,52 @@ def test_trials_hang_on_the_seed_and_not_on_the_order() -> None:
     shuffled = random.Random(1).sample(PROMPTS, len(PROMPTS))
     assert trials_of(shuffled, same="kind") == trials_of(PROMPTS, same="kind")
     assert trials_of(PROMPTS, seed=1) != trials_of(PROMPTS)
+
+
+def test_trials_do_not_hang_on_how_many_prompts_are_asked() -> None:
+    whole = {(one.name, bad.prompt.id): bad.text for one in trials_of(PROMPTS, same="kind") for bad in one.bad}
+    few = trials_of(with_reference(PROMPTS, seed=0)[:7], same="kind", among=PROMPTS)
+    assert len(few) == 4
+    for one in few:
+        assert [bad.text for bad in one.bad] == [whole[one.name, bad.prompt.id] for bad in one.bad]
+
+
+def test_the_prompts_that_are_asked_are_drawn_by_the_seed() -> None:
+    shuffled = random.Random(1).sample(PROMPTS, len(PROMPTS))
+    assert with_reference(shuffled, seed=0) == with_reference(PROMPTS, seed=0)
+    assert with_reference(PROMPTS, seed=1) != with_reference(PROMPTS, seed=0)
+    assert with_reference([Prompt("p", (), ()), PROMPTS[0]], seed=0) == PROMPTS[:1]
+
+
+def test_a_reference_that_is_only_written_differently_is_not_a_wrong_reply() -> None:
+    texts = ["We are open.", "we are  OPEN!", "We are closed."]
+    made = trials_of([Prompt(str(n), (), (), {"reference": text}) for n, text in enumerate(texts)])
+    bad = {reply.prompt.id: reply.text for reply in made[0].bad}
+    assert bad["0"] == bad["1"] == "We are closed."
+    assert bad["2"] != "We are closed."
+
+
+def test_only_prompts_that_have_the_field_are_alike_in_it() -> None:
+    some = [Prompt(p.id, (), (), p.fields | {"kind": None} if n < 10 else p.fields) for n, p in enumerate(PROMPTS)]
+    alike = next(one for one in trials_of(some, same="kind") if one.name == "relevance_same")
+    assert len(alike.good) == len(PROMPTS) - 10
+    with pytest.raises(PromptError, match="Did you mean 'kind'"):
+        trials_of(PROMPTS, same="knd")
+
+
+@pytest.mark.parametrize(
+    ("before", "repeated"),
+    [
+        ("Which city is that?", "Well, which city is that."),
+        ("我们今天开门。", "我们今天开门!"),
+        ("...", None),
+        ("we are OPEN!", None),
+    ],
+)
+def test_a_duplicate_is_what_was_said_before_a_little_changed(before: str, repeated: str | None) -> None:
+    turns = (Message("user", "Hi"), Message("assistant", before), Message("user", "And?"))
+    made = trials_of([Prompt("p", turns, turns, {"reference": "We are open."})])
+    assert [reply.text for one in made for reply in one.bad] == ([repeated] if repeated else [])
 
 
 def test_prompts_without_a_reference_are_told_what_is_needed() -> None:
@@ -184,9 +263,22 @@ def test_labelled_rows(mine: str, tmp_path: Path) -> None:
     assert said["wordy"]["trials"]["label"]["prefers"] is None
 
 
+def test_labels_are_read_from_tables_too(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv.gz"
+    file.write_bytes(gzip.compress("prompt,reply,label\nHi,你好,1\nHi,Go,0\nHi,Hello,true\n".encode()))
+    (made,) = labelled(str(file))
+    assert ([reply.text for reply in made.good], [reply.text for reply in made.bad]) == (["你好", "Hello"], ["Go"])
+
+
 @pytest.mark.parametrize(
     ("row", "hint"),
-    [({"reply": "a", "label": "maybe"}, "expected 1"), ({"reply": "a"}, "neither 'chosen' and"), ({}, "no fields")],
+    [
+        ({"reply": "a", "label": "maybe"}, "expected 1"),
+        ({"chosen": [{"content": "a"}], "rejected": "b"}, "'chosen'"),
+        ({"reply": None, "label": 1}, "the text of a reply"),
+        ({"reply": "a"}, "neither 'chosen' and"),
+        ({}, "no fields"),
+    ],
 )
 def test_rows_that_are_not_labelled_are_refused(row: dict[str, Any], hint: str, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "x", "prompt": "Hi", **row}))
@@ -200,6 +292,7 @@ def test_every_scorer_is_listed_and_explained() -> None:
     for name in SCORERS:
         said = described(name)
         assert "mine:" in said["example"]
+        assert not any(option["type"].endswith("ss") for option in said["options"])
         assert all(option["type"] and "typing" not in option["type"] for option in said["options"])
     with pytest.raises(RecipeError, match="states_facts"):
         described("state_facts")
@@ -208,57 +301,6 @@ def test_every_scorer_is_listed_and_explained() -> None:
 def test_a_scorer_of_ones_own_is_explained_too(mine: str) -> None:
     said = described(f"{mine}:moody")
     assert said["options"] == [{"name": "least", "type": "", "default": "14", "description": ""}]
-
-
-# -- the command -------------------------------------------------------------------------------------------------------
-
-RECIPE = """
-model: none
-prompts: {train: rows.jsonl}
-scorers: {facts: states_facts, brief: {type: length, max_words: 12}}
-selection: [facts >= 1]
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    rows = [
-        {"id": p.id, "messages": [{"role": t.role, "content": t.content} for t in p.messages], **p.fields}
-        for p in PROMPTS
-    ]
-    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    Path("bot.yaml").write_text(RECIPE)
-    return Path("bot.yaml")
-
-
-def said_by(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, str]:
-    monkeypatch.setattr(sys, "argv", ["rsft", *words])
-    capsys.readouterr()
-    with contextlib.suppress(SystemExit):
-        main()
-    return capsys.readouterr()
-
-
-def test_the_command(
-    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    out, _ = said_by(capsys, monkeypatch, "scorers", "test", "bot.yaml", "--same", "kind", "--plot", "found.svg")
-    assert "relevance same" in out
-    assert re.search(r"facts +\d\.\d{3}", out)
-    assert "Mind: 'brief' prefers shorter replies" in " ".join(out.split())
-    picture = Path("found.svg").read_text()
-    assert "consistency" in picture
-    assert "facts" in picture
-    said, _ = said_by(capsys, monkeypatch, "scorers", "test", "bot.yaml", "--json", "--rows", "10")
-    assert json.loads(said)["scorers"]["facts"]["trials"]["consistency"]["auc"]["n"] == 10
-    _, problem = said_by(capsys, monkeypatch, "scorers", "test")
-    assert "rsft scorers test RECIPE" in problem
-    listing, _ = said_by(capsys, monkeypatch, "scorers")
-    assert "states_facts" in listing
-    one, _ = said_by(capsys, monkeypatch, "scorers", "length")
-    assert "max_words" in one
-    assert "type: length" in one
 
 
 def test_a_picture_shows_every_scorer_in_every_trial(tmp_path: Path) -> None:
@@ -270,12 +312,33 @@ def test_a_picture_shows_every_scorer_in_every_trial(tmp_path: Path) -> None:
     assert texts.count("facts") == texts.count("brief") == 2, "among the AUCs, and beside its scores"
 
 
-def test_listing_loads_no_heavy_library() -> None:
-    code = (
-        "import sys; from rsft.appraisal import described, listed; listed(); described('nli');"
-        "assert not {'torch', 'transformers', 'sentence_transformers', 'matplotlib'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_picture_is_the_same_whatever_the_memory_holds(tmp_path: Path) -> None:
+    brief = {"type": "length", "max_words": 12}
+    said = appraised([trial("consistency"), trial("novelty")], facts="states_facts", brief=brief)
+    pictures, held = set(), []
+    for number in range(6):
+        held.append([bytearray(16 + 50 * number) for _ in range(3000 * number)])
+        plot(said, tmp_path / "found.svg")
+        pictures.add((tmp_path / "found.svg").read_bytes())
+    assert len(pictures) == 1
+
+
+def test_a_scorer_that_failed_everywhere_has_no_point(mine: str, tmp_path: Path) -> None:
+    said = appraised([trial("relevance")], mute={"type": f"{mine}:moody", "least": 999})
+    assert said["scorers"]["mute"]["trials"]["relevance"] | {"auc": 0, "prefers": 0} == {
+        "auc": 0,
+        "prefers": 0,
+        "n": len(PROMPTS),
+        "failed": 2 * len(PROMPTS),
+    }
+    assert any("'mute' failed on 100.0%" in line for line in said["warnings"])
+    plot(said, tmp_path / "found.svg")
+
+
+def test_a_picture_that_can_not_be_written_is_a_users_mistake(tmp_path: Path) -> None:
+    said = appraised([trial("consistency")], facts="states_facts")
+    with pytest.raises(RecipeError, match="can't be written"):
+        plot(said, tmp_path / "nowhere" / "found.svg")
 
 
 def test_replies_are_the_nouns_of_all_scorers() -> None:

@@ -242,13 +242,14 @@ def _print_habits(said: dict[str, Any]) -> None:
 def _print_correlations(title: str, said: dict[str, dict[str, float | None]]) -> None:
     if all(value is None for others in said.values() for value in others.values()):
         return
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("")
     for name in said:
         table.add_column(inert(name), justify="right")
     for name, others in said.items():
         values = [others.get(other) for other in said]
         table.add_row(inert(name), *("" if value is None else f"{value:+.2f}" for value in values))
+    _console.print(f"\n{title}")
     _console.print(table)
 
 
