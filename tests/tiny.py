@@ -67,15 +67,7 @@ def save_model(
         **options,
     )
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    # Wider weights than usual: the next token's distribution is then far from uniform.
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() > 1:
-                weight.normal_(0, 0.3)
-    model.save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
+    return _saved(AutoModelForCausalLM.from_config(config, dtype=torch.float32), words, folder)
 
 
 def save_classifier(
@@ -105,7 +97,13 @@ def save_classifier(
     )
     torch.manual_seed(0)
     kind = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
-    model = kind.from_config(config, dtype=torch.float32)
+    return _saved(kind.from_config(config, dtype=torch.float32), words, folder)
+
+
+def _saved(model: Any, words: Any, folder: Path) -> Path:
+    """The folder, with the model's weights made wider than usual: what it says is then far from uniform."""
+    import torch
+
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

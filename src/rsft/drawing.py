@@ -18,10 +18,10 @@ from rsft.family import Family
 from rsft.pacing import Pacing
 from rsft.progress import Reporter
 from rsft.scorers import Scorer
-from rsft.scoring import Record, Scored, Scores, Scoring
+from rsft.scoring import Record, Scored, Scores, Scoring, score_owed, score_rows
 from rsft.selection import Pool
 from rsft.setup import Parts
-from rsft.store import RunFolder, ScoreRow
+from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
 from rsft.watching import Watching
 
@@ -175,14 +175,8 @@ class Drawing:
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
         candidates = [c for c in self.folder.candidates(iteration=iteration) if c.key.generator in generators]
         known = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
-        scored: list[Scored] = []
-        with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
-            for candidate in candidates:
-                scoring.ask(candidate, {n: s for n, s in known.get(candidate.key, {}).items() if s.value is not None})
-            while scoring.owes:
-                scored += scoring.wait()
-            scored += scoring.answered()
-        self.folder.commit(scores=self.folder.not_there(_score_rows(self.parts.scorers, scored)))
+        scored = score_owed(self.parts.scorers, self.prompts, self.record, candidates, known)
+        self.folder.commit(scores=self.folder.not_there(score_rows(self.parts.scorers, scored)))
         return {one[0].key: one for one in scored}
 
     def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
@@ -229,19 +223,10 @@ class _Keeping:
         """Commit what waits, all of it at once."""
         self._folder.commit(
             candidates=[candidate for candidate, _ in self._waiting],
-            scores=self._folder.not_there(_score_rows(self._scorers, self._waiting)),
+            scores=self._folder.not_there(score_rows(self._scorers, self._waiting)),
         )
         self.kept |= {one[0].key: one for one in self._waiting}
         self._waiting = []
-
-
-def _score_rows(scorers: Mapping[str, Scorer], scored: Iterable[Scored]) -> list[ScoreRow]:
-    fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
-    return [
-        ScoreRow(candidate.key, name, fingerprints[name], score)
-        for candidate, said in scored
-        for name, score in said.items()
-    ]
 
 
 def _tokens(scored: Iterable[Scored]) -> int:

@@ -12,10 +12,9 @@ from rsft.config import load_recipe, recipe_differences
 from rsft.errors import RecipeError
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, build_scorers, measure, to_standardise, with_standards, without_standards
-from rsft.scoring import Record, Scored, Scores, Scoring
+from rsft.scoring import Record, Scores, score_owed, score_rows
 from rsft.setup import saved_recipe
-from rsft.store import RunFolder, ScoreRow
-from rsft.types import Candidate, CandidateKey, Prompt
+from rsft.store import RunFolder
 
 # Candidates whose scores are committed together.
 _COMMIT = 1024
@@ -61,11 +60,10 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
             tell.begin(f"iteration {iteration} · scoring", len(candidates), "candidates")
             for start in range(0, len(candidates), _COMMIT):
                 some = candidates[start : start + _COMMIT]
-                said = {c.key: {n: s for n, s in known.get(c.key, {}).items() if s.value is not None} for c in some}
-                scored = _score(scorers, prompts, record, some, said)
-                folder.commit(scores=folder.not_there(_rows(scorers, scored)))
+                scored = score_owed(scorers, prompts, record, some, known)
+                folder.commit(scores=folder.not_there(score_rows(scorers, scored)))
                 for candidate, scores in scored:
-                    _count(counts, scores, said[candidate.key])
+                    _count(counts, scores, known.get(candidate.key, {}))
                 tell.advance(len(some))
             tell.end(f"{len(candidates)} replies")
             replies += len(candidates)
@@ -81,22 +79,6 @@ def _only_scorers_differ(changed: Sequence[str]) -> None:
     if others:
         lines = "\n".join(f"  - {line}" for line in others)
         raise RecipeError(f"Scoring again can change scorers only (--set scorers.NAME...):\n{lines}")
-
-
-def _score(
-    scorers: Mapping[str, Scorer],
-    prompts: Mapping[str, Prompt],
-    record: Record,
-    candidates: Sequence[Candidate],
-    known: Mapping[CandidateKey, Scores],
-) -> list[Scored]:
-    scored: list[Scored] = []
-    with Scoring(scorers, prompts, record) as scoring:
-        for candidate in candidates:
-            scoring.ask(candidate, known[candidate.key])
-        while scoring.owes:
-            scored += scoring.wait()
-        return scored + scoring.answered()
 
 
 def _with_standards(scorers: dict[str, Scorer], folder: RunFolder) -> dict[str, Scorer]:
@@ -115,7 +97,7 @@ def _with_standards(scorers: dict[str, Scorer], folder: RunFolder) -> dict[str, 
 def _count(counts: Mapping[str, _Count], scores: Scores, known: Scores) -> None:
     for name, score in scores.items():
         count = counts[name]
-        if name in known:
+        if name in known and known[name].value is not None:
             count.known += 1
         elif score.value is None:
             count.failed += 1
@@ -123,11 +105,3 @@ def _count(counts: Mapping[str, _Count], scores: Scores, known: Scores) -> None:
             count.scored += 1
         if score.value is not None:
             count.values.append(score.value)
-
-
-def _rows(scorers: Mapping[str, Scorer], scored: Sequence[Scored]) -> list[ScoreRow]:
-    return [
-        ScoreRow(candidate.key, name, scorers[name].fingerprint, score)
-        for candidate, scores in scored
-        for name, score in scores.items()
-    ]

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from rsft.errors import ScoringError
-from rsft.scorers import Combined, Scorer, run_scorer
+from rsft.scorers import BATCH, Combined, Scorer, run_scorer
+from rsft.store import ScoreRow
 from rsft.types import Candidate, CandidateKey, Prompt, Reply, Score
 
-_BATCH = 64
 # Replies that a scorer must have been asked about before the share that failed says something.
 _LEAST_ASKED = 50
 # Words that are remembered.
@@ -98,7 +98,8 @@ class Scoring:
         self._open[candidate.key] = (candidate, said)
         for name, scorer in self._scorers.items():
             if name in said:
-                self._record.keep(name, candidate, said[name])
+                if name in self._slow:
+                    self._record.keep(name, candidate, said[name])
             elif not candidate.is_reply:
                 said[name] = _no_reply(candidate)
             elif name not in self._slow:
@@ -154,7 +155,7 @@ class Scoring:
     def _work(self, name: str, inbox: SimpleQueue[Candidate | None]) -> None:
         while (first := inbox.get()) is not None:
             batch = [first]
-            while len(batch) < _BATCH and not inbox.empty():
+            while len(batch) < BATCH and not inbox.empty():
                 if (further := inbox.get()) is None:
                     return
                 batch.append(further)
@@ -163,6 +164,34 @@ class Scoring:
             except BaseException as error:  # for the thread that waits for it
                 self._said.put((name, batch, error))
                 return
+
+
+def score_owed(
+    scorers: Mapping[str, Scorer],
+    prompts: Mapping[str, Prompt],
+    record: Record,
+    candidates: Iterable[Candidate],
+    known: Mapping[CandidateKey, Scores],
+) -> list[Scored]:
+    """The candidates with every scorer's word, when all have spoken: what is known stays, what misses or failed is
+    asked for."""
+    scored: list[Scored] = []
+    with Scoring(scorers, prompts, record) as scoring:
+        for candidate in candidates:
+            scoring.ask(candidate, {n: s for n, s in known.get(candidate.key, {}).items() if s.value is not None})
+        while scoring.owes:
+            scored += scoring.wait()
+        return scored + scoring.answered()
+
+
+def score_rows(scorers: Mapping[str, Scorer], scored: Iterable[Scored]) -> list[ScoreRow]:
+    """The scores as the run folder keeps them."""
+    fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
+    return [
+        ScoreRow(candidate.key, name, fingerprints[name], score)
+        for candidate, said in scored
+        for name, score in said.items()
+    ]
 
 
 def _score(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:

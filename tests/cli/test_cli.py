@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from rsft.cli import main
+from command import Command
 
 RECIPE = """
 model: none
@@ -27,23 +27,8 @@ loop: {iterations: 1}
 """
 
 
-class Said(NamedTuple):
-    """What a command said, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
-def rsft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def rsft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Command) -> Command:
     """Runs a command in a folder with a scripted recipe."""
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
@@ -51,18 +36,7 @@ def rsft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
         Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
-    def command(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["rsft", *words])
-        capsys.readouterr()
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return Said(code, out, err)
-
-    return command
+    return cli
 
 
 def test_run_prints_before_after_control_and_what_to_try_next(rsft: Command) -> None:

@@ -6,13 +6,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from rsft.cli import main
+from command import Command
 from rsft.registry import SCORERS
 
 RECIPE = """
@@ -23,37 +22,14 @@ selection: [facts >= 1]
 """
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Said]
-
-
 @pytest.fixture
-def scorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def scorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Command) -> Command:
     """Runs `rsft scorers` in a folder with a recipe of the shop's conversations."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     Path("shop.yaml").write_text(RECIPE)
 
-    def command(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["rsft", "scorers", *words])
-        capsys.readouterr()
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as end:
-            code = end.code or 0
-        return Said(code, *capsys.readouterr())
-
-    return command
+    return partial(cli, "scorers")
 
 
 def test_all_are_listed_with_what_they_take(scorers: Command) -> None:

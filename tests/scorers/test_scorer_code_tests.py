@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from rsft.errors import RecipeError
@@ -228,18 +224,14 @@ def test_a_sandbox_that_breaks_is_a_failed_score(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_bubblewrap
-def test_a_sandbox_ends_with_rsft() -> None:
+def test_a_sandbox_ends_with_rsft(ends_with_its_parent: Callable[[str], None]) -> None:
     code = (
-        "from test_scorer_code_tests import *; import threading, time; sandbox.why_not('bubblewrap');"
+        "from test_scorer_code_tests import *; import psutil, threading, time; sandbox.why_not('bubblewrap');"
         "threading.Thread(target=score, args=('import time; time.sleep(300)',), kwargs={'seconds': 300}).start();\n"
         "while not (found := psutil.Process().children()): time.sleep(0.01)\n"
         "print(found[0].pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(done.stdout)).wait(30)
-    assert done.returncode == -signal.SIGKILL
+    ends_with_its_parent(code)
 
 
 # -- Where it may not run ----------------------------------------------------------------------------------------------

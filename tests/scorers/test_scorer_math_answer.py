@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -107,16 +102,12 @@ def test_one_worker_is_started_when_it_is_first_needed_and_ends_with_its_scorer(
     assert not process.is_running()
 
 
-def test_a_worker_ends_with_its_parent() -> None:
+def test_a_worker_ends_with_its_parent(ends_with_its_parent: Callable[[str], None]) -> None:
     code = (
-        "from test_scorer_math_answer import *; s = MathAnswer(); run_scorer(s, [reply('72')]);"
+        "from test_scorer_math_answer import *; import os; s = MathAnswer(); run_scorer(s, [reply('72')]);"
         "print(worker_of(s).pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(done.stdout)).wait(30)
-    assert done.returncode == -signal.SIGKILL
+    ends_with_its_parent(code)
 
 
 def test_it_works_in_any_thread(scorer: MathAnswer) -> None:

@@ -12,12 +12,11 @@ from rsft import metrics
 from rsft.appraisal.trials import Trial, labelled, trials_of, with_reference
 from rsft.config import Recipe
 from rsft.progress import Reporter
-from rsft.scorers import Combined, Scorer, build_scorers, run_scorer, score_all
+from rsft.scorers import BATCH, Combined, Scorer, build_scorers, run_in_batches
 from rsft.setup import read_prompts
 from rsft.text import word_count
 from rsft.types import Interval, Reply, Score
 
-_BATCH = 64
 _BATCH_SIZES, _BATCH_REPLIES = (1, 7, 64), 64
 # A score that goes with the length more than this is named.
 _LENGTH_BOUND = 0.3
@@ -65,9 +64,9 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
             seconds[name] = None
         else:
             began = time.perf_counter()
-            words = _scores(name, scorer, good)
+            words = run_in_batches(scorer, good)
             seconds[name] = 1000 * (time.perf_counter() - began) / len(good) if good else None
-            words += _scores(name, scorer, replies[len(good) :])
+            words += run_in_batches(scorer, replies[len(good) :])
             said[name] = dict(zip(map(_key, replies), words, strict=True))
         tell.advance(len(replies))
     tell.end(f"{len(replies)} replies, {len(trials)} trials")
@@ -87,7 +86,7 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
     return {
         "replies": len(replies),
         "good": len(good),
-        "batch": _BATCH,
+        "batch": BATCH,
         "scorers": numbers,
         "correlations": {"good": _correlations(said, good), "all": _correlations(said, replies)},
         "warnings": _warnings(numbers),
@@ -99,11 +98,6 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
             for trial in trials
         },
     }
-
-
-def _scores(name: str, scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
-    batches = [replies[at : at + _BATCH] for at in range(0, len(replies), _BATCH)]
-    return [score for batch in batches for score in score_all({name: scorer}, batch)[name]]
 
 
 def _trial_numbers(trial: Trial, said: Said) -> dict[str, Any]:
@@ -131,10 +125,7 @@ def _length_correlation(replies: Sequence[Reply], said: Said) -> float | None:
 
 def _batch_difference(scorer: Scorer, replies: Sequence[Reply]) -> float:
     some = replies[:: max(1, len(replies) // _BATCH_REPLIES)][:_BATCH_REPLIES]
-    by_size = [
-        [score.value for at in range(0, len(some), size) for score in run_scorer(scorer, some[at : at + size])]
-        for size in _BATCH_SIZES
-    ]
+    by_size = [[score.value for score in run_in_batches(scorer, some, size)] for size in _BATCH_SIZES]
     known = [[value for value in values if value is not None] for values in zip(*by_size, strict=True)]
     return max((max(values) - min(values) for values in known if values), default=0.0)
 

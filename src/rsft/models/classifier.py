@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
-from rsft.errors import ModelError
+from rsft.errors import ModelError, nearest
 from rsft.models.chat import ChatTokenizer
+from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
-from rsft.types import Message
+from rsft.types import Message, Reply
 
 # In one pass. Rows are of about one length, so that hardly a token is padding.
 _PASS_TOKENS, _PASS_ROWS = 4096, 64
@@ -46,7 +47,7 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, model: ModelFolder, device: str, dtype: Any, *, by_token: bool = False, trust_remote_code: bool = False
+        cls, model: ModelFolder, device: str, *, by_token: bool = False, trust_remote_code: bool = False
     ) -> Classifier:
         """Raises ModelError for what is no classifier: a head made of random numbers would score at random."""
         kind = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
@@ -55,7 +56,7 @@ class Classifier:
             module, said = kind.from_pretrained(
                 model.path,
                 config=config,
-                dtype=dtype,
+                dtype=scoring_dtype(device),
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 output_loading_info=True,
@@ -76,6 +77,24 @@ class Classifier:
         names = self.module.config.id2label
         return tuple(str(names[number]) for number in range(len(names)))
 
+    def class_of(self, label: str | None) -> int | None:
+        """The number of the class that is asked for; None for a model with one output. Raises ModelError."""
+        labels = self.labels
+        if len(labels) == 1 and label is None:
+            return None
+        if label not in labels:
+            problem = "several classes: name one with 'label'" if label is None else f"no class '{label}'"
+            near = nearest(label or "", labels)
+            raise ModelError(f"The model '{self.name}' has {problem}.{near} Its classes: {', '.join(labels)}.")
+        return labels.index(label)
+
+    def probabilities(self, logits_L: Logits) -> Logits:
+        """(L,): of classes that exclude each other, or each by itself."""
+        if self.module.config.problem_type == "multi_label_classification" or len(logits_L) == 1:
+            chances_L: Logits = sigmoid(logits_L)
+            return chances_L
+        return softmax(logits_L)
+
     @property
     def window(self) -> int:
         """How many tokens it can read."""
@@ -91,19 +110,34 @@ class Classifier:
             raise ModelError(f"The model '{self.name}' has no chat template, so it reads no conversations.")
         return Encoded(self.chat.whole_ids(messages))
 
+    def exchange(self, reply: Reply) -> Encoded:
+        """The conversation with the reply, without the oldest turns if the window can't hold them.
+
+        Raises ValueError if it can't hold the reply with the turn before it.
+        """
+        turns = reply.prompt.conversation
+        system = turns[:1] if turns[0].role == "system" else ()
+        for first in range(len(system), len(turns)):
+            row = self.conversation([*system, *turns[first:], Message("assistant", reply.text)])
+            if len(row.ids) <= self.window:
+                return row
+        raise ValueError(
+            f"the reply and the turn before it are longer than the {self.window} tokens that the model reads"
+        )
+
     def text(self, text: str, second: str | None = None) -> Encoded:
         """A text, or a pair, with the marks that the model expects. Text that spells such marks stays text."""
         both = [text] if second is None else [text, second]
         said = self.tokenizer(*both, split_special_tokens=True, truncation=False, verbose=False)
         return Encoded(said["input_ids"], said.get("token_type_ids"))
 
-    def logits(self, rows: Sequence[Encoded], *, at_once: int = _PASS_ROWS) -> list[Logits]:
+    def logits(self, rows: Sequence[Encoded]) -> list[Logits]:
         """Of each row (L,), or (tokens, L) for a token classifier. Rows that the window can't hold are a ValueError."""
         longest = max((len(row.ids) for row in rows), default=0)
         if longest > self.window:
             raise ValueError(f"a text has {longest} tokens, and '{self.name}' reads {self.window}")
         said: list[Logits] = [np.empty(0, dtype=np.float32)] * len(rows)
-        for group in _groups(rows, at_once):
+        for group in _groups(rows):
             for number, logits in zip(group, self._pass([rows[number] for number in group]), strict=True):
                 said[number] = logits
         return said
@@ -137,13 +171,25 @@ class Classifier:
         return int(self.module.config.pad_token_id)
 
 
-def _groups(rows: Sequence[Encoded], most_rows: int) -> Iterator[list[int]]:
+def _groups(rows: Sequence[Encoded]) -> Iterator[list[int]]:
     """The rows' numbers, by length, as many together as a pass may carry."""
     group: list[int] = []
     for number in sorted(range(len(rows)), key=lambda number: len(rows[number].ids)):
-        if group and (len(group) == most_rows or (len(group) + 1) * len(rows[number].ids) > _PASS_TOKENS):
+        if group and (len(group) == _PASS_ROWS or (len(group) + 1) * len(rows[number].ids) > _PASS_TOKENS):
             yield group
             group = []
         group.append(number)
     if group:
         yield group
+
+
+def sigmoid(logits: Any) -> Any:
+    """Each from 0 to 1, by itself."""
+    return 1 / (1 + np.exp(-logits))
+
+
+def softmax(logits_L: Logits) -> Logits:
+    """(L,): shares of 1."""
+    shares_L = np.exp(logits_L - logits_L.max())
+    total: Logits = shares_L / shares_L.sum()
+    return total

@@ -3,14 +3,16 @@
 from rsft.scorers.base import Scorer
 from rsft.scorers.build import build_scorers
 from rsft.scorers.combined import Combined
-from rsft.scorers.run import run_scorer, score_all
+from rsft.scorers.run import BATCH, run_in_batches, run_scorer, score_all
 from rsft.scorers.standards import measure, to_standardise, with_standards, without_standards
 
 __all__ = [
+    "BATCH",
     "Combined",
     "Scorer",
     "build_scorers",
     "measure",
+    "run_in_batches",
     "run_scorer",
     "score_all",
     "to_standardise",

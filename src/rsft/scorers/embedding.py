@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,6 +87,16 @@ class EmbeddingScorer(ModelScorer):
     def load(self, folder: ModelFolder, device: str) -> Embedder:
         return Embedder.load(folder, device, trust_remote_code=self.trust_remote_code)
 
+    def compared(
+        self, replies: Sequence[Reply], sides: Sequence[Mapping[str, str]]
+    ) -> Iterator[tuple[Vectors, dict[str, Vectors]]]:
+        """The vectors of each reply, and of the texts that it is held against, by their names."""
+        texts = [reply.text for reply in replies] + [text for side in sides for text in side.values()]
+        vectors = self.loaded.of(texts)
+        rest = iter(vectors[len(replies) :])
+        for own, side in zip(vectors[: len(replies)], sides, strict=True):
+            yield own, {name: next(rest) for name in side}
+
 
 class EmbeddingRelevance(EmbeddingScorer):
     """How near the reply is to what was said: the cosine of their embeddings, from −1 to 1.
@@ -106,12 +116,7 @@ class EmbeddingRelevance(EmbeddingScorer):
             {"the conversation": "\n".join(turn.content for turn in context.turns), **context.given}
             for context in contexts
         ]
-        texts = [reply.text for reply in replies] + [text for side in sides for text in side.values()]
-        vectors = self.loaded.of(texts)
-        said, rest = vectors[: len(replies)], iter(vectors[len(replies) :])
-        return [
-            _nearness(own, {name: next(rest) for name in side}, "near") for own, side in zip(said, sides, strict=True)
-        ]
+        return [_nearness(own, near, "near") for own, near in self.compared(replies, sides)]
 
 
 def _nearness(own: Vectors, sides: Mapping[str, Vectors], word: str) -> Score:
@@ -141,22 +146,16 @@ class EmbeddingNovelty(EmbeddingScorer):
     phrases: tuple[str, ...] = Field((), description="Stock phrases to keep away from.")
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
-        sides = [self._sides(reply) for reply in replies]
-        vectors = self.loaded.of([reply.text for reply in replies] + [text for side in sides for text in side])
-        said, rest = vectors[: len(replies)], iter(vectors[len(replies) :])
-        scores = []
-        for own, side in zip(said, sides, strict=True):
-            near = _nearness(own, {repr(text): next(rest) for text in side}, "nearest to") if side else None
-            if near is None and len(own):
-                scores.append(Score(1.0, "nothing to compare with"))
-            elif near is None or near.value is None:
-                scores.append(near or Score.failed("the reply is empty"))
-            else:
-                scores.append(Score(1.0 - near.value, near.explanation))
-        return scores
+        sides = [{repr(text): text for text in self._said_before(reply)} for reply in replies]
+        return [self._novelty(own, before) for own, before in self.compared(replies, sides)]
 
-    def _sides(self, reply: Reply) -> list[str]:
-        earlier: Iterable[str] = (
-            turn.content for turn in reply.prompt.conversation if self.turns and turn.role == "assistant"
-        )
-        return [text for text in dict.fromkeys([*earlier, *self.phrases]) if text.strip()]
+    def _novelty(self, own: Vectors, before: Mapping[str, Vectors]) -> Score:
+        if len(own) and not before:
+            return Score(1.0, "nothing to compare with")
+        near = _nearness(own, before, "nearest to")
+        return near if near.value is None else Score(1.0 - near.value, near.explanation)
+
+    def _said_before(self, reply: Reply) -> list[str]:
+        turns = reply.prompt.conversation if self.turns else ()
+        earlier = [turn.content for turn in turns if turn.role == "assistant"]
+        return [text for text in (*earlier, *self.phrases) if text.strip()]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from rsft.errors import ModelError
-from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
 from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
@@ -37,7 +35,7 @@ class Nli(ModelScorer):
     def load(self, folder: ModelFolder, device: str) -> Any:
         from rsft.models.classifier import Classifier
 
-        model = Classifier.load(folder, device, scoring_dtype(device), trust_remote_code=self.trust_remote_code)
+        model = Classifier.load(folder, device, trust_remote_code=self.trust_remote_code)
         self._class_of(model)
         return model
 
@@ -64,8 +62,10 @@ class Nli(ModelScorer):
         return sentences(text)
 
     def _said(self, logits: Mapping[tuple[str, str], Any]) -> Score:
+        from rsft.models.classifier import softmax
+
         number = self._class_of(self.loaded)
-        chances = {pair: _share(logits_L, number) for pair, logits_L in logits.items()}
+        chances = {pair: float(softmax(logits_L)[number]) for pair, logits_L in logits.items()}
         if self.asks == "contradiction":
             (before, said), worst = max(chances.items(), key=lambda one: one[1])
             return Score(1 - worst, f"contradicts most ({worst:.2f}): {said!r} after {before!r}")
@@ -84,8 +84,3 @@ class Nli(ModelScorer):
                 f"'{self.asks}', so it can't serve for entailment."
             )
         return found[0]
-
-
-def _share(logits_L: Any, number: int) -> float:
-    shares = np.exp(logits_L - logits_L.max())
-    return float(shares[number] / shares.sum())

@@ -8,9 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
-from rsft.scorers.classifier import class_of, probabilities
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score
 
@@ -38,9 +36,8 @@ class ProcessReward(ModelScorer):
     def load(self, folder: ModelFolder, device: str) -> Any:
         from rsft.models.classifier import Classifier as Model
 
-        dtype, own_code = scoring_dtype(device), self.trust_remote_code
-        model = Model.load(folder, device, dtype, by_token=True, trust_remote_code=own_code)
-        class_of(model, self.label)
+        model = Model.load(folder, device, by_token=True, trust_remote_code=self.trust_remote_code)
+        model.class_of(self.label)
         return model
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
@@ -69,6 +66,6 @@ class ProcessReward(ModelScorer):
         return Encoded(ids), ends
 
     def _said(self, logits_SL: Any) -> Score:
-        number = class_of(self.loaded, self.label) or 0
-        good = np.array([probabilities(self.loaded, logits)[number] for logits in logits_SL])
+        number = self.loaded.class_of(self.label) or 0
+        good = np.array([self.loaded.probabilities(logits)[number] for logits in logits_SL])
         return Score(float(_COMBINE[self.combine](good)), "steps: " + ", ".join(f"{value:.2f}" for value in good))

@@ -10,7 +10,8 @@ from rsft.scorers.base import Scorer
 from rsft.scorers.combined import Combined
 from rsft.types import Reply, Score
 
-_BATCH = 64
+BATCH = 64
+"""Replies that a scorer is asked about at once."""
 
 
 def score_all(scorers: Mapping[str, Scorer], replies: Sequence[Reply]) -> dict[str, list[Score]]:
@@ -20,12 +21,14 @@ def score_all(scorers: Mapping[str, Scorer], replies: Sequence[Reply]) -> dict[s
         if isinstance(scorer, Combined):
             said[name] = [scorer.combine({part: said[part][i] for part in scorer.reads}) for i in range(len(replies))]
         else:
-            said[name] = [
-                score
-                for start in range(0, len(replies), _BATCH)
-                for score in run_scorer(scorer, replies[start : start + _BATCH])
-            ]
+            said[name] = run_in_batches(scorer, replies)
     return said
+
+
+def run_in_batches(scorer: Scorer, replies: Sequence[Reply], size: int = BATCH) -> list[Score]:
+    """The scorer's word on each reply, in order, of which it is asked `size` at once."""
+    batches = (replies[start : start + size] for start in range(0, len(replies), size))
+    return [score for batch in batches for score in run_scorer(scorer, batch)]
 
 
 def run_scorer(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:

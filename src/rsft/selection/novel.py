@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from rsft.selection.pool import Mask, Pool
-from rsft.selection.rule import Rule
+from rsft.selection.pool import Pool
 from rsft.selection.shingles import jaccard, shingles
+from rsft.selection.top_k import Cap
 
 
-class MostNovel(Rule):
+class MostNovel(Cap):
     """Keeps at most k of each prompt, as different from each other as can be, by their word triples (Jaccard).
 
     First the reply that is furthest from the prompt's others on average, then, one by one, the reply that is furthest
@@ -21,23 +19,11 @@ class MostNovel(Rule):
     ones of what was drawn are taken: more candidates are no reason to go on drawing.
     """
 
-    main_option: ClassVar[str | None] = "k"
-
-    k: int = Field(ge=1)
-
-    def keep(self, pool: Pool, alive: Mask) -> Mask:
-        kept = np.zeros_like(alive)
-        for places in pool.families.values():
-            left = sorted((place for place in places if alive[place]), key=lambda place: pool.lots[place])
-            kept[[left[one] for one in _farthest_first([pool.texts[place] for place in left], self.k)]] = True
-        return kept
+    def _chosen(self, pool: Pool, left: list[int]) -> list[int]:
+        return [left[one] for one in _farthest_first([pool.texts[place] for place in left], self.k)]
 
     def explain(self, pool: Pool, place: int) -> str:
         return f"is nearer to what was kept than the prompt's {self.k} most novel"
-
-    @property
-    def most_of_a_prompt(self) -> int | None:
-        return self.k
 
 
 def _farthest_first(texts: Sequence[str], k: int) -> list[int]:

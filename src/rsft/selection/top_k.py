@@ -56,8 +56,12 @@ class Cap(Rule):
         kept = np.zeros_like(alive)
         for places in pool.families.values():
             left = sorted((place for place in places if alive[place]), key=lambda place: pool.lots[place])
-            kept[left[: self.k]] = True
+            kept[self._chosen(pool, left)] = True
         return kept
+
+    def _chosen(self, pool: Pool, left: list[int]) -> list[int]:
+        """At most k of the places that a prompt has left, which come in the order of their lots."""
+        return left[: self.k]
 
     def explain(self, pool: Pool, place: int) -> str:
         return f"the prompt has {self.k} already"
