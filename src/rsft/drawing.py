@@ -7,26 +7,23 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from types import TracebackType
 
 from rsft import failpoints
 from rsft.budget import Budget
 from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
-from rsft.errors import ScoringError, StoreError
+from rsft.errors import StoreError, UserError
 from rsft.family import Family
+from rsft.keeping import Keeping
 from rsft.pacing import Pacing
 from rsft.progress import Reporter
-from rsft.scorers import Scorer
-from rsft.scoring import Record, Scored, Scores, Scoring, score_owed, score_rows
+from rsft.scoring import Record, Scored, Scores, Scoring, score_owed
 from rsft.selection import Pool
 from rsft.setup import Parts
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
 from rsft.watching import Watching
 
-# Candidates that are committed together: what a crash can cost.
-_COMMIT = 128
 # How long an engine that has nothing else to do waits for scorers before it goes on with what may turn out unneeded.
 _PATIENCE_SECONDS = 0.25
 
@@ -89,7 +86,7 @@ class Drawing:
         stock = self._stock(iteration, generators)
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
-        with _Keeping(self.folder, self.parts.scorers) as keeping:
+        with Keeping(self.folder, self.parts.scorers, drawn=True) as keeping:
             for one in self._draw(policy, owed):
                 keeping.keep([one])
         stock |= keeping.kept
@@ -122,7 +119,7 @@ class Drawing:
         ]
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
-        with _Keeping(self.folder, self.parts.scorers) as keeping:
+        with Keeping(self.folder, self.parts.scorers, drawn=True) as keeping:
             for candidate, _ in self._draw(policy, owed, watching, pace):
                 drawn_tokens += len(candidate.token_ids)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
@@ -150,24 +147,29 @@ class Drawing:
             if pace is not None:
                 pace.hear(answers)
 
-        with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
-            sampling = self.parts.engine.sample(policy, owed, watching, pace)
-            if pace is not None:
-                pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
-            for candidate in sampling:
-                came[candidate.key] += 1
-                if candidate.finish_reason == "cancelled" and pace is not None:
-                    pace.cancelled_tokens += len(candidate.token_ids)
-                    continue
-                failpoints.reached("sample.drawn")
-                self.tell.advance(1, len(candidate.token_ids))
-                scoring.ask(candidate)
-                hear(scoring.answered())
-                yield from heard
-                heard.clear()
-            while scoring.owes:
-                hear(scoring.wait())
-            yield from heard
+        try:
+            with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
+                sampling = self.parts.engine.sample(policy, owed, watching, pace)
+                if pace is not None:
+                    pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
+                for candidate in sampling:
+                    came[candidate.key] += 1
+                    if candidate.finish_reason == "cancelled" and pace is not None:
+                        pace.cancelled_tokens += len(candidate.token_ids)
+                        continue
+                    failpoints.reached("sample.drawn")
+                    self.tell.advance(1, len(candidate.token_ids))
+                    scoring.ask(candidate)
+                    hear(scoring.answered())
+                    yield from heard
+                    heard.clear()
+                while scoring.owes:
+                    hear(scoring.wait())
+                    yield from heard
+                    heard.clear()
+        except UserError:
+            yield from heard  # nothing that was scored before is lost
+            raise
         _reconcile(owed, came)
 
     def _stock(self, iteration: int, generators: Collection[str]) -> dict[CandidateKey, Scored]:
@@ -175,9 +177,10 @@ class Drawing:
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
         candidates = [c for c in self.folder.candidates(iteration=iteration) if c.key.generator in generators]
         known = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
-        scored = score_owed(self.parts.scorers, self.prompts, self.record, candidates, known)
-        self.folder.commit(scores=self.folder.not_there(score_rows(self.parts.scorers, scored)))
-        return {one[0].key: one for one in scored}
+        with Keeping(self.folder, self.parts.scorers, drawn=False) as keeping:
+            for one in score_owed(self.parts.scorers, self.prompts, self.record, candidates, known):
+                keeping.keep([one])
+        return keeping.kept
 
     def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
         seed = stream_seed(self.seed, key.iteration, key.prompt_id, key.sample_index)
@@ -194,39 +197,6 @@ class Drawing:
         fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
         self.folder.ledger.add_generator(fingerprint, description)
         return fingerprint
-
-
-class _Keeping:
-    """Commits new candidates with their scores, some at a time; the rest at its end, even that of a failing scorer."""
-
-    def __init__(self, folder: RunFolder, scorers: Mapping[str, Scorer]) -> None:
-        self.kept: dict[CandidateKey, Scored] = {}
-        self._folder = folder
-        self._scorers = scorers
-        self._waiting: list[Scored] = []
-
-    def __enter__(self) -> _Keeping:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None or isinstance(error, ScoringError):
-            self.flush()
-
-    def keep(self, scored: Iterable[Scored]) -> None:
-        self._waiting += scored
-        if len(self._waiting) >= _COMMIT:
-            self.flush()
-
-    def flush(self) -> None:
-        """Commit what waits, all of it at once."""
-        self._folder.commit(
-            candidates=[candidate for candidate, _ in self._waiting],
-            scores=self._folder.not_there(score_rows(self._scorers, self._waiting)),
-        )
-        self.kept |= {one[0].key: one for one in self._waiting}
-        self._waiting = []
 
 
 def _tokens(scored: Iterable[Scored]) -> int:

@@ -5,6 +5,7 @@
     │   ├── RecipeError      the recipe, or an override, says something that can't be
     │   ├── PromptError      a row of a prompt file is not a prompt
     │   ├── ModelError       no such model, or one that can't be used
+    │   │   └── TemplateError    a chat template refuses a conversation
     │   ├── SelectionError   nothing was accepted, or a rule names a score that is not there
     │   ├── ScoringError     a scorer failed on more replies than it may
     │   ├── TrainingError    the processes that were to train together failed
@@ -38,6 +39,10 @@ class PromptError(UserError):
 
 class ModelError(UserError):
     """A model reference leads nowhere, or to a model that can't be used."""
+
+
+class TemplateError(ModelError):
+    """A model's chat template refuses a conversation."""
 
 
 class SelectionError(UserError):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rsft.config import load_recipe, recipe_differences
 from rsft.errors import RecipeError
+from rsft.keeping import Keeping
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, build_scorers, measure, to_standardise, with_standards, without_standards
-from rsft.scoring import Record, Scores, score_owed, score_rows
+from rsft.scoring import Record, Scored, Scores, score_owed
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
+from rsft.types import Candidate, CandidateKey
 
 # Candidates whose scores are committed together.
 _COMMIT = 1024
@@ -39,33 +41,21 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
     """Score every candidate of a run by its recipe's scorers, with `overrides`, where such a score is not there yet.
 
     Of each scorer: how many scores were known, how many were made now, how many failed, and the mean over whole
-    replies. The run's own decisions, and the scores that made them, stay as they are. Raises a UserError.
+    replies. The run's decisions stay as they are, and so do the scores that made them, but for failed ones that are
+    made good. Raises a UserError.
     """
     recipe = load_recipe(run, overrides)
     _only_scorers_differ(recipe_differences(saved_recipe(run), recipe))
-    scorers = build_scorers(recipe.scorers, recipe.model)
     with RunFolder.open(run, write=True) as folder:
-        scorers = _with_standards(scorers, folder)
-        for scorer in scorers.values():
-            scorer.prepare()
-        prompts = {prompt.id: prompt for split in ("train", "heldout") for prompt in folder.load_prompts(split)}
+        again = _Rescoring(folder, Record(recipe.scoring.max_failed), tell)
+        scorers = again.standardised(build_scorers(recipe.scorers, recipe.model))
         counts = {name: _Count() for name in scorers}
-        record = Record(recipe.scoring.max_failed)
-        fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
-        iterations = sorted({key.iteration for key in folder.candidate_keys()})
         replies = 0
-        for iteration in iterations:
+        for iteration in sorted({key.iteration for key in folder.candidate_keys()}):
             candidates = [candidate for candidate in folder.candidates(iteration=iteration) if candidate.is_reply]
-            known = folder.scores(iteration=iteration, fingerprints=fingerprints)
-            tell.begin(f"iteration {iteration} · scoring", len(candidates), "candidates")
-            for start in range(0, len(candidates), _COMMIT):
-                some = candidates[start : start + _COMMIT]
-                scored = score_owed(scorers, prompts, record, some, known)
-                folder.commit(scores=folder.not_there(score_rows(scorers, scored)))
-                for candidate, scores in scored:
-                    _count(counts, scores, known.get(candidate.key, {}))
-                tell.advance(len(some))
-            tell.end(f"{len(candidates)} replies")
+            known = again.known(scorers, iteration)
+            for candidate, said in again.scored(scorers, iteration, candidates, known):
+                _count(counts, said, known.get(candidate.key, {}))
             replies += len(candidates)
     return {
         "run": str(run),
@@ -74,24 +64,55 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
     }
 
 
+class _Rescoring:
+    """Scores a folder's candidates again, and keeps what is new."""
+
+    def __init__(self, folder: RunFolder, record: Record, tell: Reporter) -> None:
+        self._folder = folder
+        self._record = record
+        self._tell = tell
+        self._train = {prompt.id: prompt for prompt in folder.load_prompts("train")}
+        self._prompts = self._train | {prompt.id: prompt for prompt in folder.load_prompts("heldout")}
+
+    def standardised(self, scorers: dict[str, Scorer]) -> dict[str, Scorer]:
+        """The scorers, made ready; those that standardise by the spread over the run's replies of the base policy."""
+        for scorer in scorers.values():
+            scorer.prepare()
+        wanted = to_standardise(scorers)
+        if not wanted:
+            return scorers
+        free = without_standards(scorers)
+        candidates = [c for c in self._folder.candidates(iteration=0) if c.is_reply and c.key.prompt_id in self._train]
+        scored = self.scored(free, 0, candidates, self.known(free, 0))
+        return with_standards(scorers, measure(wanted, [said for _, said in scored]))
+
+    def known(self, scorers: Mapping[str, Scorer], iteration: int) -> Mapping[CandidateKey, Scores]:
+        """What the folder holds of these scorers' words."""
+        fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
+        return self._folder.scores(iteration=iteration, fingerprints=fingerprints)
+
+    def scored(
+        self,
+        scorers: Mapping[str, Scorer],
+        iteration: int,
+        candidates: Sequence[Candidate],
+        known: Mapping[CandidateKey, Scores],
+    ) -> Iterator[Scored]:
+        """The candidates with every scorer's word, as they come; what is new is kept."""
+        self._tell.begin(f"iteration {iteration} · scoring", len(candidates), "candidates")
+        with Keeping(self._folder, scorers, drawn=False, at_once=_COMMIT) as keeping:
+            for one in score_owed(scorers, self._prompts, self._record, candidates, known):
+                keeping.keep([one])
+                self._tell.advance(1)
+                yield one
+        self._tell.end(f"{len(candidates)} replies")
+
+
 def _only_scorers_differ(changed: Sequence[str]) -> None:
     others = [line for line in changed if not line.startswith(("scorers", "scoring."))]
     if others:
         lines = "\n".join(f"  - {line}" for line in others)
         raise RecipeError(f"Scoring again can change scorers only (--set scorers.NAME...):\n{lines}")
-
-
-def _with_standards(scorers: dict[str, Scorer], folder: RunFolder) -> dict[str, Scorer]:
-    """Scorers that standardise, by the spread that the run's own scores of the base policy's replies have."""
-    wanted = to_standardise(scorers)
-    if not wanted:
-        return scorers
-    free = without_standards(scorers)
-    fingerprints = {name: free[name].fingerprint for name in wanted}
-    scores = folder.scores(iteration=0, fingerprints=fingerprints)
-    trained_on = {prompt.id for prompt in folder.load_prompts("train")}
-    columns = [said for key, said in scores.items() if key.prompt_id in trained_on and said.keys() >= set(wanted)]
-    return with_standards(scorers, measure(wanted, columns))
 
 
 def _count(counts: Mapping[str, _Count], scores: Scores, known: Scores) -> None:

@@ -4,14 +4,13 @@ scores when all of these have spoken."""
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
-from rsft.errors import ScoringError
+from rsft.errors import ScoringError, UserError
 from rsft.scorers import BATCH, Combined, Scorer, run_scorer
-from rsft.store import ScoreRow
 from rsft.types import Candidate, CandidateKey, Prompt, Reply, Score
 
 # Replies that a scorer must have been asked about before the share that failed says something.
@@ -31,8 +30,8 @@ class Record:
     def __init__(self, max_failed: float = 1.0) -> None:
         self._max_failed = max_failed
         self._words: OrderedDict[tuple[str, str, str, tuple[int, ...]], Score] = OrderedDict()
-        self._asked: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
+        self._asked: defaultdict[str, set[CandidateKey]] = defaultdict(set)
+        self._failed: defaultdict[str, set[CandidateKey]] = defaultdict(set)
 
     def word(self, name: str, candidate: Candidate) -> Score | None:
         """What the scorer said of such a reply before, unless it failed."""
@@ -45,19 +44,30 @@ class Record:
             if len(self._words) > _REMEMBERED:
                 self._words.popitem(last=False)
 
-    def count(self, name: str, said: Sequence[Score]) -> None:
-        """Count what a scorer was asked. Raises ScoringError if more of it failed than may."""
-        failures = [score.failure for score in said if score.value is None]
-        self._asked[name] += len(said)
-        self._failed[name] += len(failures)
+    def count(self, name: str, candidates: Iterable[Candidate], said: Iterable[Score]) -> None:
+        """Count a scorer's words, each candidate once. Raises ScoringError if more of them failed than may."""
         asked, failed = self._asked[name], self._failed[name]
-        if asked >= _LEAST_ASKED and failed > self._max_failed * asked:
+        reason: str | None = None
+        for candidate, score in zip(candidates, said, strict=True):
+            asked.add(candidate.key)
+            if score.value is None:
+                failed.add(candidate.key)
+                reason = score.failure
+            else:
+                failed.discard(candidate.key)
+        if reason and len(asked) >= _LEAST_ASKED and len(failed) > self._max_failed * len(asked):
             raise ScoringError(
-                f"The scorer '{name}' failed on {failed} of {asked} replies, more than scoring.max_failed "
-                f"({self._max_failed:g}) allows. The last reason: {failures[-1] if failures else 'see rsft show'}. "
-                "Mend it and go on with rsft resume, which asks again where a score failed; or, in a new run, allow "
-                "more (--set scoring.max_failed=0.5)."
+                f"The scorer '{name}' failed on {len(failed)} of {len(asked)} replies, more than scoring.max_failed "
+                f"({self._max_failed:g}) allows. The last reason: {reason}. Mend it and go on with rsft resume, which "
+                "asks again where a score failed; or, in a new run, allow more (--set scoring.max_failed=0.5)."
             )
+
+    def count_known(self, known: Mapping[CandidateKey, Scores]) -> None:
+        """Count words that stand, of an earlier time: a resumed run has the share of failures that one run has."""
+        for key, said in known.items():
+            for name, score in said.items():
+                if score.value is not None:
+                    self._asked[name].add(key)
 
 
 def _content(name: str, candidate: Candidate) -> tuple[str, str, str, tuple[int, ...]]:
@@ -80,6 +90,8 @@ class Scoring:
         self._said: SimpleQueue[tuple[str, Sequence[Candidate], list[Score] | BaseException]] = SimpleQueue()
         self._open: dict[CandidateKey, tuple[Candidate, dict[str, Score]]] = {}
         self._done: list[Scored] = []
+        self._error: BaseException | None = None
+        self._ended = threading.Event()
 
     def __enter__(self) -> Scoring:
         for name, inbox in self._slow.items():
@@ -89,6 +101,7 @@ class Scoring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._ended.set()
         for inbox in self._slow.values():
             inbox.put(None)
 
@@ -103,30 +116,41 @@ class Scoring:
             elif not candidate.is_reply:
                 said[name] = _no_reply(candidate)
             elif name not in self._slow:
-                said[name] = _score(scorer, [candidate], self._prompts)[0]
-                self._record.count(name, [said[name]])
+                try:
+                    said[name] = _score(scorer, [candidate], self._prompts)[0]
+                except UserError as error:
+                    self._error = error
+                    return
+                self._count(name, [candidate], [said[name]])
             elif (before := self._record.word(name, candidate)) is not None:
                 said[name] = before
+                self._count(name, [candidate], [before])
             else:
                 self._slow[name].put(candidate)
         self._close(candidate.key)
 
     @property
     def owes(self) -> bool:
-        """Whether a candidate waits for a word on it."""
-        return bool(self._open)
+        """Whether a candidate waits for a word on it, or an error to be heard of."""
+        return bool(self._open) or self._error is not None
 
     def answered(self) -> list[Scored]:
-        """The candidates that all scorers have spoken of since this was last asked."""
+        """The candidates that all scorers have spoken of since this was last asked.
+
+        Raises what a scorer raised, or the ScoringError of one that failed too often, once nothing else is left to say:
+        what was scored before is not lost.
+        """
         while not self._said.empty():
             self._hear(*self._said.get())
         done, self._done = self._done, []
+        if self._error is not None and not done:
+            raise self._error
         return done
 
     def wait(self, seconds: float | None = None) -> list[Scored]:
         """The same, but waits until there is one, for so long at most."""
         done = self.answered()
-        while not done and self.owes:
+        while not done and self._open:
             try:
                 self._hear(*self._said.get(timeout=seconds))
             except Empty:
@@ -136,12 +160,19 @@ class Scoring:
 
     def _hear(self, name: str, batch: Sequence[Candidate], said: list[Score] | BaseException) -> None:
         if isinstance(said, BaseException):
-            raise said
+            self._error = said
+            return
         for candidate, score in zip(batch, said, strict=True):
             self._open[candidate.key][1][name] = score
             self._record.keep(name, candidate, score)
             self._close(candidate.key)
-        self._record.count(name, said)
+        self._count(name, batch, said)
+
+    def _count(self, name: str, candidates: Sequence[Candidate], said: Sequence[Score]) -> None:
+        try:
+            self._record.count(name, candidates, said)
+        except ScoringError as error:
+            self._error = error
 
     def _close(self, key: CandidateKey) -> None:
         candidate, said = self._open[key]
@@ -153,7 +184,7 @@ class Scoring:
             self._done.append((candidate, {name: said[name] for name in (*self._scorers, *self._combined)}))
 
     def _work(self, name: str, inbox: SimpleQueue[Candidate | None]) -> None:
-        while (first := inbox.get()) is not None:
+        while (first := inbox.get()) is not None and not self._ended.is_set():
             batch = [first]
             while len(batch) < BATCH and not inbox.empty():
                 if (further := inbox.get()) is None:
@@ -172,26 +203,16 @@ def score_owed(
     record: Record,
     candidates: Iterable[Candidate],
     known: Mapping[CandidateKey, Scores],
-) -> list[Scored]:
-    """The candidates with every scorer's word, when all have spoken: what is known stays, what misses or failed is
+) -> Iterator[Scored]:
+    """The candidates with every scorer's word, each when all have spoken: what is known stays, what misses or failed is
     asked for."""
-    scored: list[Scored] = []
+    record.count_known(known)
     with Scoring(scorers, prompts, record) as scoring:
         for candidate in candidates:
             scoring.ask(candidate, {n: s for n, s in known.get(candidate.key, {}).items() if s.value is not None})
+            yield from scoring.answered()
         while scoring.owes:
-            scored += scoring.wait()
-        return scored + scoring.answered()
-
-
-def score_rows(scorers: Mapping[str, Scorer], scored: Iterable[Scored]) -> list[ScoreRow]:
-    """The scores as the run folder keeps them."""
-    fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
-    return [
-        ScoreRow(candidate.key, name, fingerprints[name], score)
-        for candidate, said in scored
-        for name, score in said.items()
-    ]
+            yield from scoring.wait()
 
 
 def _score(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:

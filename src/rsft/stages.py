@@ -18,7 +18,7 @@ from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import SelectionError
 from rsft.evaluation import Evaluation, Measured
 from rsft.progress import Reporter
-from rsft.scorers import Scorer, measure, to_standardise, with_standards, without_standards
+from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
 from rsft.selection import Pool, random_selection
 from rsft.setup import Parts, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
@@ -58,26 +58,32 @@ class Stages:
         return self.parts.engine.base
 
     def _score_by(self, parts: Parts, scorers: dict[str, Scorer]) -> None:
-        """From now on these scorers decide."""
+        """From now on these scorers score."""
         self.parts = replace(parts, scorers=scorers)
         self.drawing = Drawing(self.folder, self.parts, self.recipe, self.tell)
-        self.folder.note_scorers({name: scorer.fingerprint for name, scorer in scorers.items()})
 
     def standardise(self) -> None:
-        """Measure the spread of those scores over the base policy's replies whose scorers want it; once in a run."""
+        """Measure the spread of those scores over the base policy's replies whose scorers want it, once in a run; and
+        note the scorers that decide from now on."""
         scorers = self.parts.scorers
-        wanted = to_standardise(scorers)
-        if not wanted:
-            return
+        if wanted := to_standardise(scorers):
+            standards = self._standards(wanted, without_standards(scorers))
+            self._score_by(self.parts, with_standards(scorers, standards))
+        self.folder.note_scorers({name: scorer.fingerprint for name, scorer in self.parts.scorers.items()})
+
+    def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> Mapping[str, Standard]:
+        done = self.folder.stage_done(0, "policy", "standardise")
+        if done is not None:
+            return {name: (mean, spread) for name, (mean, spread) in done["standards"].items()}
         prompts = self.parts.train[:_STANDARD_PROMPTS]
         order = Order(dict.fromkeys((p.id for p in prompts), _STANDARD_SAMPLES), self.recipe.sampling.params)
         with self._stage(0, "policy", "standardise", len(prompts) * _STANDARD_SAMPLES, "candidates") as note:
-            self._score_by(self.parts, without_standards(scorers))
+            self._score_by(self.parts, scorers)
             (drawn,) = self.drawing.by_orders(0, self.base, [order])
             whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
             standards = measure(wanted, whole)
             note.update(_drawn_numbers(drawn), standards=standards)
-        self._score_by(self.parts, with_standards(scorers, standards))
+        return standards
 
     # -- sample and score --------------------------------------------------------------------------------------------
 

@@ -158,6 +158,7 @@ def test_prompts_at_both_ends_are_listed() -> None:
     ("said", "selection", "message"),
     [
         ({"stop_at_accepted": 4}, ["s >= 1", {"cap": 3}], "at most 3 of a"),
+        ({"stop_at_accepted": 1}, ["s >= 1", "agreement"], "'agreement' weighs all candidates"),
         ({"stop_at_accepted": 4}, [{"top_k": {"k": 2, "by": "s"}}], "at most 2 of a"),
     ],
 )

@@ -128,6 +128,8 @@ def test_labelled_rows_are_a_trial_too(scorers: Command) -> None:
         (["test", "shop.yaml", "--same", "intnt"], ["Did you mean 'intent'"]),
         (["test", "shop.yaml", "--labels", "nowhere.jsonl"], ["nowhere.jsonl"]),
         (["test", "shop.yaml", "--plot", "nowhere/found.svg"], ["--plot nowhere/found.svg"]),
+        (["test", "shop.yaml", "--same", "intent", "--labels", "pairs.jsonl"], ["--same", "give one"]),
+        (["nli", "--plot", "found.svg", "--rows", "9"], ["--plot, --rows", "rsft scorers test RECIPE"]),
         (["test", "shop.yaml", "--set", "scorers.facts=state_facts"], ["Did you mean 'states_facts'"]),
     ],
 )
@@ -144,3 +146,13 @@ def test_a_recipe_without_references_is_told_what_is_needed(scorers: Command) ->
     assert said.code == 2
     assert "reference" in said.err
     assert "--labels" in said.err
+
+
+def test_a_recipe_of_which_no_trial_can_be_made_is_told_so(scorers: Command) -> None:
+    row = {"id": "one", "prompt": "When?", "reference": "Soon."}
+    Path("one.jsonl").write_text(json.dumps(row))
+    said = scorers(
+        "test", "shop.yaml", "--set", "prompts.train=one.jsonl", "--set", "prompts.heldout=null", "--plot", "f.svg"
+    )
+    assert said.code == 2
+    assert "Nothing can be tested" in said.err

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -17,10 +18,11 @@ from rsft.budget import Budget, Even, Tally
 from rsft.drawing import Drawing, Drawn, Order
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.engines.scripted import Script, ScriptedEngine
+from rsft.errors import ScoringError
 from rsft.family import needed
 from rsft.progress import Silent
 from rsft.scorers import Scorer, build_scorers
-from rsft.scoring import Scoring
+from rsft.scoring import Record, Scored, Scoring, score_owed
 from rsft.selection import parse_selection
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Message, Policy, Prompt, Reply, SamplingParams, Score
@@ -310,3 +312,83 @@ def test_what_is_surely_needed_is_needed_whatever_comes(
             n = after.candidates
             after = after.after(known.get(n, bool(rest >> n & 1)))
         assert after.candidates >= count
+
+
+def some_candidates(count: int) -> list[Candidate]:
+    keys = [CandidateKey(1, "p00", index, "g") for index in range(count)]
+    return [Candidate(key, f"Reply {key.sample_index}", (1,), "stop", 0.0, 0.0) for key in keys]
+
+
+class Failing(Scorer):
+    """Fails on the first so many candidates."""
+
+    first: int
+
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        return [Score.failed("away") if int(r.text.split()[1]) < self.first else Score(1.0) for r in replies]
+
+
+class QuicklyFailing(Failing):
+    quick: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("kind", [Failing, QuicklyFailing])
+def test_what_was_scored_before_a_scorer_failed_too_often_is_given_back(kind: type[Failing]) -> None:
+    heard: list[Scored] = []
+
+    def draw_all() -> None:
+        with Scoring({"broken": kind(first=1000)}, {"p00": PROMPTS[0]}, Record(0.1)) as scoring:
+            for candidate in some_candidates(70):
+                scoring.ask(candidate)
+                heard.extend(scoring.answered())
+            while scoring.owes:
+                heard.extend(scoring.wait())
+
+    with pytest.raises(ScoringError, match="away"):
+        draw_all()
+    assert len(heard) >= 50, "no fewer have been asked when it is found out"
+
+
+def test_a_failing_scorer_loses_no_candidate(drawing: Callable[..., Drawing]) -> None:
+    class Broken(Scorer):
+        def score(self, replies: Sequence[Reply]) -> list[Score]:
+            return [Score.failed("away") for _ in replies]
+
+    for draws in (
+        lambda here: draw(here, even(), watched=False),
+        lambda here: here.by_orders(1, here.parts.engine.base, [Order(dict.fromkeys(IDS, 8), PARAMS)]),
+    ):
+        here = drawing(BusyEngine(), {"broken": Broken()}, name=f"lost{id(draws)}")
+        here.record = Record(0.1)
+        with pytest.raises(ScoringError):
+            draws(here)
+        assert len(here.folder.candidates()) >= 50
+
+
+def test_the_budget_for_failures_is_of_the_whole_run() -> None:
+    """Failed ones come first when a run goes on; what was scored before counts beside them, and each counts once."""
+    candidates, failing = some_candidates(200), {"failing": Failing(first=60)}
+    known = {candidate.key: {"failing": Score(1.0)} for candidate in candidates[60:]}
+    record = Record(0.4)
+    for _ in range(3):
+        scored = list(score_owed(failing, {"p00": PROMPTS[0]}, record, candidates, known))
+        assert sum(said["failing"].value is None for _, said in scored) == 60
+    with pytest.raises(ScoringError, match="60 of 200"):
+        list(score_owed(failing, {"p00": PROMPTS[0]}, Record(0.2), candidates, known))
+
+
+def test_a_scorers_backlog_is_dropped_once_nobody_waits_for_it() -> None:
+    asked: list[int] = []
+
+    class Slow(Pondering):
+        def score(self, replies: Sequence[Reply]) -> list[Score]:
+            asked.append(len(replies))
+            return super().score(replies)
+
+    with Scoring({"slow and left": Slow(seconds=0.2)}, {"p00": PROMPTS[0]}) as scoring:
+        for candidate in some_candidates(1000):
+            scoring.ask(candidate)
+    for thread in threading.enumerate():
+        if thread.name == "scorer slow and left":
+            thread.join(30)
+    assert sum(asked) < 1000

@@ -23,6 +23,7 @@ from rsft.errors import RecipeError, RunError, ScoringError, SelectionError, Sto
 from rsft.loop import run
 from rsft.progress import Silent
 from rsft.rescoring import rescore
+from rsft.stages import Stages
 from rsft.store import RunFolder
 
 RECIPE = """
@@ -272,6 +273,29 @@ def test_standardised_scores_are_in_units_of_the_bases_own_spread(recipe: rsft.R
             assert of["whole"].value == pytest.approx(sum(expected))
     again = rescore(Path(mine.run), [], Silent())
     assert again["scorers"]["whole"]["scored"] == 0, "the spread is that of the run"
+    changed = rescore(Path(mine.run), ["scorers.long.min_words=3"], Silent())
+    assert changed["scorers"]["whole"]["scored"] == changed["replies"], "the spread of the changed part is measured"
+
+
+def test_a_spread_is_measured_once_in_a_run(recipe: rsft.Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = "{type: combined, sum: {polite: 1, long: 1}, standardise: true}"
+    mine = rsft.load_recipe("scripted.yaml", f"scorers.whole={whole}", "selection=[whole > 0]")
+    run(mine)
+    monkeypatch.setattr("rsft.stages.measure", None)
+    with Stages.open(mine, Silent()) as stages:
+        stages.standardise()
+        fingerprint = stages.parts.scorers["whole"].fingerprint
+        said = stages.folder.scores(fingerprints={"whole": fingerprint})
+    assert any(of["whole"].value is not None for of in said.values())
+
+
+def test_what_was_scored_again_before_a_failure_is_kept(recipe: rsft.Recipe) -> None:
+    run(recipe)
+    Path("mine.py").write_text("def grave(replies):\n    return [1 / ('well' not in r.text) for r in replies]\n")
+    with pytest.raises(ScoringError, match="'grave' failed"):
+        rescore(Path(recipe.run), ["scorers.grave=mine.py:grave"], Silent())
+    with RunFolder.open(Path(recipe.run), write=False) as folder:
+        assert sum("grave" in said for said in folder.scores().values()) >= 50
 
 
 def budget_run(name: str, *overrides: str) -> dict[str, Any]:

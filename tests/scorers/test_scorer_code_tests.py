@@ -8,17 +8,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rsft.errors import RecipeError
-from rsft.scorers import run_scorer, sandbox
+from rsft.scorers import run_scorer
 from rsft.scorers.code_tests import CodeTests, code_of
+from rsft.scorers.processes import sandbox
 from rsft.types import Message, Prompt, Reply, Score
 
 TURNS = (Message("user", "Write square(x)."),)
 SQUARE = "def square(x):\n    return x * x\n"
 TESTS = ["assert square(2) == 4", "assert square(-3) == 9", "assert square(0) == 0"]
-
+# Starts a process in a session of its own, and fails with that one's id.
+OUTLIVES = """
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(write, str(os.getpid()).encode())
+            __import__("time").sleep(300)
+        os._exit(0)
+    raise ValueError(os.read(read, 20).decode())
+"""
 
 needs_bubblewrap = pytest.mark.skipif(bool(sandbox.why_not("bubblewrap")), reason=sandbox.why_not("bubblewrap"))
 
@@ -226,7 +238,7 @@ def test_a_sandbox_that_breaks_is_a_failed_score(monkeypatch: pytest.MonkeyPatch
 @needs_bubblewrap
 def test_a_sandbox_ends_with_rsft(ends_with_its_parent: Callable[[str], None]) -> None:
     code = (
-        "from test_scorer_code_tests import *; import psutil, threading, time; sandbox.why_not('bubblewrap');"
+        "from test_scorer_code_tests import *; import threading, time; sandbox.why_not('bubblewrap');"
         "threading.Thread(target=score, args=('import time; time.sleep(300)',), kwargs={'seconds': 300}).start();\n"
         "while not (found := psutil.Process().children()): time.sleep(0.01)\n"
         "print(found[0].pid, flush=True); os.kill(os.getpid(), 9)"
@@ -283,6 +295,10 @@ def test_in_a_container_programs_are_limited_too(monkeypatch: pytest.MonkeyPatch
     assert "took too long" in inside("    while True: pass", sandbox="container", seconds=1)
     assert "MemoryError" in inside("    bytearray(2 << 30)", sandbox="container")
     assert inside("    raise ValueError(os.getuid() == 0)", sandbox="container") == "ValueError: False"
+    assert not psutil.pid_exists(int(inside(OUTLIVES, sandbox="container").removeprefix("ValueError: ")))
+    with monkeypatch.context() as here:  # as where rsft is not root, and shares its user with the program
+        here.setattr(sandbox, "_uid", lambda: None)
+        assert not psutil.pid_exists(int(inside(OUTLIVES, sandbox="container").removeprefix("ValueError: ")))
     said = inside("    raise ValueError(open('/proc/self/oom_score_adj').read())", sandbox="container")
     assert said == "ValueError: 1000"
     said = inside("    open(f'/proc/{os.getppid()}/fd/1', 'w').write('null')", sandbox="container")

@@ -101,6 +101,9 @@ def test_combined_scorers_combine_further_whatever_their_order() -> None:
         ({"expression": "short ** 'a'"}, "is not allowed"),
         ({"expression": "short +"}, "is no expression"),
         ({"expression": "1 + 1"}, "names no score"),
+        ({"expression": "min(short)"}, "min takes two or more values"),
+        ({"expression": "short + sqrt(short, calm)"}, "sqrt takes one value"),
+        ({"expression": "abs()"}, "abs takes one value"),
         ({"expression": "short" + " + short" * 200}, "nested too deeply"),
         ({"expression": "(" * 3000 + "short" + ")" * 3000}, "characters at most"),
         ({"sum": {"short": 1}, "gates": ["calm"]}, "no comparison"),
@@ -166,3 +169,8 @@ def test_a_standardised_score_is_not_standardised_again() -> None:
     scorers = build_scorers({**STANDARDISED, "half": {"type": "combined", "sum": {"whole": 0.5}}})
     assert isinstance(scorers["half"], Combined)
     assert set(without_standards(scorers)) == set(PARTS)
+
+
+def test_a_gate_that_comes_to_nothing_is_a_failed_score() -> None:
+    said = combined({"sum": {"short": 1}, "gates": ["1 / (short - short) > 0"]}, "Hello")
+    assert "division by zero" in str(said.failure)

@@ -14,7 +14,7 @@ from rsft.registry import SCORERS, load
 from rsft.scorers import Scorer, build_scorers, run_scorer
 from rsft.scorers.code_tests import CodeTests
 from rsft.scorers.model import ModelScorer
-from rsft.scorers.sandbox import why_not
+from rsft.scorers.processes.sandbox import why_not
 from rsft.types import Message, Prompt, Reply, Score
 
 TURNS = (Message("user", "When do you open?"),)

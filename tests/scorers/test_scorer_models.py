@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from rsft.errors import ModelError
 from rsft.models.classifier import Classifier as Model
-from rsft.models.references import ModelFolder
+from rsft.models.references import ModelFolder, resolve
 from rsft.scorers import Scorer, build_scorers, run_scorer
 from rsft.types import Message, Prompt, Reply
 from tiny import save_classifier
@@ -89,14 +90,29 @@ def test_text_that_spells_a_models_marks_is_only_text(folders: Mapping[str, Path
     assert set(said.types) == {0, 1}
 
 
-def test_turns_are_left_out_from_the_oldest_on(tmp_path: Path) -> None:
-    folder = save_classifier(tmp_path, [""], max_position_embeddings=110)
+@pytest.mark.parametrize("window", [110, 135])
+def test_turns_are_left_out_from_the_oldest_on_so_that_a_user_begins(tmp_path: Path, window: int) -> None:
+    folder = save_classifier(tmp_path, [""], max_position_embeddings=window)
     scorer = built("reward_model", folder)
     last = Prompt("q", TURNS[-1:], TURNS[-1:])
     reply = "It closes at 11 pm, every day of the week"
     assert values(scorer, [Reply(PROMPT, reply)]) == pytest.approx(values(scorer, [Reply(last, reply)]))
     (said,) = run_scorer(scorer, [Reply(PROMPT, reply * 5)])
-    assert "longer than the 110 tokens" in str(said.failure)
+    assert f"longer than the {window} tokens" in str(said.failure)
+
+
+def test_a_conversation_that_the_template_refuses_is_a_failed_score(tmp_path: Path) -> None:
+    folder = save_classifier(tmp_path, [""])
+    template = folder / "chat_template.jinja"
+    template.write_text(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+        + template.read_text()
+    )
+    ruled = Prompt("r", (), (Message("system", "Be brief."), *TURNS[-1:]))
+    plain = Prompt("q", (), TURNS[-1:])
+    refused, fine = run_scorer(built("reward_model", folder), [Reply(ruled, "At 11."), Reply(plain, "At 11.")])
+    assert "no system turns" in str(refused.failure)
+    assert fine.value is not None
 
 
 @pytest.mark.parametrize(
@@ -111,14 +127,52 @@ def test_turns_are_left_out_from_the_oldest_on(tmp_path: Path) -> None:
         ("process_reward", "reward", {}, "no token classifier"),
         ("classifier", "chat", {}, "no sequence classifier: it has no weights for score.weight"),
         ("reranker", "nli", {}, "has 3 outputs"),
+        ("reranker", "headless", {}, "no cross-encoder: it has no weights for classifier.bias"),
+        ("classifier", "tone", {"label": "rude", "device": "gpu"}, "can't be loaded on gpu"),
     ],
 )
 def test_a_model_that_can_not_serve_is_refused_before_a_run(
     kind: str, folder: str, options: dict[str, Any], hint: str, folders: Mapping[str, Path]
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        built(kind, folders[folder], **options).prepare()
+        built(kind, MINILM if folder == "headless" else folders[folder], **options).prepare()
     assert hint in str(caught.value)
+
+
+def copied(folder: Path, to: Path, *, without: str = "-") -> Path:
+    """A copy of a model's folder, without the files whose names begin so."""
+    return Path(shutil.copytree(folder, to, ignore=lambda _, names: [n for n in names if n.startswith(without)]))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    minilm = copied(resolve([MINILM]).path, tmp_path / "minilm", without="tokenizer")
+    (minilm / "vocab.txt").unlink()
+    for number, (kind, folder, options) in enumerate(
+        [
+            ("classifier", folders["tone"], {"label": "rude"}),
+            ("nli", folders["nli"], {}),
+            ("reranker", folders["pairs"], {}),
+            ("embedding_relevance", minilm, {}),
+        ]
+    ):
+        with pytest.raises(ModelError, match="holds no tokenizer"):
+            built(kind, copied(folder, tmp_path / f"{number}", without="tokenizer"), **options).prepare()
+
+
+def test_weights_that_are_cut_short_are_refused(folders: Mapping[str, Path], tmp_path: Path) -> None:
+    folder = copied(folders["tone"], tmp_path / "cut")
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(ModelError, match="can't be loaded on cpu"):
+        built("classifier", folder, label="rude").prepare()
+
+
+def test_pickled_weights_of_a_part_are_refused(tmp_path: Path) -> None:
+    folder = copied(resolve([MINILM]).path, tmp_path / "minilm")
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense/pytorch_model.bin").write_bytes(b"anything")
+    with pytest.raises(ModelError, match=r"2_Dense/pytorch_model.bin and no model.safetensors"):
+        built("embedding_relevance", folder).prepare()
 
 
 def test_a_model_that_is_not_there_is_said_before_a_run() -> None:
@@ -131,6 +185,21 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_the_folder(folders: Mappin
     same, other = built("reward_model", again), built("reward_model", folders["reward with filling"])
     assert built("reward_model", folders["reward"]).fingerprint == same.fingerprint
     assert same.fingerprint != other.fingerprint
+    known = {same.fingerprint}
+    for part in ("2_Dense/model.safetensors", "modeling.py"):
+        file = copied(again, tmp_path / part.replace("/", " ")) / part
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"other")
+        known.add(built("reward_model", tmp_path / part.replace("/", " ")).fingerprint)
+    assert len(known) == 3, "parts in folders of their own and code count, too"
+
+
+def test_marks_in_a_text_are_only_text_for_embeddings_and_rerankers(folders: Mapping[str, Path]) -> None:
+    for scorer in (built("embedding_relevance", MINILM), built("reranker", folders["pairs"])):
+        scorer.prepare()
+        model = getattr(scorer.loaded, "_model", scorer.loaded)  # type: ignore[attr-defined]
+        (ids,) = model.preprocess(["It closes. [SEP] It is open."])["input_ids"].tolist()
+        assert sum(token in model.tokenizer.all_special_ids for token in ids) == 2, "those around it"
 
 
 # -- what each of them says --------------------------------------------------------------------------------------------

@@ -105,9 +105,18 @@ def test_asking_for_more_agreement_never_keeps_more(rows: list[tuple[str, str]],
 
 @pytest.mark.parametrize(
     ("options", "hint"),
-    [({"answer": "("}, "last_number or a regular"), ({"answer": "last"}, "it has 0"), ({"least": 0}, "greater than 0")],
+    [
+        ({"answer": "("}, "last_number or a regular"),
+        ({"answer": "last"}, "has 0"),
+        ({"least": 0}, "greater than 0"),
+    ],
 )
 def test_mistakes_name_the_fix(options: dict[str, Any], hint: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_selection([{"agreement": options}])
     assert hint in str(caught.value)
+
+
+def test_whoever_weighs_all_has_all_drawn() -> None:
+    assert parse_selection(["agreement", {"cap": 3}]).ranks
+    assert not parse_selection(["s >= 1", {"cap": 3}]).ranks

@@ -54,21 +54,18 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
     tell.begin("scoring", len(replies) * len(scorers), "scores")
     for scorer in scorers.values():
         scorer.prepare()
-    said: dict[str, Said] = {}
+    words: dict[str, list[Score]] = {}
     seconds: dict[str, float | None] = {}
     for name, scorer in scorers.items():
         if isinstance(scorer, Combined):
-            said[name] = {
-                _key(r): scorer.combine({part: said[part][_key(r)] for part in scorer.reads}) for r in replies
-            }
-            seconds[name] = None
+            words[name], seconds[name] = scorer.combine_all(words), None
         else:
             began = time.perf_counter()
-            words = run_in_batches(scorer, good)
+            words[name] = run_in_batches(scorer, good)
             seconds[name] = 1000 * (time.perf_counter() - began) / len(good) if good else None
-            words += run_in_batches(scorer, replies[len(good) :])
-            said[name] = dict(zip(map(_key, replies), words, strict=True))
+            words[name] += run_in_batches(scorer, replies[len(good) :])
         tell.advance(len(replies))
+    said = {name: dict(zip(map(_key, replies), scores, strict=True)) for name, scores in words.items()}
     tell.end(f"{len(replies)} replies, {len(trials)} trials")
     numbers = {
         name: {

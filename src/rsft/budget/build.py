@@ -56,6 +56,12 @@ def _stop_at(said: BudgetSection, selection: Selection) -> int | None:
     most = selection.most_of_a_prompt
     if said.stop_at_accepted == "auto":
         return None if selection.ranks else most
+    weighing = next((rule.name for rule in selection.rules if rule.weighs_all), None)
+    if said.stop_at_accepted is not None and weighing is not None:
+        raise RecipeError(
+            f"budget.stop_at_accepted is {said.stop_at_accepted}, and the rule '{weighing}' weighs all candidates of a "
+            "prompt: it can't tell of the first few which will be accepted. Leave stop_at_accepted out."
+        )
     if isinstance(said.stop_at_accepted, int) and most is not None and said.stop_at_accepted > most:
         raise RecipeError(
             f"budget.stop_at_accepted is {said.stop_at_accepted}, and the selection accepts at most {most} of a "

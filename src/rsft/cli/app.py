@@ -184,6 +184,7 @@ def score(run: RunArgument, overrides: SetOption = None, as_json: JsonOption = F
 
 @app.command()
 def scorers(
+    context: typer.Context,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME|test", help="A scorer, to see its options; or test, as above.")
     ] = None,
@@ -222,6 +223,9 @@ def scorers(
 
     if recipe is not None:
         raise RecipeError(f"A recipe's scorers are tested by rsft scorers test {recipe}; found '{name}' for test.")
+    if ignored := _given(context) - {"name", "as_json"}:
+        options = ", ".join(sorted(f"--{'set' if option == 'overrides' else option}" for option in ignored))
+        raise RecipeError(f"How a recipe's scorers are tested is said by {options}: rsft scorers test RECIPE.")
     if name is None:
         _print(listed(), as_json, print_scorers)
     else:
@@ -246,6 +250,8 @@ def _test_scorers(
 
     if recipe is None:
         raise RecipeError("Which recipe's scorers? Write rsft scorers test RECIPE.")
+    if labels is not None and same is not None:
+        raise RecipeError("--same makes trials of the recipe's prompts, and --labels tests on other rows: give one.")
     if plot is not None and not plot.absolute().parent.is_dir():
         raise RecipeError(f"The folder of --plot {plot} does not exist.")
     with reporter() as tell:
@@ -263,6 +269,12 @@ def schema() -> None:
     from rsft.config.schema import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+def _given(context: typer.Context) -> set[str]:
+    """The parameters that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def _print(said: Any, as_json: bool, pretty: Any) -> None:

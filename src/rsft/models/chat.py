@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rsft.errors import ModelError
+from rsft.errors import ModelError, TemplateError
 from rsft.types import Message
 
 # Marks, inside a message, the places where tokenisation must not look across. A private-use character: it is taken out
@@ -37,9 +37,7 @@ class ChatTokenizer:
 
     @classmethod
     def load(cls, folder: Path, *, trust_remote_code: bool = False) -> ChatTokenizer:
-        from transformers import AutoTokenizer
-
-        return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code))
+        return cls(load_tokenizer(folder, trust_remote_code=trust_remote_code))
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """The token ids of the conversation, up to where the assistant's reply begins."""
@@ -90,7 +88,7 @@ class ChatTokenizer:
             )
         except Exception as error:
             roles = " ".join(message.role for message in messages)
-            raise ModelError(
+            raise TemplateError(
                 f"The model's chat template refuses a conversation with the roles {roles}: {error}"
             ) from error
         return self._pieces(text)
@@ -106,6 +104,22 @@ class ChatTokenizer:
             parts.append(text[start : found.start() + 1])
             start = found.start() + 1
         return _CUT.join([*parts, text[start:]])
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """Raises ModelError where the folder has none: transformers would make one up, without a vocabulary."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    check_tokenizer(tokenizer, folder)
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Raises ModelError for a tokenizer that was made up."""
+    files = getattr(tokenizer, "vocab_files_names", {}).values()
+    if files and not any((folder / file).is_file() for file in files):
+        raise ModelError(f"The model folder {folder} holds no tokenizer: none of the files {', '.join(sorted(files))}.")
 
 
 class Reader:

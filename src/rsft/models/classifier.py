@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from rsft.errors import ModelError, nearest
-from rsft.models.chat import ChatTokenizer
+from rsft.models.chat import ChatTokenizer, load_tokenizer
 from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
 from rsft.types import Message, Reply
@@ -49,26 +49,18 @@ class Classifier:
     def load(
         cls, model: ModelFolder, device: str, *, by_token: bool = False, trust_remote_code: bool = False
     ) -> Classifier:
-        """Raises ModelError for what is no classifier: a head made of random numbers would score at random."""
+        """Raises ModelError for what is no classifier, and whatever transformers does for what it can't load."""
         kind = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
-        try:
-            config = AutoConfig.from_pretrained(model.path, trust_remote_code=trust_remote_code)
-            module, said = kind.from_pretrained(
-                model.path,
-                config=config,
-                dtype=scoring_dtype(device),
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"The model '{model.reference}' can't be loaded as a classifier: {error}") from error
-        if missing := sorted(said["missing_keys"]):
-            what = "token classifier" if by_token else "sequence classifier"
-            raise ModelError(
-                f"The model '{model.reference}' is no {what}: it has no weights for {', '.join(missing[:3])}."
-            )
-        tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=trust_remote_code)
+        module, said = kind.from_pretrained(
+            model.path,
+            config=AutoConfig.from_pretrained(model.path, trust_remote_code=trust_remote_code),
+            dtype=scoring_dtype(device),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+        refuse_missing(said["missing_keys"], model, "token classifier" if by_token else "sequence classifier")
+        tokenizer = load_tokenizer(model.path, trust_remote_code=trust_remote_code)
         return cls(module.to(device).eval(), tokenizer, model.reference)
 
     @property
@@ -111,18 +103,20 @@ class Classifier:
         return Encoded(self.chat.whole_ids(messages))
 
     def exchange(self, reply: Reply) -> Encoded:
-        """The conversation with the reply, without the oldest turns if the window can't hold them.
+        """The conversation with the reply, without the oldest turns if the window can't hold them. What is left begins
+        with a user's turn, as chat templates want it.
 
-        Raises ValueError if it can't hold the reply with the turn before it.
+        Raises ValueError if the window can't hold the reply with the user's last turn.
         """
         turns = reply.prompt.conversation
         system = turns[:1] if turns[0].role == "system" else ()
-        for first in range(len(system), len(turns)):
+        later = [number for number, turn in enumerate(turns) if turn.role == "user" and number > len(system)]
+        for first in (len(system), *later):
             row = self.conversation([*system, *turns[first:], Message("assistant", reply.text)])
             if len(row.ids) <= self.window:
                 return row
         raise ValueError(
-            f"the reply and the turn before it are longer than the {self.window} tokens that the model reads"
+            f"the reply and the user's last turn are longer than the {self.window} tokens that the model reads"
         )
 
     def text(self, text: str, second: str | None = None) -> Encoded:
@@ -169,6 +163,13 @@ class Classifier:
             there = {token for row in rows for token in row.ids}
             self.module.config.pad_token_id = next(token for token in range(len(there) + 1) if token not in there)
         return int(self.module.config.pad_token_id)
+
+
+def refuse_missing(weights: Collection[str], model: ModelFolder, what: str) -> None:
+    """Raise ModelError where a model has no weights for its head: one made of random numbers would score at random."""
+    if weights:
+        missing = ", ".join(sorted(weights)[:3])
+        raise ModelError(f"The model '{model.reference}' is no {what}: it has no weights for {missing}.")
 
 
 def _groups(rows: Sequence[Encoded]) -> Iterator[list[int]]:

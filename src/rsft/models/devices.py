@@ -1,4 +1,4 @@
-"""Where a model of a scorer works, beside the one that samples."""
+"""Where a model works, and in what precision."""
 
 from __future__ import annotations
 
@@ -15,8 +15,24 @@ def free_device() -> str:
     return f"cuda:{free.index(max(free))}"
 
 
+def show_no_loading() -> None:
+    """transformers' bar of a second or two would stand in the middle of ours."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def scoring_dtype(device: str) -> Any:
     """fp32 on a CPU, where models of scorers are small; bf16 on a GPU that is quick at it, else fp32."""
     import torch
 
     return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def quick_dtype(device: str) -> Any:
+    """bf16 where the hardware multiplies it, else fp32."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32

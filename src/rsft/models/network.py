@@ -10,6 +10,7 @@ from typing import Any
 
 from rsft.errors import ModelError
 from rsft.models.chat import ChatTokenizer
+from rsft.models.devices import quick_dtype, show_no_loading
 from rsft.models.references import ModelFolder, content_hash
 from rsft.types import Policy
 
@@ -47,11 +48,10 @@ class Network:
         """Load the base model onto a device and in a precision: by default the quickest ones that this machine has."""
         import torch
         from transformers import AutoModelForCausalLM
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()  # a bar of a second or two in the middle of ours
+        show_no_loading()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        chosen = _quick_dtype(device) if dtype == "auto" else getattr(torch, dtype)
+        chosen = quick_dtype(device) if dtype == "auto" else getattr(torch, dtype)
         try:
             module = AutoModelForCausalLM.from_pretrained(
                 model.path, dtype=chosen, use_safetensors=True, trust_remote_code=trust_remote_code
@@ -146,12 +146,3 @@ def adapter_hash(base: Policy, adapter: Path) -> str:
     whole = hashlib.sha256(base.hash.encode())
     whole.update((adapter / "adapter_model.safetensors").read_bytes())
     return whole.hexdigest()[:16]
-
-
-def _quick_dtype(device: str) -> Any:
-    """bf16 where the hardware multiplies it, else fp32."""
-    import torch
-
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32

@@ -104,7 +104,7 @@ def _cached_snapshot(name: str) -> Path:
         raise ModelError(f"'{name}' is not in the hub's local cache.") from error
 
 
-_WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "tokenizer*", "*.txt"]
+_WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "tokenizer*", "*.txt", "*.py"]
 
 
 def _from_hub(name: str) -> Path:
@@ -147,6 +147,16 @@ def _from_package(package: str) -> Path:
     from rsft.models.gguf import convert
 
     return convert(ggufs[0], cache_folder() / "models")
+
+
+def refuse_pickles(model: ModelFolder) -> None:
+    """Raise ModelError where a part of the model, in a folder of its own, has no weights but pickled ones."""
+    for file in sorted(model.path.rglob("pytorch_model.bin")):
+        if not (file.parent / "model.safetensors").is_file():
+            raise ModelError(
+                f"The model '{model.reference}' holds {file.relative_to(model.path)} and no model.safetensors beside "
+                "it. Other weight formats are never loaded."
+            )
 
 
 def content_hash(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from rsft.scorers.base import Scorer
 from rsft.scorers.build import build_scorers
-from rsft.scorers.combined import Combined
+from rsft.scorers.combined import Combined, Standard
 from rsft.scorers.run import BATCH, run_in_batches, run_scorer, score_all
 from rsft.scorers.standards import measure, to_standardise, with_standards, without_standards
 
@@ -10,6 +10,7 @@ __all__ = [
     "BATCH",
     "Combined",
     "Scorer",
+    "Standard",
     "build_scorers",
     "measure",
     "run_in_batches",

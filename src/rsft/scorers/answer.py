@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import regex
 from pydantic import Field, field_validator, model_validator
 
+from rsft.patterns import MATCHING_SECONDS, checked, last_group
 from rsft.scorers import numerals
 from rsft.scorers.base import Scorer
 from rsft.text import LETTER, normalise
@@ -18,7 +19,6 @@ from rsft.types import Prompt, Reply, Score
 Compare = Literal["exact", "normalised", "number"]
 _Given = str | int | float
 
-_MATCHING_SECONDS = 1.0
 _SHOWN = 80
 # A number of more digits is no answer; it would take more than linear time to read.
 _MOST_DIGITS = 1000
@@ -63,14 +63,7 @@ class Answer(Scorer):
     @field_validator("pattern")
     @classmethod
     def _has_one_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                groups = regex.compile(pattern).groups
-            except regex.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-            if groups != 1:
-                raise ValueError(f"needs exactly one group, around the answer, and has {groups}")
-        return pattern
+        return pattern if pattern is None else checked(pattern, one_group=True)
 
     @model_validator(mode="after")
     def _options_agree(self) -> Answer:
@@ -97,7 +90,7 @@ class Answer(Scorer):
         try:
             answer = self._answer(reply.text)
         except TimeoutError:
-            return Score.failed(f"the pattern took more than {_MATCHING_SECONDS:g} s on this reply")
+            return Score.failed(f"the pattern took more than {MATCHING_SECONDS:g} s on this reply")
         forms = self._forms(answer) if answer is not None else set()
         if answer is None or not forms:
             return Score(0.0, "no answer")
@@ -122,12 +115,7 @@ class Answer(Scorer):
         if self.where == "last_number":
             numbers = [match[0] for match in _NUMBER.finditer(normalise(text))]
             return numbers[-1] if numbers else None
-        if self.pattern is None:
-            return text
-        found = None
-        for match in regex.finditer(self.pattern, text, timeout=_MATCHING_SECONDS):
-            found = match[1] if match[1] is not None else found
-        return found
+        return text if self.pattern is None else last_group(self.pattern, text)
 
     def _forms(self, answer: str) -> set[str | Decimal]:
         """What the answer is compared by; nothing if it is none."""

@@ -20,7 +20,7 @@ class Classifier(ModelScorer):
     whose probability is the score; classes that exclude each other share it out, as the model's configuration has it.
 
     With a chat template the model reads the conversation and the reply, without one the reply alone. Turns are left out
-    from the oldest on where its window can't hold all. The score is the same whatever the batch.
+    from the oldest on where its window can't hold all. The score is the same whatever the batch, but for rounding.
     """
 
     example: ClassVar[Mapping[str, Any]] = {"model": "unitary/toxic-bert", "label": "toxic"}

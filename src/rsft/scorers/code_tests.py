@@ -11,7 +11,7 @@ import regex
 from pydantic import Field
 
 from rsft.scorers.base import Scorer
-from rsft.scorers.sandbox import Broken, Kind, check, run_tests
+from rsft.scorers.processes.sandbox import Broken, Kind, check, run_tests
 from rsft.types import Reply, Score
 
 _FENCE = regex.compile(r"^[ \t]{0,3}```[ \t]*+(?P<info>[^\n`]*+)$", regex.M)

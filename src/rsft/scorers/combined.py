@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
@@ -96,19 +96,23 @@ class Combined(Scorer):
             return Score.failed("; ".join(failed))
         values = {name: _value(said[name]) for name in self.reads}
         told = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
-        for gate in self._gates:
-            if not gate.value(values):
-                return Score(self.closed, f"not {gate.text}; {told}")
-        if self.standardise and self._standards is None:
-            return Score.failed("the base policy's spread is not known: it is measured when a run begins")
-        if self._standards is not None:
-            values = {name: (values[name] - mean) / spread for name, (mean, spread) in self._standards.items()}
-            told += "; standardised " + ", ".join(f"{name} {value:.2f}" for name, value in values.items())
         try:
-            value = self._combined(values)
+            shut = next((gate for gate in self._gates if not gate.value(values)), None)
+            if shut is not None:
+                return Score(self.closed, f"not {shut.text}; {told}")
+            if self.standardise and self._standards is None:
+                return Score.failed("the base policy's spread is not known: it is measured when a run begins")
+            if self._standards is not None:
+                values = {name: (values[name] - mean) / spread for name, (mean, spread) in self._standards.items()}
+                told += "; standardised " + ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+            return Score.of(Score(self._combined(values), told))
         except (ArithmeticError, ValueError) as error:
             return Score.failed(f"{error}: {told}")
-        return Score.of(Score(value, told))
+
+    def combine_all(self, said: Mapping[str, Sequence[Score]]) -> list[Score]:
+        """The one score of each reply, from the scores that its parts gave the replies, in order."""
+        columns = zip(*(said[name] for name in self.reads), strict=True)
+        return [self.combine(dict(zip(self.reads, scores, strict=True))) for scores in columns]
 
     def _combined(self, values: Mapping[str, float]) -> float:
         if self._read is not None:

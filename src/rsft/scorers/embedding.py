@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import Field
 
 from rsft.config.recipe import OneOrMore
-from rsft.errors import ModelError
+from rsft.models.chat import check_tokenizer
 from rsft.models.devices import scoring_dtype
-from rsft.models.references import ModelFolder
+from rsft.models.references import ModelFolder, refuse_pickles
 from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score
@@ -39,15 +39,16 @@ class Embedder:
     def load(cls, folder: ModelFolder, device: str, *, trust_remote_code: bool = False) -> Embedder:
         from sentence_transformers import SentenceTransformer
 
-        try:
-            model = SentenceTransformer(
-                str(folder.path),
-                device=device,
-                trust_remote_code=trust_remote_code,
-                model_kwargs={"dtype": scoring_dtype(device), "use_safetensors": True},
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"The model '{folder.reference}' can't be loaded for embeddings: {error}") from error
+        refuse_pickles(folder)
+        model = SentenceTransformer(
+            str(folder.path),
+            device=device,
+            trust_remote_code=trust_remote_code,
+            model_kwargs={"dtype": scoring_dtype(device), "use_safetensors": True},
+        )
+        check_tokenizer(model.tokenizer, folder.path)
+        # Text that spells the model's marks stays text.
+        model.tokenizer.split_special_tokens = True
         return cls(model)
 
     def of(self, texts: Sequence[str]) -> list[Vectors]:

@@ -24,14 +24,14 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_FUNCTIONS: Mapping[str, Callable[..., float]] = {
-    "min": min,
-    "max": max,
+_OF_ONE: Mapping[str, Callable[[float], float]] = {
     "abs": abs,
     "exp": math.exp,
     "log": math.log,
     "sqrt": math.sqrt,
 }
+_OF_SEVERAL: Mapping[str, Callable[..., float]] = {"min": min, "max": max}
+_FUNCTIONS: Mapping[str, Callable[..., float]] = {**_OF_SEVERAL, **_OF_ONE}
 _LONGEST, _DEEPEST = 2000, 50
 
 Node = Any
@@ -89,8 +89,11 @@ def _check(node: Node, names: dict[str, None], text: str, depth: int) -> None:
             parts = [node.left, *node.comparators]
         case ast.IfExp():
             parts = [node.test, node.body, node.orelse]
-        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS and node.args:
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS:
             parts = node.args
+            if (len(parts) < 2) if name in _OF_SEVERAL else (len(parts) != 1):
+                takes = "two or more values" if name in _OF_SEVERAL else "one value"
+                raise ValueError(f"'{ast.unparse(node)}' in '{text}': {name} takes {takes}")
         case _:
             raise ValueError(
                 f"'{ast.unparse(node)}' in '{text}' is not allowed: an expression holds names of scores (of letters, "

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import regex
 from pydantic import Field, field_validator, model_validator
 
+from rsft.patterns import MATCHING_SECONDS, checked
 from rsft.scorers.base import Scorer
 from rsft.scorers.length import check_order, outside, too_many_words
 from rsft.text import word_count
 from rsft.types import Reply, Score
 
-# Some patterns take exponential time on some texts; a reply that keeps one busy for so long is a failed score.
-_MATCHING_SECONDS = 1.0
-# The same while the reply is being written: it then just goes on.
+# What a pattern may take while the reply is being written: it then just goes on.
 _GLANCE_SECONDS = 0.01
 # Whatever looks beyond the characters that it takes, or back to some: a partial match says nothing certain of these.
 _LOOKS_AROUND = regex.compile(r"\(\?(?![:Pi])|\(\?P[=>&]|\(\*|\\[bBmMGKZzA0-9gX]|[$^]|[*+?}]\+|\{[^}]*[a-z]")
@@ -51,12 +50,7 @@ class Format(Scorer):
     @field_validator("pattern")
     @classmethod
     def _pattern_compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                regex.compile(pattern)
-            except regex.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        return pattern
+        return pattern if pattern is None else checked(pattern)
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Format:
@@ -81,10 +75,10 @@ class Format(Scorer):
         problems += outside(word_count(text), self.min_words, self.max_words, "words")
         if self.pattern is not None:
             try:
-                if regex.fullmatch(self.pattern, text.strip(), timeout=_MATCHING_SECONDS) is None:
+                if regex.fullmatch(self.pattern, text.strip(), timeout=MATCHING_SECONDS) is None:
                     problems.append("does not match the pattern")
             except TimeoutError:
-                return Score.failed(f"the pattern took more than {_MATCHING_SECONDS:g} s on this reply")
+                return Score.failed(f"the pattern took more than {MATCHING_SECONDS:g} s on this reply")
         return _verdict(problems)
 
 

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from rsft.errors import RecipeError
-from rsft.scorers import math_worker
 from rsft.scorers.answer import answers_in
 from rsft.scorers.base import Scorer
+from rsft.scorers.processes import math_worker
 from rsft.types import Reply, Score
 
 

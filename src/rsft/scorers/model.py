@@ -11,9 +11,14 @@ from typing import Any
 from pydantic import Field, PrivateAttr
 
 from rsft.config.recipe import OneOrMore
-from rsft.models.devices import free_device
-from rsft.models.references import ModelFolder, content_hash, resolve
+from rsft.errors import ModelError, UserError
+from rsft.models.devices import free_device, scoring_dtype, show_no_loading
+from rsft.models.references import ModelFolder, resolve
 from rsft.scorers.base import Scorer, fingerprint_of
+from rsft.scorers.run import reason_of
+
+# Files of other kinds are never read, or say nothing of what the model does.
+_KINDS = (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
 
 
 class ModelScorer(Scorer):
@@ -31,15 +36,29 @@ class ModelScorer(Scorer):
     _loaded: Any = PrivateAttr(default=None)
 
     def load(self, folder: ModelFolder, device: str) -> Any:
-        """The model in memory, on the device. Raises ModelError for one that can't serve."""
+        """The model in memory, on the device. Raises ModelError for one that can't serve; whatever else it raises comes
+        to the same."""
         raise NotImplementedError
+
+    def precision(self, device: str) -> Any:
+        """The dtype that its model works in on this device."""
+        return scoring_dtype(device)
 
     @property
     def loaded(self) -> Any:
-        """What `load` gave."""
+        """What `load` gave. Raises ModelError."""
         with self._lock:
             if self._loaded is None:
-                self._loaded = self.load(resolve(self.model), self.device or free_device())
+                folder, device = resolve(self.model), self.device or free_device()
+                show_no_loading()
+                try:
+                    self._loaded = self.load(folder, device)
+                except UserError:
+                    raise
+                except Exception as error:  # as many kinds as there are broken folders and absent devices
+                    raise ModelError(
+                        f"The model '{folder.reference}' can't be loaded on {device}: {reason_of(error)}"
+                    ) from error
             return self._loaded
 
     def prepare(self) -> None:
@@ -48,14 +67,16 @@ class ModelScorer(Scorer):
     @cached_property
     def fingerprint(self) -> str:
         options = self.model_dump(mode="json", fallback=str, exclude={"model", "device"})
-        return fingerprint_of(type(self), [options, _content(resolve(self.model).path)], self.version)
+        precision = str(self.precision(self.device or free_device()))
+        return fingerprint_of(type(self), [options, precision, _content(resolve(self.model).path)], self.version)
 
 
 @cache
 def _content(folder: Path) -> str:
-    """A hash of the weights, and of the small files beside them: tokenizer, chat template, pooling."""
-    whole = hashlib.sha256(content_hash(folder).encode())
-    for file in sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".jinja", ".txt", ".model")):
+    """A hash of all that makes a model: weights, tokenizer, chat template, pooling, code."""
+    whole = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.suffix in _KINDS):
         whole.update(str(file.relative_to(folder)).encode())
-        whole.update(file.read_bytes())
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
     return whole.hexdigest()[:16]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from rsft.models.devices import quick_dtype
 from rsft.models.references import ModelFolder
 from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
@@ -36,6 +37,9 @@ class MutualInformation(ModelScorer):
         from rsft.models.network import Network
 
         return Likelihood(Network.load(folder, device=device, trust_remote_code=self.trust_remote_code))
+
+    def precision(self, device: str) -> Any:
+        return quick_dtype(device)
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         from rsft.models.packing import ReplyRow

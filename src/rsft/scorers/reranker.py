@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from rsft.errors import ModelError
+from rsft.models.chat import check_tokenizer
 from rsft.models.devices import scoring_dtype
-from rsft.models.references import ModelFolder
+from rsft.models.references import ModelFolder, refuse_pickles
 from rsft.scorers.context import Context, Fields
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score
@@ -29,21 +30,33 @@ class Reranker(ModelScorer):
     def load(self, folder: ModelFolder, device: str) -> Any:
         from sentence_transformers import CrossEncoder
 
-        try:
-            model = CrossEncoder(
-                str(folder.path),
-                device=device,
-                trust_remote_code=self.trust_remote_code,
-                model_kwargs={"dtype": scoring_dtype(device), "use_safetensors": True},
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"The model '{folder.reference}' can't be loaded as a cross-encoder: {error}") from error
+        from rsft.models.classifier import refuse_missing
+
+        refuse_pickles(folder)
+        model = CrossEncoder(
+            str(folder.path),
+            device=device,
+            trust_remote_code=self.trust_remote_code,
+            model_kwargs={"dtype": scoring_dtype(device), "use_safetensors": True},
+        )
+        check_tokenizer(model.tokenizer, folder.path)
+        # Text that spells the model's marks stays text.
+        model.tokenizer.split_special_tokens = True
+        refuse_missing(self._missing(model, folder), folder, "cross-encoder")
         if model.num_labels != 1:
             raise ModelError(
                 f"The model '{folder.reference}' has {model.num_labels} outputs, and a reranker has one. "
                 "Classifiers of entailment are for the scorer 'nli', others for 'classifier'."
             )
         return model
+
+    def _missing(self, model: Any, folder: ModelFolder) -> Collection[str]:
+        """The weights that the model wants and its folder does not have, found without reading any again."""
+        _, said = type(model[0].auto_model).from_pretrained(
+            folder.path, device_map="meta", output_loading_info=True, trust_remote_code=self.trust_remote_code
+        )
+        missing: Collection[str] = said["missing_keys"]
+        return missing
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         pairs = [(self._asked(reply), reply.text) for reply in replies]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rsft.errors import UserError
+from rsft.errors import TemplateError, UserError
 from rsft.scorers.base import Scorer
 from rsft.scorers.combined import Combined
 from rsft.types import Reply, Score
@@ -19,7 +19,7 @@ def score_all(scorers: Mapping[str, Scorer], replies: Sequence[Reply]) -> dict[s
     said: dict[str, list[Score]] = {}
     for name, scorer in scorers.items():
         if isinstance(scorer, Combined):
-            said[name] = [scorer.combine({part: said[part][i] for part in scorer.reads}) for i in range(len(replies))]
+            said[name] = scorer.combine_all(said)
         else:
             said[name] = run_in_batches(scorer, replies)
     return said
@@ -35,25 +35,17 @@ def run_scorer(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:
     """The scorer's word on each reply, in order. What raises, or is no score, is a failed score with the reason.
 
     A batch that raises or has the wrong count is scored again one by one: a bad reply never spoils its neighbours. A
-    UserError is raised: it is not the reply's fault, and somebody can mend it.
+    UserError is raised: it is not the reply's fault, and somebody can mend it. Only a conversation that a model's chat
+    template refuses is a failed score.
     """
-    if len(replies) > 1:
-        try:
-            return _scores(scorer, replies)
-        except UserError:
-            raise
-        except Exception:
-            return [_score_alone(scorer, reply) for reply in replies]
-    return [_score_alone(scorer, reply) for reply in replies]
-
-
-def _score_alone(scorer: Scorer, reply: Reply) -> Score:
     try:
-        return _scores(scorer, [reply])[0]
-    except UserError:
-        raise
+        return _scores(scorer, replies)
     except Exception as error:
-        return Score.failed(reason_of(error))
+        if isinstance(error, UserError) and not isinstance(error, TemplateError):
+            raise
+        if len(replies) == 1:
+            return [Score.failed(reason_of(error))]
+        return [score for reply in replies for score in run_scorer(scorer, [reply])]
 
 
 def _scores(scorer: Scorer, replies: Sequence[Reply]) -> list[Score]:

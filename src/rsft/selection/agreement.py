@@ -11,16 +11,15 @@ import numpy as np
 import regex
 from pydantic import Field, field_validator
 
+from rsft.patterns import checked, last_group
 from rsft.selection.pool import Mask, Pool, stable_hash
 from rsft.selection.rule import Rule
 from rsft.text import normalise
 
 _NUMBER = regex.compile(r"(?:(?<![\w)])-)?(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?")
 # A longer one is compared as it stands.
-_MOST_DIGITS = 40
+_MOST_DIGITS = 28
 _AROUND = " .,;:!?。！？、，；：\"'“”「」*$"
-# Some patterns take exponential time on some texts; a reply that keeps one busy for so long has no answer.
-_MATCHING_SECONDS = 1.0
 _SHOWN = 60
 
 
@@ -34,6 +33,7 @@ class Agreement(Rule):
     """
 
     main_option: ClassVar[str | None] = "least"
+    weighs_all: ClassVar[bool] = True
 
     least: float = Field(0.5, gt=0, le=1)
     answer: str = Field("whole", description="whole, last_number, or a regular expression with one group.")
@@ -46,13 +46,11 @@ class Agreement(Rule):
     def _finds_an_answer(cls, said: str) -> str:
         if said not in ("whole", "last_number"):
             try:
-                groups = regex.compile(said).groups
-            except regex.error as error:
+                checked(said, one_group=True)
+            except ValueError as error:
                 raise ValueError(
-                    f"expected whole, last_number or a regular expression, which this is not: {error}"
+                    f"expected whole, last_number or a regular expression with one group: {error}"
                 ) from None
-            if groups != 1:
-                raise ValueError(f"expected whole, last_number or a regular expression with one group; it has {groups}")
         return said
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
@@ -62,7 +60,7 @@ class Agreement(Rule):
             if not answers:
                 continue
             counts = Counter(answers.values())
-            agreed = {answer for answer, count in counts.items() if count >= self.least * len(answers)}
+            agreed = {answer for answer, count in counts.items() if count / len(answers) >= self.least}
             if self.majority:
                 agreed &= {_most_frequent(counts)}
             kept[[place for place, answer in answers.items() if answer in agreed]] = True
@@ -89,10 +87,10 @@ class Agreement(Rule):
             numbers = _NUMBER.findall(normalise(text))
             return _comparable(numbers[-1]) if numbers else None
         try:
-            found = [match[1] for match in regex.finditer(self.answer, text, timeout=_MATCHING_SECONDS)]
+            found = last_group(self.answer, text)
         except TimeoutError:
             return None
-        return _comparable(found[-1]) if found and found[-1] is not None else None
+        return None if found is None else _comparable(found)
 
 
 def _comparable(answer: str) -> str:

@@ -26,6 +26,9 @@ class Rule(BaseModel):
     ranks: ClassVar[bool] = False
     """Whether it keeps the best: more candidates then make what is kept better, even where enough were accepted."""
 
+    weighs_all: ClassVar[bool] = False
+    """Whether its word on a candidate hangs on all others of the prompt: of some of them it would say another thing."""
+
     name: str = ""
     """What decisions call the rule: its name in the recipe."""
 

@@ -60,8 +60,8 @@ class Selection:
 
     @property
     def ranks(self) -> bool:
-        """Whether a rule keeps the best, so that more candidates are never in vain."""
-        return any(rule.ranks for rule in self.rules)
+        """Whether a rule keeps the best, or weighs all: then more candidates are never in vain."""
+        return any(rule.ranks or rule.weighs_all for rule in self.rules)
 
     @property
     def leading(self) -> Selection:

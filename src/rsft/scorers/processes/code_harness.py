@@ -32,7 +32,7 @@ from typing import Any
 _ERROR = 300
 _MOST_SAID = 4096
 _prctl = ctypes.CDLL(None).prctl
-_PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38
+_PDEATHSIG, _DUMPABLE, _CHILD_SUBREAPER, _NO_NEW_PRIVS = 1, 4, 36, 38
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     end = time.monotonic() + request["seconds"]
     for left in range(request["tests"], 0, -1):
         seconds = max(0.0, end - time.monotonic()) / left
-        error = _run(request["program"], seconds)
+        error = _run(request["program"], seconds, alone=request["alone"])
         os.write(report, json.dumps(error).encode() + b"\n")
 
 
@@ -58,6 +58,7 @@ def _confine(request: dict[str, Any]) -> None:
     _prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     _prctl(_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
     _prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a child leaves behind becomes a child of this process
     seconds = int(request["seconds"]) + 2
     for limit, most in (
         (resource.RLIMIT_AS, request["memory"]),
@@ -84,7 +85,7 @@ def _limit(limit: int, most: int, *, hard: bool) -> None:
     resource.setrlimit(limit, (most, most if hard else allowed))
 
 
-def _run(program: str, seconds: float) -> str | None:
+def _run(program: str, seconds: float, *, alone: bool) -> str | None:
     """What is wrong with the program by the next test on stdin, None if it passes."""
     (inbox, to_child), (from_child, outbox) = os.pipe(), os.pipe()
     child = os.fork()
@@ -102,13 +103,37 @@ def _run(program: str, seconds: float) -> str | None:
                 _send(to_child, token, end)
             said = _receive(from_child, end, _MOST_SAID)
     late = time.monotonic() >= end
+    status = _end(child, alone=alone)
+    os.close(from_child)
+    os.close(to_child)
+    return None if said == token else _reason(said, late, status)
+
+
+def _end(child: int, *, alone: bool) -> int:
+    """End the child and all that it started, in whatever group or session. Returns the child's exit status."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
-    os.close(from_child)
-    os.close(to_child)
-    return None if said == token else _reason(said, late, status)
+    if alone:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)  # all at once: none can start another in the meantime
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+    while left := _children():
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        os.waitpid(-1, 0)
+    return status
+
+
+def _children() -> list[int]:
+    """The children of this process; none, where there is no /proc to tell."""
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return [int(process) for process in file.read().split()]
+    return []
 
 
 def _reason(said: bytes, late: bool, status: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from rsft.errors import RecipeError
-from rsft.scorers import code_harness
+from rsft.scorers.processes import code_harness
 
 Kind = Literal["bubblewrap", "container"]
 
@@ -33,6 +34,9 @@ _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0
 _FLAGS = ("-S", "-s", "-B", "-P")
 # Where memory runs out, the system ends programs before it ends a training.
 _FIRST_TO_GO = ("/bin/sh", "-c", 'echo 1000 2>/dev/null >/proc/self/oom_score_adj; exec "$@"', "sh")
+# Sandboxes that run side by side must not share one: each ends whatever its user runs.
+_FIRST_USER, _MOST_USERS = 40_000, 20_000
+_USED = itertools.count(secrets.randbelow(_MOST_USERS))
 _SIGNS_OF_A_CONTAINER = ("/.dockerenv", "/run/.containerenv")
 _INSTEAD = (
     "Code that a model wrote runs nowhere else. Install bubblewrap (apt install bubblewrap) where it may make "
@@ -80,7 +84,9 @@ def run_tests(kind: Kind, program: str, tests: Sequence[str], seconds: float, me
     bytes of address space. Raises Broken.
     """
     request = {"program": program, "tests": len(tests), "seconds": seconds, "memory": memory}
-    request |= {"file_size": _FILE_SIZE, "processes": _PROCESSES, "uid": _uid()}
+    uid = _uid()
+    request |= {"file_size": _FILE_SIZE, "processes": _PROCESSES, "uid": uid}
+    request["alone"] = kind == "bubblewrap" or uid is not None  # it may kill whatever it can
     messages = [json.dumps(request).encode(), *(test.encode("utf-8", "surrogatepass") for test in tests)]
     stdin = b"".join(len(message).to_bytes(4, "big") + message for message in messages)
     if kind == "bubblewrap":
@@ -125,7 +131,7 @@ def _run(command: Sequence[str], stdin: bytes, folder: str, seconds: float) -> t
 
 def _uid() -> int | None:
     """A user for the program alone, where rsft is root: no limit on processes holds for root."""
-    return 40_000 + secrets.randbelow(20_000) if os.geteuid() == 0 else None
+    return _FIRST_USER + next(_USED) % _MOST_USERS if os.geteuid() == 0 else None
 
 
 def _command(kind: Kind) -> list[str]:
