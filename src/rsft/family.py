@@ -20,7 +20,7 @@ class Family:
 
     def __init__(self, selection: Selection) -> None:
         self.tally = Tally()
-        self._selection = selection
+        self._selection = selection.while_drawing
         self._leading = selection.leading
         self._known: dict[int, Scored] = {}
         self._passes: dict[int, bool] = {}

@@ -62,6 +62,15 @@ def pass_at(k: int, passed: Sequence[int], drawn: int) -> float:
     return sum(1 - comb(drawn - c, k) / comb(drawn, k) for c in passed) / len(passed)
 
 
+def expected_best(n: int, scores: Sequence[float]) -> float:
+    """The mean score of the best of n replies, estimated from M ≥ n scored ones without bias, as over all ways to take
+    n of them: Σᵢ r₍ᵢ₎ · C(i−1, n−1) / C(M, n), where r₍ᵢ₎ is the i-th smallest."""
+    if not 1 <= n <= len(scores):
+        raise ValueError(f"the best of {n} needs at least {n} scores; there are {len(scores)}")
+    ways = comb(len(scores), n)
+    return sum(score * comb(place, n - 1) / ways for place, score in enumerate(sorted(scores)))
+
+
 def distinct(n: int, texts: Sequence[Words]) -> float:
     """Distinct n-grams over all n-grams of the tokenised texts (distinct-n, 1510.03055); 0 where there is none."""
     found = [gram for words in texts for gram in grams(words, n)]

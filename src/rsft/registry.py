@@ -48,8 +48,15 @@ SCORERS = {
 }
 RULES = {
     "threshold": "rsft.selection.threshold:Threshold",
+    "certified": "rsft.selection.certified:Certified",
     "top_k": "rsft.selection.top_k:TopK",
+    "best_of_n": "rsft.selection.top_k:BestOfN",
+    "quantile": "rsft.selection.quantile:Quantile",
+    "statistical_rejection": "rsft.selection.statistical:StatisticalRejection",
+    "pareto": "rsft.selection.pareto:Pareto",
     "cap": "rsft.selection.top_k:Cap",
+    "balance": "rsft.selection.shares:Balance",
+    "length_matched": "rsft.selection.shares:LengthMatched",
     "no_duplicates": "rsft.selection.duplicates:NoDuplicates",
     "no_near_duplicates": "rsft.selection.duplicates:NoNearDuplicates",
     "agreement": "rsft.selection.agreement:Agreement",

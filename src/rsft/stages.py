@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rsft import failpoints
 from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
+from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import SelectionError
@@ -26,7 +27,8 @@ from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
-Arm = Literal["policy", "control"]
+Arm = str
+"""policy, control, or a set of decisions that somebody named."""
 Rules = Callable[[Pool], Sequence[Decision]]
 
 # Replies of the base policy that show the spread of scores, where this is wanted.
@@ -99,7 +101,7 @@ class Stages:
         about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
         with self._stage(iteration, "policy", "sample", about, "candidates") as note:
             drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, watching)
-            note.update(_drawn_numbers(drawn))
+            note.update(_drawn_numbers(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
             note.update(resting=sorted(resting))
             if speculation is not None:
@@ -148,8 +150,13 @@ class Stages:
     # -- select ------------------------------------------------------------------------------------------------------
 
     def select(self, iteration: int, arm: Arm, drawn: Drawn) -> dict[CandidateKey, Decision]:
-        """Apply the recipe's rules. Raises SelectionError, with the rules that rejected most, if nothing is left."""
-        return self._select(iteration, arm, drawn, self.parts.selection.decide)
+        """Apply the recipe's rules. Raises SelectionError, with the rules that rejected most, if nothing is left; and
+        where a threshold is to be certified, and the labels don't do it."""
+
+        def rules(pool: Pool) -> Sequence[Decision]:
+            return bound(self.parts.selection, self.folder, self.recipe, iteration).decide(pool)
+
+        return self._select(iteration, arm, drawn, rules)
 
     def select_at_random(
         self, iteration: int, arm: Arm, drawn: Drawn, accepted: Mapping[CandidateKey, Decision]
@@ -337,7 +344,7 @@ def _title(iteration: int, arm: Arm, stage: str) -> str:
     }[stage]
     if iteration == 0:
         return f"base · {what}"
-    return f"iteration {iteration} · {'control · ' if arm == 'control' else ''}{what}"
+    return f"iteration {iteration} · {'' if arm == 'policy' else f'{arm} · '}{what}"
 
 
 def _line(stage: str, note: Mapping[str, Any]) -> str:

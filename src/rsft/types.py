@@ -13,6 +13,9 @@ FinishReason = Literal["stop", "length", "ended", "cancelled", "failed"]
 """Why a candidate ended: at an end-of-turn token or a stop string, at the length limit, by a rule that watched it,
 because nobody wanted it any more, or because it could not be drawn (the last three: see `Candidate.why`)."""
 
+Purpose = Literal["calibration", "aimed"]
+Word = Literal["good", "bad", "graded", "skipped", "undone"]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -161,6 +164,21 @@ class Decision:
     accepted: bool
     rule: str
     explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What somebody said of a reply: good, bad, graded between the two, skipped, or undone.
+
+    `loss` is 0 for good and 1 for bad; None where nothing is said. `purpose` tells labels of a random draw, which a
+    threshold may be calibrated on, from those that were aimed at hard cases, which it may not.
+    """
+
+    key: CandidateKey
+    labeller: str
+    purpose: Purpose
+    word: Word
+    loss: float | None
 
 
 @dataclass(frozen=True, slots=True)

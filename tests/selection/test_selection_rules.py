@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -27,23 +28,29 @@ ROWS = st.lists(
 )
 
 
-def pool(rows: list[Row]) -> Pool:
+def pool(rows: list[Row], order: Sequence[int] | None = None) -> Pool:
+    """The rows as candidates, those with an even index scored by `t` as −s; in another order if one is given."""
+    places = range(len(rows)) if order is None else order
     candidates = [
-        Candidate(CandidateKey(1, prompt_id, place, "g"), text, (1,), reason, 0.0, 0.0)  # type: ignore[arg-type]
-        for place, (prompt_id, text, reason, _) in enumerate(rows)
+        Candidate(CandidateKey(1, rows[place][0], place, "g"), rows[place][1], (1,), rows[place][2], 0.0, 0.0)  # type: ignore[arg-type]
+        for place in places
     ]
-    scores = [Score.failed("broken") if value is None else Score(value, "why") for *_, value in rows]
-    return Pool.of(candidates, {"s": scores})
+    values = [rows[place][3] for place in places]
+    scores = [Score.failed("broken") if value is None else Score(value, "why") for value in values]
+    others = [
+        said if place % 2 or said.value is None else Score(-said.value)
+        for place, said in zip(places, scores, strict=True)
+    ]
+    return Pool.of(candidates, {"s": scores, "t": others})
 
 
 def decide(rules: list[object], rows: list[Row]) -> list[Decision]:
-    return parse_selection(rules).decide(pool(rows))  # type: ignore[arg-type]
+    return list(parse_selection(rules).decide(pool(rows)))  # type: ignore[arg-type]
 
 
-def accepted(rules: list[object], rows: list[Row]) -> set[CandidateKey]:
-    of = pool(rows)
-    decisions = parse_selection(rules).decide(of)  # type: ignore[arg-type]
-    return {key for key, decision in zip(of.keys, decisions, strict=True) if decision.accepted}
+def accepted(rules: list[object], rows: list[Row]) -> set[int]:
+    """The places of what is accepted."""
+    return {place for place, decision in enumerate(decide(rules, rows)) if decision.accepted}
 
 
 @given(ROWS, st.floats(-2, 2), st.floats(0, 1))
@@ -61,24 +68,46 @@ def test_what_failed_or_was_cut_is_never_accepted(rows: list[Row]) -> None:
 ALL_RULES = [["s > 0"], [{"cap": 2}], [{"top_k": {"k": 2, "by": "s"}}], ["no_duplicates"], ["no_near_duplicates"]]
 ALL_RULES += [[{"no_near_duplicates": {"across_prompts": True}}], ["s > -1", "no_duplicates", {"cap": 1}]]
 ALL_RULES += [["agreement"], [{"agreement": {"least": 0.1, "majority": True}}], [{"most_novel": 2}]]
+ALL_RULES += [[{"quantile": {"share": 0.4, "by": "s", "per": per}}] for per in ("all", "prompt")]
+ALL_RULES += [[{"statistical_rejection": {"temperature": 0.5, "by": "s", "per": per}}] for per in ("all", "prompt")]
+ALL_RULES += [[{"agreement": {"answer": "last_number", "least": 0.3}}]]
+ALL_RULES += [["s > -1", {"balance": 3}], ["length_matched"], [{"length_matched": {"bins": 2, "by": "s"}}]]
+ALL_RULES += [[{"pareto": ["s", "t"]}], [{"best_of_n": {"n": 4, "by": "s"}}]]
+BY_SCORE = [rules for rules in ALL_RULES if "'by'" in str(rules) or "pareto" in str(rules)]
 
 
 @pytest.mark.parametrize("rules", ALL_RULES, ids=str)
 @given(rows=ROWS, seed=st.integers(0, 99))
 def test_order_never_matters(rules: list[object], rows: list[Row], seed: int) -> None:
     """The decisions belong to the candidates, not to their places."""
-    straight = pool(rows)
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)
-    shuffled = Pool(
-        candidates=[straight.candidates[i] for i in order],
-        scores={"s": straight.scores["s"][order]},
-        said={"s": [straight.said["s"][i] for i in order]},
-    )
-    selection = parse_selection(rules)  # type: ignore[arg-type]
-    one = dict(zip(straight.keys, selection.decide(straight), strict=True))
-    other = dict(zip(shuffled.keys, selection.decide(shuffled), strict=True))
-    assert one == other
+    shuffled = parse_selection(rules).decide(pool(rows, order))  # type: ignore[arg-type]
+    assert dict(zip(order, shuffled, strict=True)) == dict(enumerate(decide(rules, rows)))
+
+
+@pytest.mark.parametrize("rules", BY_SCORE, ids=str)
+@given(rows=ROWS)
+def test_a_failed_score_is_never_kept_by_a_rule_that_reads_it(rules: list[object], rows: list[Row]) -> None:
+    assert all(rows[place][3] is not None for place in accepted(rules, rows))
+
+
+@pytest.mark.parametrize("rules", ALL_RULES, ids=str)
+def test_nothing_one_and_all_alike(rules: list[object]) -> None:
+    assert accepted(rules, []) == set()
+    assert accepted(rules, [("p", "cut", "length", 1.0)] * 3) == set()
+    assert accepted(rules, [("p", "number 1", "stop", 1.0)]) == {0}
+    if rules in BY_SCORE:
+        assert accepted(rules, [("p", "broken", "stop", None)] * 3) == set()
+
+
+@pytest.mark.parametrize("rules", ALL_RULES, ids=str)
+@given(rows=ROWS)
+def test_the_reasons_count_up_to_the_candidates(rules: list[object], rows: list[Row]) -> None:
+    decided = parse_selection(rules).decide(pool(rows))  # type: ignore[arg-type]
+    assert decided.reasons() == {**dict.fromkeys(decided.reasons(), 0), **Counter(one.rule for one in decided)}
+    assert sum(decided.reasons().values()) == len(rows) == len(decided)
+    assert [decided[place] for place in range(len(rows))] == list(decided)
 
 
 @pytest.mark.parametrize("rules", ALL_RULES, ids=str)
@@ -96,19 +125,18 @@ def test_every_candidate_gets_one_decision_with_a_known_rule(rules: list[object]
 def test_cap_and_top_k_keep_exactly_as_many_as_there_are(rows: list[Row], k: int) -> None:
     finished = Counter(prompt_id for prompt_id, _, reason, value in rows if reason == "stop" and value is not None)
     for rule in ({"top_k": {"k": k, "by": "s"}}, {"cap": k}):
-        got = Counter(key.prompt_id for key in accepted(["s > -99", rule], rows))
+        got = Counter(rows[place][0] for place in accepted(["s > -99", rule], rows))
         assert got == {prompt_id: min(k, count) for prompt_id, count in finished.items()}
 
 
 @given(ROWS, st.integers(1, 4))
 def test_top_k_keeps_none_that_is_worse_than_one_it_rejects(rows: list[Row], k: int) -> None:
-    of = pool(rows)
     kept = accepted([{"top_k": {"k": k, "by": "s"}}], rows)
-    for place, key in enumerate(of.keys):
-        for other, other_key in enumerate(of.keys):
-            both_there = of.finish_reasons[place] == of.finish_reasons[other] == "stop"
-            if both_there and key in kept and other_key not in kept and key.prompt_id == other_key.prompt_id:
-                assert not of.scores["s"][place] < of.scores["s"][other]
+    for place in kept:
+        for other in set(range(len(rows))) - kept:
+            prompt_id, _, reason, value = rows[other]
+            if prompt_id == rows[place][0] and reason == "stop" and value is not None:
+                assert not (rows[place][3] or 0.0) < value
 
 
 def test_reasons_name_the_rule_and_the_score() -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_console = Console(highlight=False)
+console = Console(highlight=False)
 
 
 def inert(text: str) -> Text:
@@ -24,7 +24,7 @@ def inert(text: str) -> Text:
 def print_summary(summary: dict[str, Any]) -> None:
     """The closing table: base, each iteration, its control, the gains, and what to try next."""
     if summary["fakes"]:
-        _console.print(f"This run used fakes ({', '.join(summary['fakes'])}): its numbers say nothing about a model.")
+        console.print(f"This run used fakes ({', '.join(summary['fakes'])}): its numbers say nothing about a model.")
     table = Table(
         title="Held-out acceptance: share of greedy replies that pass",
         title_justify="left",
@@ -45,24 +45,24 @@ def print_summary(summary: dict[str, Any]) -> None:
             _interval(part["control"]),
             _seconds(part, part["control"]),
         )
-    _console.print(table)
+    console.print(table)
     has_control = any(part["control"] for part in summary["iterations"])
     control = " The control learns from as many candidates, chosen\nat random." if has_control else ""
-    _console.print(f"In brackets: 95% intervals.{control}")
+    console.print(f"In brackets: 95% intervals.{control}")
     if gain := summary["gain_over_base"]:
-        _console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
+        console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
     if gain := summary["gain_over_control"]:
-        _console.print(f"Gain over control: {_gain(gain)}  (best of each, n = {gain['n']})")
+        console.print(f"Gain over control: {_gain(gain)}  (best of each, n = {gain['n']})")
         if gain["low"] <= 0:
-            _console.print("The gain over the control is not established: its interval reaches zero.")
+            console.print("The gain over the control is not established: its interval reaches zero.")
     run = _from_here(summary["run"])
-    _console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
+    console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
         f"show {run} --heldout --limit 5",
         f"sample {run} --prompt {summary['example_prompt']} --candidates 4",
         f"status {run}",
     ):
-        _console.print(f"  {_program()} {command}", soft_wrap=True, markup=False)
+        console.print(f"  {_program()} {command}", soft_wrap=True, markup=False)
 
 
 def print_plan(plan: dict[str, Any]) -> None:
@@ -84,8 +84,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     }
     for key, value in rows.items():
         table.add_row(key, inert(str(value)))
-    _console.print(table)
-    _console.print("The recipe can be run.")
+    console.print(table)
+    console.print("The recipe can be run.")
 
 
 def _policies(most: dict[str, Any]) -> str:
@@ -98,7 +98,7 @@ def print_status(status: dict[str, Any]) -> None:
     """How far a run is."""
     state = "finished" if status["finished"] else "not finished"
     writer = f", process {status['writer']} is at work on it" if status["writer"] else ""
-    _console.print(f"{status['run']}: {state}{writer}; {status['candidates']} candidates so far", soft_wrap=True)
+    console.print(f"{status['run']}: {state}{writer}; {status['candidates']} candidates so far", soft_wrap=True)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("iteration", "arm", "stage", "", "s", "result"):
         table.add_column(column)
@@ -106,34 +106,34 @@ def print_status(status: dict[str, Any]) -> None:
         note = stage["info"] or {}
         seconds = f"{note['seconds']:.0f}" if "seconds" in note else ""
         table.add_row(str(stage["iteration"]), stage["arm"], stage["stage"], stage["status"], seconds, _result(note))
-    _console.print(table)
+    console.print(table)
 
 
 def print_candidates(found: list[dict[str, Any]]) -> None:
     """Candidates one below the other."""
     if not found:
-        _console.print("No decided candidate is like that.")
+        console.print("No decided candidate is like that.")
     for candidate in found:
         verdict = "accepted" if candidate["accepted"] else f"rejected by {candidate['rule']}"
         why = f" ({candidate['explanation']})" if candidate["explanation"] else ""
-        _console.rule(
+        console.rule(
             f"iteration {candidate['iteration']} · {candidate['prompt_id']} · sample {candidate['sample_index']}"
         )
-        _console.print(Text("asked:   ", style="dim"), inert(candidate["asked"]), sep="")
-        _console.print(Text("replied: ", style="dim"), inert(candidate["reply"]), sep="")
+        console.print(Text("asked:   ", style="dim"), inert(candidate["asked"]), sep="")
+        console.print(Text("replied: ", style="dim"), inert(candidate["reply"]), sep="")
         for name, score in candidate["scores"].items():
             value = (
                 f"failed: {score['failed']}" if "failed" in score else f"{score['value']:.3g}  {score['explanation']}"
             )
-            _console.print(Text(f"{name}: ", style="dim"), inert(value), sep="")
-        _console.print(inert(verdict + why), style="green" if candidate["accepted"] else "red")
+            console.print(Text(f"{name}: ", style="dim"), inert(value), sep="")
+        console.print(inert(verdict + why), style="green" if candidate["accepted"] else "red")
 
 
 def print_prompts(rows: list[dict[str, Any]], limit: int) -> None:
     """How prompts fared: how many in which way, and the first of them one below the other."""
     counts = Counter(row["state"] for row in rows)
     said = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    _console.print(f"Iteration {rows[0]['iteration']}, {len(rows)} prompts: {said}")
+    console.print(f"Iteration {rows[0]['iteration']}, {len(rows)} prompts: {said}")
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("prompt", "state", "accepted", "tokens", "asked"):
         right = column in ("accepted", "tokens")
@@ -142,15 +142,15 @@ def print_prompts(rows: list[dict[str, Any]], limit: int) -> None:
         accepted = f"{row['accepted']}/{row['candidates']}"
         asked = inert(" ".join(row["asked"].split()))
         table.add_row(inert(row["prompt_id"]), row["state"], accepted, str(row["tokens"]), asked)
-    _console.print(table)
+    console.print(table)
 
 
 def print_replies(said: dict[str, Any]) -> None:
     """Freshly drawn replies."""
-    _console.print(f"{said['model']}, policy {said['policy']}", style="dim", soft_wrap=True)
+    console.print(f"{said['model']}, policy {said['policy']}", style="dim", soft_wrap=True)
     for reply in said["replies"]:
         cut = "" if reply["finish_reason"] == "stop" else f"  [{reply['finish_reason']}]"
-        _console.print(Text("→ "), inert(reply["text"] + cut), sep="")
+        console.print(Text("→ "), inert(reply["text"] + cut), sep="")
 
 
 def print_scorers(said: list[dict[str, str]]) -> None:
@@ -160,22 +160,22 @@ def print_scorers(said: list[dict[str, str]]) -> None:
         table.add_column(column, overflow="fold")
     for scorer in said:
         table.add_row(scorer["name"], scorer["takes"], scorer["says"])
-    _console.print(table)
-    _console.print("Options and an example: rsft scorers NAME. How good yours are: rsft scorers test RECIPE.")
+    console.print(table)
+    console.print("Options and an example: rsft scorers NAME. How good yours are: rsft scorers test RECIPE.")
 
 
 def print_scorer(said: dict[str, Any]) -> None:
     """One scorer: what it says, its options, an example."""
-    _console.print(f"{said['name']} takes {said['takes']}\n", style="dim", markup=False)
-    _console.print(inert(said["says"]))
+    console.print(f"{said['name']} takes {said['takes']}\n", style="dim", markup=False)
+    console.print(inert(said["says"]))
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("option", "type", "default", ""):
         table.add_column(column, overflow="fold")
     for option in said["options"]:
         table.add_row(*(inert(option[key]) for key in ("name", "type", "default", "description")))
     if said["options"]:
-        _console.print(table)
-    _console.print(inert(said["example"].rstrip()), style="green")
+        console.print(table)
+    console.print(inert(said["example"].rstrip()), style="green")
 
 
 def print_appraisal(said: dict[str, Any]) -> None:
@@ -193,10 +193,10 @@ def print_appraisal(said: dict[str, Any]) -> None:
             row = _area(found["auc"]), _preference(found["prefers"]), str(found["n"]), failed
             table.add_row(inert(f"  {name}"), *row)
         table.add_section()
-    _console.print(table)
+    console.print(table)
     for trial in said["scores"]:
-        _console.print(f"{trial.replace('_', ' ')}: {MEANING[trial]}")
-    _console.print(
+        console.print(f"{trial.replace('_', ' ')}: {MEANING[trial]}")
+    console.print(
         "AUC: how often a good reply scores higher than a bad one; prefers good: within pairs that answer one prompt, "
         "ties half. In brackets: 95% intervals."
     )
@@ -204,7 +204,7 @@ def print_appraisal(said: dict[str, Any]) -> None:
     for among in ("good", "all"):
         _print_correlations(f"Rank correlation between scorers over {among} replies", said["correlations"][among])
     for warning in said["warnings"]:
-        _console.print(inert(f"Mind: {warning}"), style="yellow")
+        console.print(inert(f"Mind: {warning}"), style="yellow")
 
 
 def _area(found: dict[str, Any]) -> str:
@@ -232,8 +232,8 @@ def _print_habits(said: dict[str, Any]) -> None:
             "" if seconds is None else f"{seconds:.2f}",
             f"{of['failed']:.1%}" if of["failed"] else "",
         )
-    _console.print(table)
-    _console.print(
+    console.print(table)
+    console.print(
         "length: rank correlation of the score with the words of the replies. batch: the most that a score differs "
         f"between batches of 1, 7 and 64. Seconds: of {said['good']} good replies, in batches of {said['batch']}."
     )
@@ -249,8 +249,8 @@ def _print_correlations(title: str, said: dict[str, dict[str, float | None]]) ->
     for name, others in said.items():
         values = [others.get(other) for other in said]
         table.add_row(inert(name), *("" if value is None else f"{value:+.2f}" for value in values))
-    _console.print(f"\n{title}")
-    _console.print(table)
+    console.print(f"\n{title}")
+    console.print(table)
 
 
 def print_rescored(said: dict[str, Any]) -> None:
@@ -261,28 +261,28 @@ def print_rescored(said: dict[str, Any]) -> None:
     for name, count in said["scorers"].items():
         mean = "" if count["mean"] is None else f"{count['mean']:.3f}"
         table.add_row(inert(name), *(str(count[key]) for key in ("known", "scored", "failed")), mean)
-    _console.print(table)
-    _console.print("The run's own decisions stay as they are.")
+    console.print(table)
+    console.print("The run's own decisions stay as they are.")
 
 
 def print_preview(said: dict[str, Any]) -> None:
     """Packs as they are trained: what is learnt in green, every other token a little darker, so that they show."""
     rows, alone, read = said["rows"], said["row_tokens"], said["read_tokens"]
-    _console.print(
+    console.print(
         f"{len(rows)} replies ({said['replies']}): {read} tokens to read, where one by one they have {alone}; "
         f"{sum(row['reply'] for row in rows)} to learn (green; underlined: learnt, and not read)",
         soft_wrap=True,
     )
     for number, pack in enumerate(said["packs"], 1):
-        _console.print(f"\npack {number}: {pack['tokens']} tokens", style="bold")
+        console.print(f"\npack {number}: {pack['tokens']} tokens", style="bold")
         for place, stretch in enumerate(pack["stretches"]):
             last = stretch["first"] + stretch["tokens"] - 1
             sees = "".join(f", {seen}" for seen in stretch["sees"])[2:] or "nothing before it"
-            _console.print(f"stretch {place}: tokens {stretch['first']} to {last}, sees {sees}", style="dim")
+            console.print(f"stretch {place}: tokens {stretch['first']} to {last}, sees {sees}", style="dim")
             for block in stretch["blocks"]:
-                _console.print(_coloured(block), soft_wrap=True)
+                console.print(_coloured(block), soft_wrap=True)
     for cut in said["cut"]:
-        _console.print(Text("not learnt, cut by the length limit: ", "red"), inert(cut["reply"]), sep="")
+        console.print(Text("not learnt, cut by the length limit: ", "red"), inert(cut["reply"]), sep="")
 
 
 def _coloured(tokens: list[dict[str, Any]]) -> Text:

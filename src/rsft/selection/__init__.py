@@ -4,6 +4,6 @@ from rsft.selection.control import random_selection
 from rsft.selection.parse import parse_selection
 from rsft.selection.pool import Pool
 from rsft.selection.rule import Rule
-from rsft.selection.selection import Selection
+from rsft.selection.selection import Decided, Selection
 
-__all__ = ["Pool", "Rule", "Selection", "parse_selection", "random_selection"]
+__all__ = ["Decided", "Pool", "Rule", "Selection", "parse_selection", "random_selection"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import ClassVar
 
@@ -55,8 +55,8 @@ class Agreement(Rule):
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         kept = np.zeros_like(alive)
-        for prompt_id in pool.families:
-            answers = self._answers(pool, alive, prompt_id)
+        for family in pool.families(alive):
+            answers = self._answers(pool, family)
             if not answers:
                 continue
             counts = Counter(answers.values())
@@ -66,8 +66,8 @@ class Agreement(Rule):
             kept[[place for place, answer in answers.items() if answer in agreed]] = True
         return kept
 
-    def explain_among(self, pool: Pool, alive: Mask, place: int) -> str:
-        answers = self._answers(pool, alive, pool.keys[place].prompt_id)
+    def explain(self, pool: Pool, alive: Mask, place: int) -> str:
+        answers = self._answers(pool, np.flatnonzero(alive & (pool.prompt_N == pool.prompt_N[place])).tolist())
         if place not in answers:
             return "has no answer"
         counts = Counter(answers.values())
@@ -75,9 +75,9 @@ class Agreement(Rule):
         why = f"{counts[own]} of {len(answers)} agree on {_shown(own)}"
         return f"{why}, and {counts[most]} on {_shown(most)}" if self.majority and own != most else why
 
-    def _answers(self, pool: Pool, alive: Mask, prompt_id: str) -> Mapping[int, str]:
-        """The answers of the prompt's candidates by their places."""
-        found = {place: self._answer_of(pool.texts[place]) for place in pool.families[prompt_id] if alive[place]}
+    def _answers(self, pool: Pool, family: Sequence[int]) -> Mapping[int, str]:
+        """The answers of a prompt's candidates by their places."""
+        found = {place: self._answer_of(pool.texts[place]) for place in family}
         return {place: answer for place, answer in found.items() if answer}
 
     def _answer_of(self, text: str) -> str | None:

@@ -18,9 +18,10 @@ def random_selection(pool: Pool, counts: Mapping[str, int], seed: int) -> list[D
     with fewer finished candidates than wanted gives all of them.
     """
     decisions = [Decision(False, FINISHED)] * len(pool)
-    for prompt_id, places in pool.families.items():
-        finished = [place for place in places if pool.finish_reasons[place] == "stop"]
-        finished.sort(key=lambda place: stable_hash(seed, prompt_id, pool.keys[place].sample_index))
+    for finished in pool.families(pool.whole_N):
+        prompt_id = pool.prompt_ids[pool.prompt_N[finished[0]]]
+        lots = {place: stable_hash(seed, prompt_id, int(pool.sample_N[place])) for place in finished}
+        finished.sort(key=lots.__getitem__)
         wanted = counts.get(prompt_id, 0)
         for rank, place in enumerate(finished):
             decisions[place] = Decision(rank < wanted, RANDOM)

@@ -23,9 +23,9 @@ class NoDuplicates(Rule):
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         kept = np.zeros_like(alive)
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[int, str]] = set()
         for place in _in_lot_order(pool, alive):
-            reply = ("" if self.across_prompts else pool.keys[place].prompt_id, normalise(pool.texts[place]))
+            reply = (0 if self.across_prompts else int(pool.prompt_N[place]), normalise(pool.texts[place]))
             if reply not in seen:
                 seen.add(reply)
                 kept[place] = True
@@ -42,17 +42,17 @@ class NoNearDuplicates(Rule):
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         kept = np.zeros_like(alive)
-        near = self._across() if self.across_prompts else self._within()
+        new = self._across() if self.across_prompts else self._within()
         for place in _in_lot_order(pool, alive):
-            kept[place] = near(pool.keys[place].prompt_id, shingles(pool.texts[place]))
+            kept[place] = new(int(pool.prompt_N[place]), shingles(pool.texts[place]))
         return kept
 
-    def _within(self) -> Callable[[str, Shingles], bool]:
+    def _within(self) -> Callable[[int, Shingles], bool]:
         """Accepts a reply that is near none of its own prompt's; these are few, so each is compared exactly."""
-        families: dict[str, list[Shingles]] = {}
+        families: dict[int, list[Shingles]] = {}
 
-        def is_new(prompt_id: str, own: Shingles) -> bool:
-            family = families.setdefault(prompt_id, [])
+        def is_new(prompt: int, own: Shingles) -> bool:
+            family = families.setdefault(prompt, [])
             if any(jaccard(own, other) > self.similarity for other in family):
                 return False
             family.append(own)
@@ -60,14 +60,14 @@ class NoNearDuplicates(Rule):
 
         return is_new
 
-    def _across(self) -> Callable[[str, Shingles], bool]:
+    def _across(self) -> Callable[[int, Shingles], bool]:
         """Accepts a reply that is near none of all. MinHash proposes, the exact overlap decides."""
         from datasketch import MinHash, MinHashLSH
 
         index = MinHashLSH(threshold=max(0.1, self.similarity - 0.1), num_perm=_PERMUTATIONS)
         kept: list[Shingles] = []
 
-        def is_new(_: str, own: Shingles) -> bool:
+        def is_new(_: int, own: Shingles) -> bool:
             sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
             sketch.update_batch([shingle.encode() for shingle in own])
             if any(jaccard(own, kept[place]) > self.similarity for place in index.query(sketch)):
@@ -80,4 +80,5 @@ class NoNearDuplicates(Rule):
 
 
 def _in_lot_order(pool: Pool, alive: Mask) -> Iterable[int]:
-    return sorted(np.flatnonzero(alive).tolist(), key=lambda place: pool.lots[place])
+    places = np.flatnonzero(alive)
+    return list(places[np.argsort(pool.lots_N[places])].tolist())

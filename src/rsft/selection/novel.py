@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsft.selection.pool import Pool
+from rsft.selection.pool import Mask, Pool
 from rsft.selection.shingles import jaccard, shingles
 from rsft.selection.top_k import Cap
 
@@ -19,10 +19,13 @@ class MostNovel(Cap):
     ones of what was drawn are taken: more candidates are no reason to go on drawing.
     """
 
-    def _chosen(self, pool: Pool, left: list[int]) -> list[int]:
-        return [left[one] for one in _farthest_first([pool.texts[place] for place in left], self.k)]
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        kept = np.zeros_like(alive)
+        for family in pool.families(alive):
+            kept[[family[one] for one in _farthest_first([pool.texts[place] for place in family], self.k)]] = True
+        return kept
 
-    def explain(self, pool: Pool, place: int) -> str:
+    def explain(self, pool: Pool, alive: Mask, place: int) -> str:
         return f"is nearer to what was kept than the prompt's {self.k} most novel"
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rsft import registry
 from rsft.config.mistakes import mistakes
 from rsft.errors import RecipeError, nearest
+from rsft.selection.certified import Certified
 from rsft.selection.rule import Rule
 from rsft.selection.selection import Selection
 from rsft.selection.threshold import COMPARISONS, Threshold
@@ -38,12 +39,14 @@ def _rule(said: str | Mapping[str, Any]) -> Rule:
     return _built(str(name), options)
 
 
-def _threshold(said: str) -> Threshold:
+def _threshold(said: str) -> Threshold | Certified:
     found = _THRESHOLD.fullmatch(said)
     try:
         if found is None:
             raise ValueError
         score, comparison, value = found.groups()
+        if (comparison, value) == (">=", "certified"):
+            return Certified(name=said.strip(), score=score)
         return Threshold(name=said.strip(), score=score, comparison=comparison, value=float(value))
     except ValueError:
         signs = ", ".join(COMPARISONS)

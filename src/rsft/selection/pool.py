@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,15 +15,34 @@ from rsft.types import Candidate, CandidateKey, Score
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Values = np.ndarray[Any, np.dtype[np.float64]]
+Numbers = np.ndarray[Any, np.dtype[np.int32]]
+Places = np.ndarray[Any, np.dtype[np.intp]]
+Lots = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+class Details(Protocol):
+    """What only some rules and explanations read of a pool's candidates, by their places."""
+
+    @property
+    def texts(self) -> Sequence[str]: ...
+
+    def candidate(self, place: int) -> Candidate: ...
+
+    def score(self, name: str, place: int) -> Score: ...
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Columns over the same N candidates. `scores` holds NaN where a score failed; `said` holds the scores in full."""
+    """Columns over the same N candidates: their prompts, as numbers of `prompt_ids`, their sample indices, whether they
+    came to their own end, and their scores, NaN where one failed."""
 
-    candidates: Sequence[Candidate]
+    prompt_ids: Sequence[str]
+    prompt_N: Numbers
+    sample_N: Numbers
+    whole_N: Mask
     scores: Mapping[str, Values]
-    said: Mapping[str, Sequence[Score]]
+    details: Details
+    iteration: int = 1
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate], scores: Mapping[str, Sequence[Score]]) -> Pool:
@@ -30,11 +50,20 @@ class Pool:
         for name, said in scores.items():
             if len(said) != len(candidates):
                 raise ValueError(f"'{name}' scored {len(said)} of {len(candidates)} candidates")
-        columns = {
-            name: np.array([np.nan if s.value is None else s.value for s in said], dtype=np.float64)
-            for name, said in scores.items()
-        }
-        return cls(candidates, columns, scores)
+        numbers: dict[str, int] = {}
+        prompts = [numbers.setdefault(candidate.key.prompt_id, len(numbers)) for candidate in candidates]
+        return cls(
+            prompt_ids=list(numbers),
+            prompt_N=np.array(prompts, dtype=np.int32),
+            sample_N=np.array([candidate.key.sample_index for candidate in candidates], dtype=np.int32),
+            whole_N=np.array([candidate.finish_reason == "stop" for candidate in candidates], dtype=np.bool_),
+            scores={
+                name: np.array([np.nan if s.value is None else s.value for s in said], dtype=np.float64)
+                for name, said in scores.items()
+            },
+            details=_Known(candidates, scores),
+            iteration=candidates[0].key.iteration if candidates else 1,
+        )
 
     @classmethod
     def scored(cls, candidates: Sequence[Candidate], scores: Mapping[CandidateKey, Mapping[str, Score]]) -> Pool:
@@ -43,34 +72,78 @@ class Pool:
         return cls.of(candidates, {name: [scores[c.key][name] for c in candidates] for name in names})
 
     def __len__(self) -> int:
-        return len(self.candidates)
+        return len(self.prompt_N)
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return self.details.texts
 
     @cached_property
-    def keys(self) -> Sequence[CandidateKey]:
-        return [candidate.key for candidate in self.candidates]
+    def lots_N(self) -> Lots:
+        """A number for each candidate, by which ties are broken: the same in any order and beside any others."""
+        prompts = [int(stable_hash("lot", prompt_id)[:16], 16) for prompt_id in self.prompt_ids]
+        return mixed(np.array(prompts, dtype=np.uint64)[self.prompt_N] ^ mixed(self.sample_N.astype(np.uint64)))
+
+    def families(self, alive: Mask) -> Iterator[list[int]]:
+        """The places of each prompt's candidates that are alive, in the order of their lots."""
+        places = np.flatnonzero(alive)
+        places = places[np.lexsort((self.lots_N[places], self.prompt_N[places]))]
+        bounds = [*_starts(self.prompt_N[places]).tolist(), len(places)]
+        for start, end in pairwise(bounds):
+            yield places[start:end].tolist()
+
+    def first(self, alive: Mask, most: int | Places, by: Values | None = None, among: Numbers | None = None) -> Mask:
+        """Of each prompt, or group of `among` (N,), the first candidates that are alive: by value from the greatest on,
+        then by lot. `most` of each, or (groups,) of them."""
+        group_N = self.prompt_N if among is None else among
+        places = np.flatnonzero(alive)
+        keys: list[Any] = [self.lots_N[places], group_N[places]]
+        if by is not None:
+            keys.insert(1, -by[places])
+        places = places[np.lexsort(keys)]
+        starts = _starts(group_N[places])
+        ranks = np.arange(len(places)) - np.repeat(starts, np.diff(np.append(starts, len(places))))
+        first_N = np.zeros(len(self), dtype=np.bool_)
+        first_N[places[ranks < (most if isinstance(most, int) else most[group_N[places]])]] = True
+        return first_N
+
+    def counts(self, alive: Mask) -> Places:
+        """(prompts,): how many candidates of each prompt are alive."""
+        return np.bincount(self.prompt_N[alive], minlength=len(self.prompt_ids))
+
+
+class _Known:
+    """Details of candidates that are in memory."""
+
+    def __init__(self, candidates: Sequence[Candidate], scores: Mapping[str, Sequence[Score]]) -> None:
+        self._candidates = candidates
+        self._scores = scores
 
     @cached_property
     def texts(self) -> Sequence[str]:
-        return [candidate.text for candidate in self.candidates]
+        return [candidate.text for candidate in self._candidates]
 
-    @cached_property
-    def finish_reasons(self) -> Sequence[str]:
-        return [candidate.finish_reason for candidate in self.candidates]
+    def candidate(self, place: int) -> Candidate:
+        return self._candidates[place]
 
-    @cached_property
-    def lots(self) -> Sequence[str]:
-        """A stable hash of each candidate, by which ties are broken: order never decides."""
-        return [
-            stable_hash(key.prompt_id, key.sample_index, text) for key, text in zip(self.keys, self.texts, strict=True)
-        ]
+    def score(self, name: str, place: int) -> Score:
+        return self._scores[name][place]
 
-    @cached_property
-    def families(self) -> Mapping[str, Sequence[int]]:
-        """The places of each prompt's candidates."""
-        places: dict[str, list[int]] = {}
-        for place, key in enumerate(self.keys):
-            places.setdefault(key.prompt_id, []).append(place)
-        return places
+
+def _starts(sorted_N: Numbers) -> Places:
+    """Where each run of equal numbers begins."""
+    if not len(sorted_N):
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(np.append(True, sorted_N[1:] != sorted_N[:-1]))
+
+
+def mixed(numbers: Lots) -> Lots:
+    """Numbers whose bits hang on all of theirs (the finaliser of SplitMix64; Steele, Lea & Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = numbers + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
 
 
 def stable_hash(*parts: object) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsft.selection.pool import Mask, Pool
+from rsft.selection.pool import Mask, Pool, Values
 
 
 class Rule(BaseModel):
@@ -27,7 +27,8 @@ class Rule(BaseModel):
     """Whether it keeps the best: more candidates then make what is kept better, even where enough were accepted."""
 
     weighs_all: ClassVar[bool] = False
-    """Whether its word on a candidate hangs on all others of the prompt: of some of them it would say another thing."""
+    """Whether its word on a candidate hangs on all others, of its prompt or of every one: of some of them it would say
+    another thing, so that nothing is known while they are drawn."""
 
     name: str = ""
     """What decisions call the rule: its name in the recipe."""
@@ -36,13 +37,13 @@ class Rule(BaseModel):
         """Those of `alive` (N,) that stay. Must not depend on the candidates' order."""
         raise NotImplementedError
 
-    def explain(self, pool: Pool, place: int) -> str:
-        """Why the candidate at this place did not stay, where the rule's name does not say it all."""
+    def explain(self, pool: Pool, alive: Mask, place: int) -> str:
+        """Why the candidate at this place did not stay among `alive` (N,), if the rule's name does not say it all."""
         return ""
 
-    def explain_among(self, pool: Pool, alive: Mask, place: int) -> str:
-        """The same, for a rule whose reason lies in those among whom it chose, `alive` (N,)."""
-        return self.explain(pool, place)
+    def margins(self, pool: Pool, alive: Mask) -> Values | None:
+        """(N,): how far the candidates of `alive` are over the rule's line (under it: below 0), if it has one."""
+        return None
 
     def rejects(self, score: str, value: float) -> bool:
         """Whether no candidate with this value of this score stays, whatever else is true of it."""

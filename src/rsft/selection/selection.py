@@ -1,15 +1,17 @@
-"""Rules in their order."""
+"""Rules in their order, and what they decide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
+from typing import Any, overload
 
 import numpy as np
 
 from rsft.errors import RecipeError, nearest
-from rsft.selection.pool import Pool
+from rsft.selection.pool import Mask, Pool
 from rsft.selection.rule import Rule
 from rsft.types import Candidate, Decision
 
@@ -20,6 +22,8 @@ FINISHED = "finished"
 """The rule before all others: a reply that did not come to its own end is never accepted. One that a rule ended while
 it was drawn is that rule's."""
 
+_UNFINISHED = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -27,27 +31,15 @@ class Selection:
 
     rules: Sequence[Rule]
 
-    def decide(self, pool: Pool) -> list[Decision]:
-        """A decision on each candidate, in the pool's order, with the name of the rule that made it."""
-        alive = np.array([reason == "stop" for reason in pool.finish_reasons], dtype=np.bool_)
-        decisions = [self._unfinished(candidate) for candidate in pool.candidates]
-        for rule in self.rules:
+    def decide(self, pool: Pool) -> Decided:
+        """A decision on each candidate, in the pool's order."""
+        alive = pool.whole_N
+        by_N = np.where(alive, len(self.rules), _UNFINISHED).astype(np.int16)
+        for number, rule in enumerate(self.rules):
             kept = rule.keep(pool, alive) & alive
-            for place in np.flatnonzero(alive & ~kept):
-                decisions[place] = Decision(False, rule.name, rule.explain_among(pool, alive, int(place)))
+            by_N[alive & ~kept] = number
             alive = kept
-        for place in np.flatnonzero(alive):
-            decisions[place] = Decision(True, ACCEPTED)
-        return decisions
-
-    def _unfinished(self, candidate: Candidate) -> Decision:
-        """The decision on a candidate that is not a whole reply."""
-        if candidate.finish_reason == "ended":
-            known = {SPECULATIVE, *(rule.name for rule in self.rules)}
-            rule = candidate.ended_by if candidate.ended_by in known else FINISHED
-            return Decision(False, rule, f"ended after {len(candidate.token_ids)} tokens: {candidate.why}")
-        said = {"length": "cut by the length limit", "cancelled": "cancelled"}
-        return Decision(False, FINISHED, said.get(candidate.finish_reason, "the candidate failed"))
+        return Decided(pool, self.rules, by_N)
 
     def rejecting(self, score: str, value: float) -> str | None:
         """The rule that rejects every candidate with this value of this score, if there is one."""
@@ -68,11 +60,16 @@ class Selection:
         """The rules that judge a candidate by itself and come before all others: what they reject, nothing accepts."""
         return Selection(list(takewhile(lambda rule: rule.per_candidate, self.rules)))
 
+    @property
+    def while_drawing(self) -> Selection:
+        """The rules whose word on a prompt's first candidates is worth something before all are drawn."""
+        return Selection(list(takewhile(lambda rule: not rule.weighs_all, self.rules)))
+
     def accepts(self, pool: Pool) -> int:
         """How many candidates of the pool are accepted."""
-        return sum(decision.accepted for decision in self.decide(pool))
+        return int(self.decide(pool).accepted_N.sum())
 
-    def judge(self, pool: Pool) -> list[Decision]:
+    def judge(self, pool: Pool) -> Decided:
         """Decisions by those rules alone that judge a candidate by itself: what counts on held-out prompts."""
         return Selection([rule for rule in self.rules if rule.per_candidate]).decide(pool)
 
@@ -85,3 +82,74 @@ class Selection:
                         f"The rule '{rule.name}' reads the score '{name}', which no scorer gives."
                         f"{nearest(name, scorers)} The scorers are {', '.join(scorers)}."
                     )
+
+
+@dataclass(frozen=True)
+class Decided(Sequence[Decision]):
+    """The decisions on a pool's candidates, in their order: a column until somebody asks for one and its explanation.
+
+    `by_N` holds the number of the rule that rejected a candidate; the number of rules for an accepted one; −1 for what
+    is no whole reply.
+    """
+
+    pool: Pool
+    rules: Sequence[Rule]
+    by_N: np.ndarray[Any, np.dtype[np.int16]]
+
+    @cached_property
+    def accepted_N(self) -> Mask:
+        accepted_N: Mask = self.by_N == len(self.rules)
+        return accepted_N
+
+    def alive_N(self, rule: int) -> Mask:
+        """Those among whom this rule chose."""
+        alive_N: Mask = self.by_N >= rule
+        return alive_N
+
+    def reasons(self) -> Mapping[str, int]:
+        """How many candidates each rule decided on, those without a whole reply among them."""
+        unfinished = (self[int(place)].rule for place in np.flatnonzero(self.by_N == _UNFINISHED))
+        counts: dict[str, int] = {}
+        for name in unfinished:
+            counts[name] = counts.get(name, 0) + 1
+        for number, count in enumerate(np.bincount(self.by_N[self.by_N >= 0], minlength=len(self.rules) + 1).tolist()):
+            name = ACCEPTED if number == len(self.rules) else self.rules[number].name
+            counts[name] = counts.get(name, 0) + count
+        return counts
+
+    def __len__(self) -> int:
+        return len(self.by_N)
+
+    @overload
+    def __getitem__(self, place: int) -> Decision: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Decision]: ...
+
+    def __getitem__(self, place: int | slice) -> Decision | list[Decision]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        place = range(len(self))[place]
+        rule = int(self.by_N[place])
+        return self._decision(rule, place, None if rule in (_UNFINISHED, len(self.rules)) else self.alive_N(rule))
+
+    def __iter__(self) -> Iterator[Decision]:
+        alive = [self.alive_N(rule) for rule in range(len(self.rules))]
+        for place, rule in enumerate(self.by_N.tolist()):
+            yield self._decision(rule, place, alive[rule] if 0 <= rule < len(alive) else None)
+
+    def _decision(self, rule: int, place: int, alive: Mask | None) -> Decision:
+        if rule == _UNFINISHED:
+            return self._unfinished(self.pool.details.candidate(place))
+        if alive is None:
+            return Decision(True, ACCEPTED)
+        return Decision(False, self.rules[rule].name, self.rules[rule].explain(self.pool, alive, place))
+
+    def _unfinished(self, candidate: Candidate) -> Decision:
+        """The decision on a candidate that is not a whole reply."""
+        if candidate.finish_reason == "ended":
+            known = {SPECULATIVE, *(rule.name for rule in self.rules)}
+            rule = candidate.ended_by if candidate.ended_by in known else FINISHED
+            return Decision(False, rule, f"ended after {len(candidate.token_ids)} tokens: {candidate.why}")
+        said = {"length": "cut by the length limit", "cancelled": "cancelled"}
+        return Decision(False, FINISHED, said.get(candidate.finish_reason, "the candidate failed"))

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from rsft.selection.pool import Mask, Pool
+from rsft.selection.pool import Mask, Pool, Values
 from rsft.selection.rule import Rule
 
 Comparison = Literal[">=", ">", "<=", "<", "=="]
@@ -30,8 +30,14 @@ class Threshold(Rule):
         kept: Mask = alive & passes_N & ~np.isnan(values_N)
         return kept
 
-    def explain(self, pool: Pool, place: int) -> str:
-        said = pool.said[self.score][place]
+    def margins(self, pool: Pool, alive: Mask) -> Values | None:
+        if self.comparison == "==":
+            return None
+        over_N: Values = pool.scores[self.score] - self.value
+        return over_N if self.comparison in (">=", ">") else -over_N
+
+    def explain(self, pool: Pool, alive: Mask, place: int) -> str:
+        said = pool.details.score(self.score, place)
         if said.value is None:
             return f"score failed: {said.failure}"
         return f"{self.score} = {said.value:g}" + (f": {said.explanation}" if said.explanation else "")

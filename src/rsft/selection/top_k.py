@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from rsft.selection.pool import Mask, Pool
+from rsft.selection.pool import Mask, Pool, Values
 from rsft.selection.rule import Rule
 
 
-class TopK(Rule):
-    """Keeps each prompt's k best by a score. Ties are broken by a stable hash; a failed score is never kept."""
+class ByScore(Rule):
+    """A rule that goes by one score. A failed score is never kept."""
+
+    by: str
+
+    def known(self, pool: Pool, alive: Mask) -> tuple[Values, Mask]:
+        """The score (N,), and those of `alive` that have one."""
+        values_N = pool.scores[self.by]
+        return values_N, alive & ~np.isnan(values_N)
+
+    def explain(self, pool: Pool, alive: Mask, place: int) -> str:
+        said = pool.details.score(self.by, place)
+        return f"score failed: {said.failure}" if said.value is None else f"{self.by} = {said.value:g}{self._why(pool)}"
+
+    def _why(self, pool: Pool) -> str:
+        """What is said behind the score of a candidate that did not stay."""
+        return ""
+
+    @property
+    def scorers_used(self) -> tuple[str, ...]:
+        return (self.by,)
+
+
+class TopK(ByScore):
+    """Keeps each prompt's k best by a score. Ties are broken by a stable hash."""
 
     main_option: ClassVar[str | None] = "k"
     ranks: ClassVar[bool] = True
 
     k: int = Field(ge=1)
-    by: str
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
-        values_N = pool.scores[self.by]
-        kept = np.zeros_like(alive)
-        for places in pool.families.values():
-            known = [place for place in places if alive[place] and not np.isnan(values_N[place])]
-            known.sort(key=lambda place: (-values_N[place], pool.lots[place]))
-            kept[known[: self.k]] = True
-        return kept
+        values_N, known_N = self.known(pool, alive)
+        return pool.first(known_N, self.k, values_N)
 
-    def explain(self, pool: Pool, place: int) -> str:
-        value = pool.scores[self.by][place]
-        return (
-            f"{self.by} = {value:g} is not among the prompt's best {self.k}" if math.isfinite(value) else "score failed"
-        )
+    def _why(self, pool: Pool) -> str:
+        return f" is not among the prompt's best {self.k}"
 
     @property
     def most_of_a_prompt(self) -> int | None:
         return self.k
 
+
+class BestOfN(ByScore):
+    """Keeps the best by a score among each prompt's first n candidates: what best-of-n sampling would say, whatever
+    else was drawn. Ties are broken by a stable hash."""
+
+    main_option: ClassVar[str | None] = "n"
+    ranks: ClassVar[bool] = True
+
+    n: int = Field(ge=1)
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        values_N, known_N = self.known(pool, alive)
+        return pool.first(known_N & (pool.sample_N < self.n), 1, values_N)
+
+    def _why(self, pool: Pool) -> str:
+        return f" is not the best of the prompt's first {self.n}"
+
     @property
-    def scorers_used(self) -> tuple[str, ...]:
-        return (self.by,)
+    def most_of_a_prompt(self) -> int | None:
+        return 1
 
 
 class Cap(Rule):
@@ -53,17 +83,9 @@ class Cap(Rule):
     k: int = Field(ge=1)
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
-        kept = np.zeros_like(alive)
-        for places in pool.families.values():
-            left = sorted((place for place in places if alive[place]), key=lambda place: pool.lots[place])
-            kept[self._chosen(pool, left)] = True
-        return kept
+        return pool.first(alive, self.k)
 
-    def _chosen(self, pool: Pool, left: list[int]) -> list[int]:
-        """At most k of the places that a prompt has left, which come in the order of their lots."""
-        return left[: self.k]
-
-    def explain(self, pool: Pool, place: int) -> str:
+    def explain(self, pool: Pool, alive: Mask, place: int) -> str:
         return f"the prompt has {self.k} already"
 
     @property

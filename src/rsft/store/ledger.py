@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rsft.errors import RunError
+from rsft.types import CandidateKey, Label
 
-_VERSION = "1"
+_VERSION = "2"
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE segments(path TEXT PRIMARY KEY, kind TEXT NOT NULL, scope TEXT NOT NULL, sha256 TEXT NOT NULL,
@@ -21,6 +22,9 @@ CREATE TABLE segments(path TEXT PRIMARY KEY, kind TEXT NOT NULL, scope TEXT NOT 
 CREATE TABLE stages(iteration INTEGER NOT NULL, arm TEXT NOT NULL, stage TEXT NOT NULL, status TEXT NOT NULL,
                     info TEXT, started_at TEXT NOT NULL, finished_at TEXT, PRIMARY KEY(iteration, arm, stage));
 CREATE TABLE generators(fingerprint TEXT PRIMARY KEY, description TEXT NOT NULL);
+CREATE TABLE labels(id INTEGER PRIMARY KEY, iteration INTEGER NOT NULL, prompt_id TEXT NOT NULL,
+                    sample_index INTEGER NOT NULL, generator TEXT NOT NULL, labeller TEXT NOT NULL,
+                    purpose TEXT NOT NULL, word TEXT NOT NULL, loss REAL, at TEXT NOT NULL);
 CREATE TABLE events(id INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
 """
 
@@ -77,14 +81,7 @@ class Ledger:
     def add_segments(self, segments: Iterable[Segment]) -> None:
         """Make the segments exist, all at once."""
         rows = [(s.path, s.kind, s.scope, s.sha256, s.rows, _now()) for s in segments]
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise RunError(f"{self.path} can't be written: {error}. Mend this and go on with rsft resume.") from error
+        self._write_all("INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)", rows)
 
     def drop_segment(self, path: str) -> None:
         self._write("DELETE FROM segments WHERE path=?", (path,))
@@ -123,6 +120,21 @@ class Ledger:
     def generators(self) -> dict[str, dict[str, Any]]:
         return {name: json.loads(said) for name, said in self._db.execute("SELECT * FROM generators")}
 
+    def add_labels(self, labels: Iterable[Label]) -> None:
+        """Add labels, all at once."""
+        rows = [
+            (*astuple(label.key), label.labeller, label.purpose, label.word, label.loss, _now()) for label in labels
+        ]
+        self._write_all("INSERT INTO labels VALUES(NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def labels(self) -> list[Label]:
+        """In the order in which they were given, what was undone or said again among them."""
+        found = self._db.execute(
+            "SELECT iteration, prompt_id, sample_index, generator, labeller, purpose, word, loss FROM labels"
+            " ORDER BY id"
+        )
+        return [Label(CandidateKey(*row[:4]), *row[4:]) for row in found]
+
     def event(self, kind: str, data: dict[str, Any]) -> None:
         self._write("INSERT INTO events(at, kind, data) VALUES(?, ?, ?)", (_now(), kind, json.dumps(data)))
 
@@ -134,6 +146,17 @@ class Ledger:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
+            raise RunError(f"{self.path} can't be written: {error}. Mend this and go on with rsft resume.") from error
+
+    def _write_all(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Many rows, all of them or none."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise RunError(f"{self.path} can't be written: {error}. Mend this and go on with rsft resume.") from error
 
 

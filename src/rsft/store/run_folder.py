@@ -13,7 +13,9 @@ from rsft import failpoints
 from rsft.errors import RunError, StoreError
 from rsft.store import files, lock, rows
 from rsft.store.ledger import Ledger, Segment
-from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
+
+_OWN_SETS = ("policy", "control")
 
 
 class RunFolder:
@@ -62,7 +64,7 @@ class RunFolder:
         scores: Sequence[rows.ScoreRow] = (),
         decisions: Mapping[str, Mapping[CandidateKey, Decision]] | None = None,
     ) -> None:
-        """Add rows, all of them or none. `decisions` maps a selection's name to its decisions of one iteration.
+        """Add rows, all of them or none. `decisions` maps a selection's name to its decisions.
 
         A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
         """
@@ -76,10 +78,11 @@ class RunFolder:
             scope = _scope(scores[0].key.iteration)
             made.append(self._write_segment("scores", scope, [rows.score_row(s) for s in scores]))
         for name, decided in (decisions or {}).items():
-            scope = _scope(next(iter(decided)).iteration, name) if decided else ""
-            self._claim("decisions", [scope])
-            if decided:
-                made.append(self._write_segment("decisions", scope, rows.decision_rows(name, decided)))
+            for iteration in sorted({key.iteration for key in decided}):
+                scope = _scope(iteration, name)
+                self._claim("decisions", [scope])
+                of_it = {key: decision for key, decision in decided.items() if key.iteration == iteration}
+                made.append(self._write_segment("decisions", scope, rows.decision_rows(name, of_it)))
         self._acknowledge(made)
 
     def candidate_keys(self, *, iteration: int | None = None, generator: str | None = None) -> set[CandidateKey]:
@@ -115,6 +118,12 @@ class RunFolder:
                 found.setdefault(said.key, {})[said.scorer] = said.score
         return found
 
+    def tables(self, kind: str, scope: str, columns: Sequence[str]) -> Iterator[Any]:
+        """The segments of a kind as Arrow tables of some columns, in the order of their making. Ids, and whatever else
+        repeats, come as dictionaries with numbers."""
+        repeating = {"prompt_id", "generator", "scorer", "fingerprint", "finish_reason", "rule"}
+        yield from self._tables(kind, scope, columns, [name for name in columns if name in repeating])
+
     def not_there(self, scores: Sequence[rows.ScoreRow]) -> list[rows.ScoreRow]:
         """Those of the scores that the folder does not hold yet. A failed one can be made good."""
         known = self._claimed("scores")
@@ -126,14 +135,60 @@ class RunFolder:
             return dict(rows.decision_of(row) for row in self._rows("decisions", _scope(iteration, name)))
         return dict(rows.decision_of(row) for row in self._rows("decisions", None) if row[4] == name)
 
+    def decided_iterations(self, name: str) -> list[int]:
+        """The iterations of which the named set holds decisions."""
+        return sorted(iteration for iteration, of in self._decided() if of == name)
+
+    def check_name(self, name: str) -> None:
+        """Raise RunError for what can't be the name of a new set of decisions."""
+        taken = [*_OWN_SETS, *self.selections()]
+        if name in taken or not name.isidentifier():
+            raise RunError(
+                f"A set of decisions can't be called '{name}': a name is of letters, digits and '_', and none that is "
+                f"there already ({', '.join(taken)})."
+            )
+
+    def add_selection(self, name: str, rules: Any, decisions: Mapping[CandidateKey, Decision]) -> None:
+        """Keep a named set of decisions, with the rules that made it. None is ever overwritten."""
+        self.check_name(name)
+        self.ledger.set_meta(f"selection {name}", json.dumps(rules))
+        self.commit(decisions={name: decisions})
+
+    def selections(self) -> dict[str, Any]:
+        """The rules of the sets of decisions that somebody named."""
+        names = dict.fromkeys(name for _, name in self._decided() if name not in _OWN_SETS)
+        return {name: json.loads(self.ledger.meta(f"selection {name}") or "null") for name in names}
+
+    def _decided(self) -> list[tuple[int, str]]:
+        """The iteration and the name of each set of decisions."""
+        scopes = (segment.scope.split(":", 1) for segment in self.ledger.segments("decisions"))
+        return [(int(iteration), name) for iteration, name in scopes]
+
+    def add_labels(self, labels: Sequence[Label]) -> None:
+        """Keep what somebody said of replies, all of it or nothing."""
+        self.ledger.add_labels(labels)
+
+    def labels(self, *, iteration: int | None = None) -> list[Label]:
+        """The labels that count, in the order in which they were given: of several by one labeller on one reply the
+        last, and nothing that was undone."""
+        last: dict[tuple[CandidateKey, str], Label] = {}
+        for label in self.ledger.labels():
+            if iteration in (None, label.key.iteration):
+                last.pop((label.key, label.labeller), None)
+                last[label.key, label.labeller] = label
+        return [label for label in last.values() if label.word != "undone"]
+
     def note_scorers(self, fingerprints: Mapping[str, str]) -> None:
         """Keep which scorers decide in this run."""
         self.ledger.set_meta("scorers", json.dumps(fingerprints))
 
+    def noted_scorers(self) -> dict[str, str]:
+        """The fingerprints of the scorers that decide in this run; none if it did not come so far."""
+        return dict(json.loads(self.ledger.meta("scorers") or "{}"))
+
     def own_scores(self, *, iteration: int | None = None) -> dict[CandidateKey, dict[str, Score]]:
         """Scores by the scorers that decide in this run, whatever others have said since."""
-        noted = self.ledger.meta("scorers")
-        return self.scores(iteration=iteration, fingerprints=None if noted is None else json.loads(noted))
+        return self.scores(iteration=iteration, fingerprints=self.noted_scorers() or None)
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
         """Keep the prompts, in order, so that the run needs no other file from now on.
@@ -229,27 +284,33 @@ class RunFolder:
 
     def _rows(self, kind: str, scope: str | int | None, columns: int | None = None) -> Iterator[tuple[Any, ...]]:
         """The rows of a kind's segments, in the order of their making; only the first `columns` if so asked."""
+        scope = str(scope) if isinstance(scope, int) else scope
+        for table in self._tables(kind, scope, rows.schemas()[kind].names[:columns]):
+            yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+    def _tables(
+        self, kind: str, scope: str | None, columns: Sequence[str], as_numbers: Sequence[str] = ()
+    ) -> Iterator[Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        scope = str(scope) if isinstance(scope, int) else scope
-        names = rows.schemas()[kind].names[:columns]
         for segment in self.ledger.segments(kind, scope):
             path = files.inside(self.path, segment.path)
             try:
-                table = pq.read_table(path, columns=names)
+                table = pq.read_table(path, columns=list(columns), read_dictionary=list(as_numbers))
             except (OSError, pa.ArrowException) as error:
                 raise RunError(f"{path} can't be read: {error}. Let rsft resume {self.path} mend it.") from error
             if table.num_rows != segment.rows:
                 raise StoreError(f"{path} holds {table.num_rows} rows, and the ledger says {segment.rows}.")
-            yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+            yield table
 
     def _write_segment(self, kind: str, scope: str, said: list[tuple[Any, ...]]) -> Segment:
         import pyarrow.parquet as pq
 
         table = rows.table(kind, said)
-        number = 1 + max((int(Path(s.path).stem) for s in self.ledger.segments(kind)), default=0)
-        path = self.path / kind / f"{number:06d}.parquet"
+        # Of one commit there are several before the ledger names any.
+        there = (int(path.stem) for path in (self.path / kind).glob("*.parquet"))
+        path = self.path / kind / f"{1 + max(there, default=0):06d}.parquet"
         files.put(
             path,
             lambda aside: pq.write_table(table, aside, compression="zstd"),

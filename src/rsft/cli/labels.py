@@ -1,0 +1,96 @@
+"""Labelling in the terminal: one key a reply."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from pathlib import Path
+
+import click
+import typer
+
+from rsft.calibrating import drawn_iteration
+from rsft.cli.tables import console, inert
+from rsft.errors import RecipeError, RunError
+from rsft.label_files import export_labels, import_labels
+from rsft.labelling import Frame, Labelling
+from rsft.selection import parse_selection
+from rsft.setup import saved_recipe
+from rsft.store import RunFolder
+from rsft.types import Word
+
+_KEYS: dict[str, Word] = {"g": "good", "y": "good", "b": "bad", "n": "bad", "s": "skipped"}
+_HELP = "[g] good  [b] bad  [s] can't say  [u] undo  [q] quit"
+
+
+def label_replies(
+    run: Path,
+    scorer: str,
+    iteration: int | None,
+    aimed: bool,
+    by: str | None,
+    verifier: str | None,
+    count: int,
+    export: Path | None,
+    read: Path | None,
+    as_json: bool,
+) -> None:
+    """`rsft label`: by keys, by a rule, or by files. Raises a UserError."""
+    if sum(way is not None for way in (verifier, export, read)) > 1:
+        raise RecipeError("Give one of --verifier, --export and --import.")
+    recipe = saved_recipe(run)
+    with RunFolder.open(run, write=True) as folder:
+        frame = Frame(folder, recipe, scorer, drawn_iteration(folder) if iteration is None else iteration)
+        by = verifier or by or _login()
+        labelling = Labelling(folder, frame, by, "aimed" if aimed else "calibration")
+        if read is not None:
+            done = import_labels(folder, frame, read)
+            what = f"{done} new labels read from {read}"
+        elif export is not None:
+            done = export_labels(folder, frame, labelling, count, export)
+            what = f"{done} rows written to {export}"
+        elif verifier is not None:
+            rules = parse_selection([verifier])
+            rules.check(list(frame.stored.pool.scores))
+            done = labelling.say_by_rules(rules, count)
+            what = f"{done} replies labelled by {by}"
+        else:
+            done = _by_keys(labelling, count)
+            what = f"{done} replies labelled by {by}"
+    left = len(labelling.queue)
+    if as_json:
+        typer.echo(
+            json.dumps({"run": str(run), "iteration": frame.iteration, "scorer": scorer, "done": done, "left": left})
+        )
+    else:
+        console.print(f"{what}; {left} of iteration {frame.iteration} are left.")
+        console.print(f"Next: rsft calibrate {run} --scorer {scorer}", soft_wrap=True)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "me"
+
+
+def _by_keys(labelling: Labelling, count: int) -> int:
+    """Ask about one reply after another; how many were labelled."""
+    if not sys.stdin.isatty():
+        raise RunError("There is no terminal to ask in. Use --export and --import, or --verifier.")
+    done = 0
+    while done < count and (asked := labelling.next()) is not None:
+        console.rule(f"{done + 1} of {min(count, done + len(labelling.queue))} · {asked.key.prompt_id}")
+        console.print(inert(f"asked:   {asked.asked}"))
+        console.print(inert(f"replied: {asked.reply}"), style="bold")
+        console.print(_HELP, style="dim")
+        key = click.getchar().lower()
+        if key in _KEYS:
+            labelling.say(_KEYS[key])
+            done += 1
+        elif key == "u":
+            done -= labelling.undo()
+        elif key in ("q", "\x03", "\x04"):
+            break
+    return done

@@ -1,0 +1,132 @@
+"""Labels as files: to label in a spreadsheet, or by a program of one's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rsft.errors import PromptError, RunError
+from rsft.labelling import Frame, Labelling
+from rsft.store import RunFolder
+from rsft.types import CandidateKey, Label, Word
+
+_GOOD, _BAD, _SKIPPED = ("good", "true", "yes"), ("bad", "false", "no"), "skipped"
+_KEY = ("iteration", "prompt_id", "sample_index", "generator", "purpose", "labeller", "label")
+_COLUMNS = (*_KEY, "asked", "reply")
+
+
+def export_labels(folder: RunFolder, frame: Frame, labelling: Labelling, count: int, file: Path) -> int:
+    """Write the labels of the frame's replies, and the labeller's next `count` replies without one, as CSV or JSONL
+    (by the file's ending). Returns the rows. Raises RunError."""
+    places = {frame.key(int(place)): int(place) for place in [*frame.places, *frame.aimed]}
+    rows = [
+        (one.key, one.purpose, one.labeller, one.word if one.word != "graded" else f"{1 - (one.loss or 0.0):g}")
+        for one in folder.labels(iteration=frame.iteration)
+        if one.key in places
+    ]
+    rows += [(frame.key(p), labelling.purpose, labelling.labeller, "") for p in labelling.queue[:count]]
+    asked = {prompt.id: prompt.messages[-1].content for prompt in folder.load_prompts("train")}
+    table = []
+    for key, purpose, labeller, said in rows:
+        texts = (asked.get(key.prompt_id, ""), frame.stored.pool.texts[places[key]])
+        values = (key.iteration, key.prompt_id, key.sample_index, key.generator, purpose, labeller, said, *texts)
+        table.append(dict(zip(_COLUMNS, values, strict=True)))
+    try:
+        file.write_text(_csv(table) if file.suffix == ".csv" else _jsonl(table), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{file} can't be written: {error.strerror or error}.") from None
+    return len(table)
+
+
+def import_labels(folder: RunFolder, frame: Frame, file: Path) -> int:
+    """Keep the labels of such a file, if all of its rows are right; rows without a label are left out.
+
+    A label is good or bad, a number from 0, bad, to 1, good, or skipped. Returns how many are new. Raises PromptError.
+    """
+    draw, aimed = ({frame.key(int(place)) for place in places} for places in (frame.places, frame.aimed))
+    known = {(one.key, one.labeller): one for one in folder.labels(iteration=frame.iteration)}
+    labels = []
+    for number, row in enumerate(_rows(file), 1):
+        where = f"{file}, row {number}"
+        label = _label(row, where)
+        if label is None:
+            continue
+        if label.key not in (draw if label.purpose == "calibration" else draw | aimed):
+            kind = "the random draw" if label.purpose == "calibration" else "the replies"
+            raise PromptError(
+                f"{where}: {label.key.prompt_id}, sample {label.key.sample_index} is none of {kind} of iteration "
+                f"{frame.iteration} that can be labelled for '{frame.scorer}'."
+            )
+        if known.get((label.key, label.labeller)) != label:
+            labels.append(label)
+    folder.add_labels(labels)
+    return len(labels)
+
+
+def _rows(file: Path) -> list[Mapping[str, Any]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"{file} can't be read: {error}.") from None
+    if file.suffix == ".csv":
+        return list(csv.DictReader(io.StringIO(text)))
+    rows: list[Mapping[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            said = json.loads(line or "null")
+        except ValueError as error:
+            raise PromptError(f"{file}, line {number} is no JSON: {error}.") from None
+        if said is not None:
+            rows.append(said if isinstance(said, dict) else {})
+    return rows
+
+
+def _label(row: Mapping[str, Any], where: str) -> Label | None:
+    """The row's label, None if it has none yet. Raises PromptError."""
+    missing = next((name for name in _KEY if row.get(name) is None), None)
+    if missing is not None:
+        raise PromptError(f"{where}: the column '{missing}' is missing. rsft label RUN --export FILE writes all.")
+    said = str(row["label"]).strip().casefold()
+    if not said:
+        return None
+    if row["purpose"] not in ("calibration", "aimed"):
+        raise PromptError(f"{where}: the purpose is {row['purpose']!r}; expected calibration or aimed.")
+    try:
+        word, loss = _word(said)
+        sample = int(row["sample_index"])
+        key = CandidateKey(int(row["iteration"]), str(row["prompt_id"]), sample, str(row["generator"]))
+    except ValueError:
+        raise PromptError(
+            f"{where}: label {said!r}, sample {row['sample_index']!r}; expected good, bad, skipped or a number from 0 "
+            "to 1, and a whole number."
+        ) from None
+    return Label(key, str(row["labeller"]), row["purpose"], word, loss)
+
+
+def _word(said: str) -> tuple[Word, float | None]:
+    if said == _SKIPPED:
+        return "skipped", None
+    worth = 1.0 if said in _GOOD else 0.0 if said in _BAD else float(said)
+    if not 0 <= worth <= 1:
+        raise ValueError
+    return ("good" if worth == 1 else "bad" if worth == 0 else "graded"), 1 - worth
+
+
+def _csv(table: Sequence[Mapping[str, Any]]) -> str:
+    said = io.StringIO()
+    writer = csv.DictWriter(said, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    # A spreadsheet takes a text that begins so for a formula.
+    writer.writerows(
+        {name: f"'{value}" if str(value).startswith(("=", "+", "-", "@")) else value for name, value in row.items()}
+        for row in table
+    )
+    return said.getvalue()
+
+
+def _jsonl(table: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table)

@@ -1,0 +1,153 @@
+"""Which replies somebody is asked about, and what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from rsft.config import Recipe
+from rsft.errors import RecipeError, nearest
+from rsft.selection import Rule, Selection, parse_selection
+from rsft.selection.certified import Certified
+from rsft.selection.pool import Mask, Places, Values, mixed, stable_hash
+from rsft.store import RunFolder
+from rsft.stored import StoredPool
+from rsft.types import CandidateKey, Label, Purpose, Word
+
+
+class Frame:
+    """The replies of one iteration that may be labelled, to calibrate a threshold on a scorer.
+
+    A calibration sample is valid where it is drawn as the threshold will be used: after all the selection's other
+    rules, one reply of each prompt, at random. So `places` holds, of each prompt, one of the replies that those rules
+    leave, in an order that hangs on hashes alone: the first so many of them are a random draw.
+    """
+
+    def __init__(self, folder: RunFolder, recipe: Recipe, scorer: str, iteration: int) -> None:
+        fingerprints = folder.noted_scorers()
+        if scorer not in fingerprints:
+            raise RecipeError(
+                f"The run has no scorer '{scorer}' that could be calibrated.{nearest(scorer, fingerprints)} It has "
+                f"{', '.join(fingerprints)}."
+            )
+        self.scorer, self.iteration = scorer, iteration
+        self.stored = StoredPool(folder, iteration, fingerprints)
+        self.selection = others(parse_selection(recipe.selection), scorer)
+        self.left_N: Mask = self.selection.decide(self.stored.pool).accepted_N
+
+    @property
+    def scores(self) -> Values:
+        """(N,): of every candidate."""
+        return self.stored.pool.scores[self.scorer]
+
+    @cached_property
+    def places(self) -> Places:
+        """One reply of each prompt, in a random order."""
+        pool = self.stored.pool
+        salt = np.uint64(int(stable_hash("label", self.iteration)[:16], 16))
+        lots_N = mixed(pool.lots_N ^ salt)
+        places = np.flatnonzero(self.left_N)
+        places = places[np.lexsort((lots_N[places], pool.prompt_N[places]))]
+        first = places[np.flatnonzero(np.append(True, np.diff(pool.prompt_N[places]) != 0))] if len(places) else places
+        return first[np.argsort(mixed(lots_N[first]))]
+
+    @cached_property
+    def aimed(self) -> Places:
+        """The other replies that the rules leave, those first that are nearest to the middle of the scores, or on which
+        scorers disagree most."""
+        rest = np.setdiff1d(np.flatnonzero(self.left_N), self.places)
+        ranks = {name: _ranks(values_N[rest]) for name, values_N in self.stored.pool.scores.items()}
+        doubt = np.abs(ranks[self.scorer] - 0.5)
+        disagreement = np.std([rank for rank in ranks.values() if len(np.unique(rank)) > 1] or [doubt], axis=0)
+        return rest[np.lexsort((self.stored.pool.lots_N[rest], _ranks(doubt) - _ranks(disagreement)))]
+
+    def key(self, place: int) -> CandidateKey:
+        return self.stored.keys.key(self.iteration, place)
+
+
+def others(selection: Selection, scorer: str) -> Selection:
+    """The rules but for the lines that they draw on a scorer."""
+
+    def draws_a_line(rule: Rule) -> bool:
+        return scorer in rule.scorers_used and (rule.per_candidate or isinstance(rule, Certified))
+
+    return Selection([rule for rule in selection.rules if not draws_a_line(rule)])
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A reply to be labelled, with what it answers and its scores."""
+
+    key: CandidateKey
+    asked: str
+    reply: str
+    scores: Mapping[str, float]
+
+
+class Labelling:
+    """One labeller at work on a frame: `queue` holds the places that are not labelled yet, in their order."""
+
+    def __init__(self, folder: RunFolder, frame: Frame, labeller: str, purpose: Purpose) -> None:
+        if not labeller.strip():
+            raise RecipeError("A labeller needs a name (--by NAME).")
+        self._folder, self._frame = folder, frame
+        self.labeller, self.purpose = labeller, purpose
+        self._asked = {prompt.id: prompt.messages[-1].content for prompt in folder.load_prompts("train")}
+        said = {label.key for label in folder.labels(iteration=frame.iteration) if label.labeller == labeller}
+        places = [int(place) for place in (frame.places if purpose == "calibration" else frame.aimed)]
+        self.queue = [place for place in places if frame.key(place) not in said]
+        self.labelled = len(places) - len(self.queue)
+        self._given: list[int] = []
+
+    def next(self) -> Asked | None:
+        """The reply that is asked about now; None when all are labelled."""
+        if not self.queue:
+            return None
+        place = self.queue[0]
+        key, pool = self._frame.key(place), self._frame.stored.pool
+        scores = {name: float(values_N[place]) for name, values_N in pool.scores.items()}
+        return Asked(key, self._asked.get(key.prompt_id, ""), pool.texts[place], scores)
+
+    def say(self, word: Word, loss: float | None = None) -> None:
+        """Label it, and go on."""
+        place = self.queue.pop(0)
+        self._given.append(place)
+        self._keep(place, word, loss if word == "graded" else {"good": 0.0, "bad": 1.0}.get(word))
+
+    def undo(self) -> bool:
+        """Take back what was said last, and ask again; whether there was anything."""
+        if not self._given:
+            return False
+        place = self._given.pop()
+        self.queue.insert(0, place)
+        self._keep(place, "undone", None)
+        return True
+
+    def say_by_rules(self, rules: Selection, count: int) -> int:
+        """Have a verifier label the next ones: good is what its rules accept. How many it labelled."""
+        count = max(0, count)
+        some, self.queue = self.queue[:count], self.queue[count:]
+        accepted_N = rules.decide(self._frame.stored.pool).accepted_N
+        labels = [self._label(p, "good" if accepted_N[p] else "bad", float(not accepted_N[p])) for p in some]
+        self._folder.add_labels(labels)
+        return len(labels)
+
+    def _keep(self, place: int, word: Word, loss: float | None) -> None:
+        self._folder.add_labels([self._label(place, word, loss)])
+
+    def _label(self, place: int, word: Word, loss: float | None) -> Label:
+        return Label(self._frame.key(place), self.labeller, self.purpose, word, loss)
+
+
+def _ranks(values: Values) -> Values:
+    """From 0 to 1; equal values have equal ranks, and NaN the middle."""
+    from scipy.stats import rankdata
+
+    known = ~np.isnan(values)
+    ranks = np.full(len(values), 0.5)
+    if known.sum() > 1:
+        ranks[known] = (rankdata(values[known]) - 1) / (known.sum() - 1)
+    return ranks

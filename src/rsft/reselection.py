@@ -1,0 +1,131 @@
+"""Applying other rules to what a run has drawn and scored: what would change, and a set of decisions with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.calibrating import bound
+from rsft.config import Recipe, load_recipe, recipe_differences
+from rsft.errors import RecipeError, RunError
+from rsft.scorers import Combined, build_scorers
+from rsft.selection import Decided, Selection, parse_selection
+from rsft.selection.pool import Mask
+from rsft.setup import saved_recipe
+from rsft.store import RunFolder
+from rsft.stored import StoredPool
+from rsft.types import CandidateKey, Decision
+
+# Candidates on either side of a line that are shown.
+_CLOSEST = 3
+
+
+def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> dict[str, Any]:
+    """Apply the recipe's selection, with `overrides`, to the candidates on which the run decided. Nothing is drawn.
+
+    Of each iteration: how many candidates and prompts were accepted `before` and are `now`, the mean of every score
+    over them, how much the two sets have in common (Jaccard), how many candidates each rule decided on, and the closest
+    calls on both sides of the lines. With a `name` the decisions are kept under it. Raises a UserError.
+    """
+    recipe, own = load_recipe(run, overrides), saved_recipe(run)
+    _only_selection_differs(recipe_differences(own, recipe))
+    selection = parse_selection(recipe.selection)
+    selection.check(list(recipe.scorers))
+    with RunFolder.open(run, write=name is not None) as folder:
+        if name is not None:
+            folder.check_name(name)
+        iterations = folder.decided_iterations("policy")
+        if not iterations:
+            raise RunError(f"The run {run} has decided on no candidates yet.")
+        fingerprints = _fingerprints(folder, own, recipe)
+        said: list[dict[str, Any]] = []
+        decided: dict[CandidateKey, Decision] = {}
+        for iteration in iterations:
+            stored = StoredPool(folder, iteration, fingerprints)
+            _all_scored(stored, selection, run)
+            now = bound(selection, folder, recipe, iteration).decide(stored.pool)
+            said.append({"iteration": iteration, **compared(stored, now)})
+            if name is not None:
+                decided |= zip(stored.keys.all(iteration), now, strict=True)
+        if name is not None:
+            folder.add_selection(name, recipe.selection, decided)
+    return {"run": str(run), "selection": [rule.name for rule in selection.rules], "name": name, "iterations": said}
+
+
+def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
+    """What new decisions change in one iteration."""
+    before_N, now_N = stored.accepted_N, now.accepted_N
+    both, either = int((before_N & now_N).sum()), int((before_N | now_N).sum())
+    return {
+        "candidates": len(now),
+        "before": _numbers(stored, before_N),
+        "now": _numbers(stored, now_N),
+        "in_common": both,
+        "overlap": both / either if either else 1.0,
+        "decided_by": dict(now.reasons()),
+        "closest": [call for number in range(len(now.rules)) for call in _closest(stored, now, number)],
+    }
+
+
+def _numbers(stored: StoredPool, accepted_N: Mask) -> dict[str, Any]:
+    means = {}
+    for name, values_N in stored.pool.scores.items():
+        values = values_N[accepted_N & ~np.isnan(values_N)]
+        means[name] = float(values.mean()) if len(values) else None
+    prompts = int((stored.pool.counts(accepted_N) > 0).sum())
+    return {"accepted": int(accepted_N.sum()), "prompts": prompts, "means": means}
+
+
+def _closest(stored: StoredPool, now: Decided, number: int) -> Iterator[dict[str, Any]]:
+    """The calls of one rule that were closest: what it accepted just over its line, and rejected just under."""
+    rule = now.rules[number]
+    margins_N = rule.margins(stored.pool, now.alive_N(number))
+    if margins_N is None:
+        return
+    for side, among in (("over", now.accepted_N), ("under", now.by_N == number)):
+        places = np.flatnonzero(among & ~np.isnan(margins_N))
+        if len(places) > _CLOSEST:
+            places = places[np.argpartition(np.abs(margins_N[places]), _CLOSEST)[:_CLOSEST]]
+        for place in places[np.lexsort((stored.pool.lots_N[places], np.abs(margins_N[places])))].tolist():
+            key = stored.keys.key(stored.pool.iteration, place)
+            yield {
+                "rule": rule.name,
+                "side": side,
+                "margin": float(margins_N[place]),
+                "prompt_id": key.prompt_id,
+                "sample_index": key.sample_index,
+                "reply": stored.pool.texts[place],
+            }
+
+
+def _only_selection_differs(changed: Sequence[str]) -> None:
+    others = [line for line in changed if not line.startswith(("selection", "scorers", "scoring."))]
+    if others:
+        lines = "\n".join(f"  - {line}" for line in others)
+        raise RecipeError(f"Selecting again can change the selection only (--set selection=...):\n{lines}")
+
+
+def _fingerprints(folder: RunFolder, own: Recipe, recipe: Recipe) -> dict[str, str]:
+    """Of each scorer whose scores are read: the run's own, and of a changed one what it is now."""
+    noted = folder.noted_scorers()
+    changed = [name for name, spec in recipe.scorers.items() if name not in noted or own.scorers.get(name) != spec]
+    built = build_scorers(recipe.scorers, recipe.model) if changed else {}
+    for name in changed:
+        scorer = built[name]
+        if isinstance(scorer, Combined) and scorer.standardise:
+            raise RecipeError(f"The scorer '{name}' is standardised: its scores can't be read for another recipe.")
+    return {name: built[name].fingerprint if name in changed else noted[name] for name in recipe.scorers}
+
+
+def _all_scored(stored: StoredPool, selection: Selection, run: Path) -> None:
+    """Raise RecipeError where a rule reads a score that no candidate was given."""
+    for rule in selection.rules:
+        for name in rule.scorers_used:
+            if stored.pool.whole_N.any() and np.isnan(stored.pool.scores[name]).all():
+                raise RecipeError(
+                    f"The rule '{rule.name}' reads the score '{name}', which no candidate of iteration "
+                    f"{stored.pool.iteration} has. Score them first: rsft score {run} --set scorers.{name}=..."
+                )

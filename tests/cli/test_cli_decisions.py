@@ -1,0 +1,120 @@
+"""`rsft select`, `train`, `label` and `calibrate`: what they print, and how one labels with single keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+
+from command import Command
+
+RECIPE = """
+model: none
+engine: {type: scripted, replies: ["Good: {prompt}", "Good [bold]day[/bold] \\e[31m", "Bad: {prompt}", "Good so far"]}
+prompts: {train: train.jsonl, heldout: heldout.jsonl}
+sampling: {candidates: 4, max_tokens: 40}
+scorers: {polite: {type: format, pattern: "Good.*"}, brief: mine.py:brief}
+selection: [polite >= 1, brief >= 0.2]
+training: {type: "null"}
+evaluation: {samples: 0}
+loop: {iterations: 1, control: none}
+"""
+RUN = "runs/scripted"
+
+
+@pytest.fixture
+def rsft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Command) -> Command:
+    """Runs a command beside a run of 40 prompts."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def brief(replies):\n    return [1 / len(r.text.split()) for r in replies]\n")
+    Path("scripted.yaml").write_text(RECIPE)
+    for split, count in (("train", 40), ("heldout", 5)):
+        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
+        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert cli("run", "scripted.yaml").code == 0
+    return cli
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What somebody types at a terminal."""
+    typed: list[str] = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(click, "getchar", lambda: typed.pop(0))
+    return typed
+
+
+def test_select_shows_what_would_change_and_keeps_it_by_name(rsft: Command) -> None:
+    said = rsft("select", RUN, "--set", "selection=[brief >= 0.3]")
+    assert said.code == 0, said.err
+    for words in (
+        "accepted",
+        "prompts with one",
+        "mean brief",
+        "Jaccard",
+        "just rejected by brief >= 0.3",
+        "--save NAME",
+    ):
+        assert words in said.out
+    assert "\x1b[31m" not in said.out
+    assert "Kept as 'strict'" in rsft("select", RUN, "--set", "selection=[brief >= 0.3]", "--save", "strict").out
+    trained = rsft("train", RUN, "--selection", "strict")
+    assert "of the held-out prompts (n = 5)" in trained.out
+    assert rsft("show", RUN, "--arm", "strict", "--accepted", "--json").json
+    assert rsft("select", RUN, "--json").json["iterations"][0]["overlap"] == 1.0
+
+
+def test_one_labels_with_single_keys(rsft: Command, keys: list[str]) -> None:
+    keys += ["g", "b", "x", "u", "b", "s", "q"]
+    said = rsft("label", RUN, "--scorer", "brief", "--by", "ann")
+    assert said.code == 0, said.err
+    assert "3 replies labelled by ann" in said.out
+    assert "\x1b[31m" not in said.out, "a reply does nothing to the terminal"
+    keys += ["g"]
+    assert "1 replies labelled" in rsft("label", RUN, "--scorer", "brief", "--by", "ann", "--count", "1").out
+    found = rsft("calibrate", RUN, "--scorer", "brief", "--json").json
+    assert (found["labels"], found["bad"]) == (4, 2.0), "what was skipped counts as bad"
+    assert "Nothing is certified" in rsft("calibrate", RUN, "--scorer", "brief").out
+
+
+def test_a_rule_labels_and_a_threshold_is_certified(rsft: Command) -> None:
+    said = rsft("label", RUN, "--scorer", "brief", "--verifier", "polite >= 1", "--json").json
+    assert said["left"] == 0
+    out = rsft("calibrate", RUN, "--scorer", "brief").out
+    for words in ("Certified: brief >= ", "at most 10% is bad, with 90% confidence", "Conformal selection"):
+        assert words in " ".join(out.split())
+
+
+def test_labels_by_files(rsft: Command) -> None:
+    assert rsft("label", RUN, "--scorer", "brief", "--by", "ann", "--export", "l.csv", "--count", "7").code == 0
+    rows = Path("l.csv").read_text().splitlines()
+    assert len(rows) == 8
+    Path("l.csv").write_text("\n".join([rows[0], *(row.replace(",ann,,", ",ann,good,") for row in rows[1:])]))
+    assert "7 new labels" in rsft("label", RUN, "--scorer", "brief", "--import", "l.csv").out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["select", RUN, "--set", "selection=[brif >= 1]"], "Did you mean 'brief'"),
+        (["select", RUN, "--set", "seed=3"], "the selection only"),
+        (["select", RUN, "--save", "control"], "there already"),
+        (["select", "nowhere"], "nowhere"),
+        (["train", RUN, "--selection", "none"], "rsft select RUN --save NAME"),
+        (["label", RUN, "--scorer", "brif"], "Did you mean 'brief'"),
+        (["label", RUN, "--scorer", "brief"], "no terminal"),
+        (["label", RUN, "--scorer", "brief", "--verifier", "polit >= 1"], "Did you mean 'polite'"),
+        (["label", RUN, "--scorer", "brief", "--import", "a.csv", "--export", "b.csv"], "Give one of"),
+        (["label", RUN, "--scorer", "brief", "--import", "a.csv"], "a.csv can't be read"),
+        (["calibrate", RUN, "--scorer", "brif"], "Did you mean 'brief'"),
+        (["calibrate", RUN, "--scorer", "brief", "--iteration", "7"], "iteration 7"),
+        (["calibrate", RUN, "--scorer", "brief", "--max-error", "2"], "max-error"),
+    ],
+)
+def test_a_mistake_gives_one_message_that_names_the_fix(rsft: Command, words: list[str], hint: str) -> None:
+    said = rsft(*words)
+    assert said.code == 2, said.out
+    assert hint in said.err
+    assert "Traceback" not in said.err

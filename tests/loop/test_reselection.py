@@ -1,0 +1,313 @@
+"""Other rules over what a run has drawn: what would change, named sets, labels, and certified thresholds."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rsft
+from rsft.calibrating import calibrate
+from rsft.errors import PromptError, RecipeError, RunError, SelectionError
+from rsft.label_files import export_labels, import_labels
+from rsft.labelling import Frame, Labelling
+from rsft.loop import run
+from rsft.progress import Silent
+from rsft.reselection import reselect
+from rsft.retraining import retrain
+from rsft.selection import Pool, parse_selection
+from rsft.setup import saved_recipe
+from rsft.store import RunFolder
+from rsft.stored import StoredPool
+from rsft.types import CandidateKey
+
+RECIPE = """
+model: none
+engine:
+  type: scripted
+  replies:
+    - "Good: {prompt}"
+    - "Good and well: {prompt}"
+    - "Good but so very long: {prompt}"
+    - "Bad: {prompt}"
+    - Bad
+    - Good
+    - Good day
+    - Good day to you
+prompts: {train: train.jsonl, heldout: heldout.jsonl}
+sampling: {candidates: 6, max_tokens: 60}
+budget: {early_rejection: false}
+scorers:
+  polite: {type: format, pattern: "Good.*"}
+  brief: mine.py:brief
+selection: [polite >= 1, brief >= 0.2, no_duplicates, {cap: 2}]
+training: {type: "null"}
+evaluation: {samples: 0}
+loop: {iterations: 2, control: none}
+"""
+MINE = "def brief(replies):\n    return [1 / len(r.text.split()) for r in replies]\n"
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of two iterations over 80 prompts."""
+    monkeypatch.chdir(tmp_path)
+    Path("scripted.yaml").write_text(RECIPE)
+    Path("mine.py").write_text(MINE)
+    for split, count in (("train", 80), ("heldout", 5)):
+        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
+        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = rsft.load_recipe("scripted.yaml")
+    run(recipe)
+    return Path(recipe.run)
+
+
+def test_a_stored_pool_is_the_pool_that_was_decided_on(done: Path) -> None:
+    with RunFolder.open(done, write=False) as folder:
+        decided = folder.decisions("policy", iteration=2)
+        candidates = [c for c in folder.candidates(iteration=2) if c.key in decided]
+        live = Pool.scored(candidates, folder.own_scores(iteration=2))
+        stored = StoredPool(folder, 2, folder.noted_scorers())
+        keys = stored.keys.all(2)
+        assert set(keys) == set(decided)
+        place_of = {candidate.key: place for place, candidate in enumerate(candidates)}
+        order = [place_of[key] for key in keys]
+        for name in ("polite", "brief"):
+            assert np.array_equal(stored.pool.scores[name], live.scores[name][order], equal_nan=True)
+        assert (stored.pool.whole_N == live.whole_N[order]).all()
+        assert (stored.pool.lots_N == live.lots_N[order]).all()
+        assert [stored.pool.texts[place] for place in range(len(keys))] == [live.texts[place] for place in order]
+        again = parse_selection(saved_recipe(done).selection).decide(stored.pool)
+        assert dict(zip(keys, again, strict=True)) == decided
+        assert {key for key, kept in zip(keys, stored.accepted_N, strict=True) if kept} == {
+            key for key, decision in decided.items() if decision.accepted
+        }
+
+
+def test_the_same_rules_change_nothing(done: Path) -> None:
+    for part in reselect(done, [])["iterations"]:
+        assert part["before"] == part["now"]
+        assert part["overlap"] == 1.0
+
+
+def test_other_rules_show_what_would_change(done: Path) -> None:
+    said = reselect(done, ["selection=[polite >= 1, brief >= 0.3]"])
+    assert [part["iteration"] for part in said["iterations"]] == [1, 2]
+    for part in said["iterations"]:
+        assert sum(part["decided_by"].values()) == part["candidates"]
+        assert part["now"]["means"]["brief"] > part["before"]["means"]["brief"]
+        assert part["in_common"] <= min(part["now"]["accepted"], part["before"]["accepted"])
+        closest = [call for call in part["closest"] if call["rule"] == "brief >= 0.3"]
+        assert {call["side"] for call in closest} == {"over", "under"}
+        assert all((call["margin"] >= 0) == (call["side"] == "over") for call in closest)
+        assert all(call["reply"] for call in closest)
+    with RunFolder.open(done, write=False) as folder:
+        assert folder.selections() == {}
+
+
+def test_a_named_set_is_kept_trained_on_and_never_overwritten(done: Path) -> None:
+    reselect(done, ["selection=[polite >= 1, {cap: 1}]"], "few")
+    with RunFolder.open(done, write=False) as folder:
+        assert folder.selections() == {"few": ["polite >= 1", {"cap": 1}]}
+        assert folder.decided_iterations("few") == [1, 2]
+        few = folder.decisions("few")
+        own = folder.decisions("policy")
+    assert few.keys() == own.keys()
+    accepted = sum(decision.accepted for decision in few.values())
+    said = retrain(done, "few", Silent())
+    assert said["rows"] == accepted
+    assert said["heldout_acceptance"]["n"] == 5
+    assert retrain(done, "few", Silent()) == said, "it is done"
+    for name, hint in (("few", "there already"), ("policy", "there already"), ("a b", "letters")):
+        with pytest.raises(RunError, match=hint):
+            reselect(done, [], name)
+    with pytest.raises(RunError, match="There are: few"):
+        retrain(done, "fwe", Silent())
+    assert rsft.run(rsft.load_recipe(done))["finished"], "the run itself is as it was"
+
+
+def test_what_can_not_be_selected_again_is_said(done: Path) -> None:
+    with pytest.raises(RecipeError, match=r"sampling\.candidates"):
+        reselect(done, ["sampling.candidates=3"])
+    with pytest.raises(RecipeError, match="rsft score"):
+        reselect(done, ["scorers.words={type: length, max_words: 3}", "selection=[words >= 1]"])
+    with pytest.raises(RecipeError, match="no scorer gives"):
+        reselect(done, ["selection=[polit >= 1]"])
+
+
+# -- labels ------------------------------------------------------------------------------------------------------------
+
+
+def labelled_by_hand(done: Path, count: int, *, by: str = "ann", iteration: int = 2) -> list[CandidateKey]:
+    """Labels the next ones: what is longer than seven words is bad."""
+    keys = []
+    with RunFolder.open(done, write=True) as folder:
+        labelling = Labelling(folder, Frame(folder, saved_recipe(done), "brief", iteration), by, "calibration")
+        while len(keys) < count and (asked := labelling.next()) is not None:
+            labelling.say("good" if len(asked.reply.split()) <= 7 else "bad")
+            keys.append(asked.key)
+    return keys
+
+
+def test_calibration_labels_are_of_a_random_draw_one_of_each_prompt(done: Path) -> None:
+    with RunFolder.open(done, write=False) as folder:
+        frame = Frame(folder, saved_recipe(done), "brief", 2)
+        keys = [frame.key(int(place)) for place in frame.places]
+        prompts = [key.prompt_id for key in keys]
+        assert len(set(prompts)) == len(prompts)
+        polite = frame.stored.pool.scores["polite"]
+        assert (polite[frame.places] == 1).all(), "they come after the other rules"
+        assert frame.scores[frame.places].min() < 0.2, "but not after the line that is to be found"
+        assert not set(frame.aimed.tolist()) & set(frame.places.tolist()), "the two kinds are kept apart"
+        assert prompts != sorted(prompts)
+        assert [Frame(folder, saved_recipe(done), "brief", 2).key(int(p)) for p in frame.places] == keys
+        with pytest.raises(RecipeError, match="Did you mean 'brief'"):
+            Frame(folder, saved_recipe(done), "brif", 2)
+
+
+def test_labelling_goes_on_where_it_stopped_and_takes_back(done: Path) -> None:
+    first = labelled_by_hand(done, 3)
+    with RunFolder.open(done, write=True) as folder:
+        labelling = Labelling(folder, Frame(folder, saved_recipe(done), "brief", 2), "ann", "calibration")
+        fourth = labelling.next()
+        assert fourth is not None
+        assert fourth.key not in first
+        labelling.say("bad")
+        labelling.say("skipped")
+        assert labelling.undo()
+        assert labelling.undo()
+        assert not labelling.undo()
+        assert labelling.next() == fourth
+        assert [label.key for label in folder.labels()] == first
+        labelling.say("graded", 0.25)
+        assert folder.labels()[-1].loss == 0.25
+        other = Labelling(folder, Frame(folder, saved_recipe(done), "brief", 2), "bob", "calibration")
+        assert other.next() is not None
+        assert other.next().key == first[0], "everybody is asked about the same"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_labels_go_out_and_come_back(done: Path, ending: str) -> None:
+    labelled_by_hand(done, 2)
+    file = Path(f"labels.{ending}")
+    with RunFolder.open(done, write=True) as folder:
+        frame = Frame(folder, saved_recipe(done), "brief", 2)
+        labelling = Labelling(folder, frame, "ann", "calibration")
+        assert export_labels(folder, frame, labelling, 5, file) == 7
+        rows = read(file)
+        assert [row["label"] for row in rows[2:]] == [""] * 5
+        assert import_labels(folder, frame, file) == 0, "nothing is new"
+        for row, said in zip(rows[2:], ["good", "0", "0.75", "skipped", ""], strict=True):
+            row["label"] = said
+        write(file, rows)
+        assert import_labels(folder, frame, file) == 4
+        assert [(label.word, label.loss) for label in folder.labels()[2:]] == [
+            ("good", 0.0),
+            ("bad", 1.0),
+            ("graded", 0.25),
+            ("skipped", None),
+        ]
+        for column, value, hint in (
+            ("label", "great", "expected good, bad"),
+            ("purpose", "fun", "expected calibration or aimed"),
+            ("prompt_id", "nobody", "none of the random draw"),
+            ("sample_index", "x", "a whole number"),
+        ):
+            write(file, [*rows[:3], {**rows[3], column: value}])
+            with pytest.raises(PromptError, match=hint):
+                import_labels(folder, frame, file)
+        assert len(folder.labels()) == 6, "a file with a mistake changes nothing"
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    text = file.read_text()
+    return (
+        list(csv.DictReader(text.splitlines())) if file.suffix == ".csv" else list(map(json.loads, text.splitlines()))
+    )
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> None:
+    if file.suffix == ".csv":
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        file.write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_only_text(done: Path, tmp_path: Path) -> None:
+    from rsft.label_files import _csv
+
+    row = dict.fromkeys(["iteration", "prompt_id", "sample_index", "generator", "purpose", "labeller", "label"], "x")
+    assert "'=cmd()" in _csv([{**row, "asked": "plain", "reply": "=cmd()"}])
+
+
+# -- thresholds --------------------------------------------------------------------------------------------------------
+
+
+def promise(said: Mapping[str, Any]) -> float | None:
+    return None if said["certificate"] is None else said["certificate"]["threshold"]
+
+
+def test_a_threshold_is_certified_by_labels_or_refused_with_what_it_would_take(done: Path) -> None:
+    few = calibrate(done, "brief")
+    assert few["labels"] == 0
+    assert few["refusal"]["labels_wanted"] == 60
+    labelled_by_hand(done, 80)
+    said = calibrate(done, "brief")
+    assert said["labels"] == said["pool"]
+    assert promise(said) is not None
+    with RunFolder.open(done, write=False) as folder:
+        frame = Frame(folder, saved_recipe(done), "brief", 2)
+        over = frame.left_N & (frame.scores >= promise(said))
+        bad = [len(frame.stored.pool.texts[place].split()) > 7 for place in np.flatnonzero(over)]
+    assert np.mean(bad) <= 0.1, "it holds on all replies that the rules leave"
+    assert said["conformal"] is not None
+    assert said["stricter"][0]["max_error"] == 0.05
+    assert calibrate(done, "brief", iteration=1)["labels"] == 0, "labels are of one iteration"
+    assert calibrate(done, "brief", labeller="bob")["labels"] == 0
+
+
+def test_a_run_with_a_certified_threshold_calibrates_in_each_iteration(done: Path) -> None:
+    rule = "{certified: {score: brief, by: 'polite >= 1', labels: 70}}"
+    mine = rsft.load_recipe("scripted.yaml", f"selection=[{rule}, no_duplicates]", "run=runs/certified")
+    with pytest.raises(SelectionError, match="more than may be") as caught:
+        run(mine)
+    assert "rsft label" in str(caught.value), "brief replies are not the polite ones: nothing certifies, and it says so"
+    waiting = rsft.load_recipe(
+        "scripted.yaml", "selection=[polite >= 1, brief >= certified, no_duplicates]", "run=runs/waiting"
+    )
+    for iteration in (1, 2):
+        with pytest.raises(SelectionError, match=f"certified for iteration {iteration} .*no reply is labelled"):
+            run(waiting)
+        labelled_by_hand(Path(waiting.run), 80, iteration=iteration)
+    assert run(waiting)["finished"]
+    with RunFolder.open(Path(waiting.run), write=False) as folder:
+        for iteration in (1, 2):
+            decided = folder.decisions("policy", iteration=iteration)
+            texts = {c.key: c.text for c in folder.candidates(iteration=iteration)}
+            accepted = [texts[key] for key, decision in decided.items() if decision.accepted]
+            assert accepted
+            assert all(len(text.split()) <= 7 for text in accepted)
+            assert any("certified: " in decision.explanation for decision in decided.values())
+
+
+def test_a_verifier_can_be_the_labeller(done: Path) -> None:
+    rule = "{certified: {score: brief, by: 'short >= 1', labels: 79}}"
+    mine = rsft.load_recipe(
+        "scripted.yaml",
+        f"selection=[polite >= 1, {rule}]",
+        "scorers.short={type: length, max_words: 7}",
+        "run=runs/verified",
+    )
+    assert run(mine)["finished"]
+    with RunFolder.open(Path(mine.run), write=False) as folder:
+        labels = folder.labels(iteration=1)
+    assert {label.labeller for label in labels} == {"short >= 1"}
+    assert 60 <= len(labels) <= 79
