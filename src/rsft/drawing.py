@@ -57,6 +57,11 @@ class Drawn:
         return cls([candidate for candidate, _ in in_order], scores, drawn_tokens, unneeded_tokens)
 
     @property
+    def by_prompt(self) -> Mapping[str, Scores]:
+        """The scores by prompt, where each has one reply."""
+        return {key.prompt_id: said for key, said in self.scores.items()}
+
+    @property
     def pool(self) -> Pool:
         return Pool.scored(self.candidates, self.scores)
 
@@ -126,6 +131,17 @@ class Drawing:
         found = [one for family in families.values() for one in family.counted]
         drawn_tokens += pace.cancelled_tokens
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
+
+    def given(self, iteration: int, texts: Mapping[str, str], whose: str) -> Drawn:
+        """Replies by prompt that no engine drew, scored and kept like candidates; `whose` stands for the generator."""
+        self.folder.ledger.add_generator(whose, {"policy": whose, "temperature": None})
+        found = self._stock(iteration, [whose])
+        keys = (CandidateKey(iteration, prompt_id, 0, whose) for prompt_id in texts)
+        owed = [Candidate(key, texts[key.prompt_id], (), "stop", 0.0, 0.0) for key in keys if key not in found]
+        with Keeping(self.folder, self.parts.scorers, drawn=True) as keeping:
+            for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, {}):
+                keeping.keep([one])
+        return Drawn.of([*found.values(), *keeping.kept.values()], 0)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ RULES = {
     "length_matched": "rsft.selection.shares:LengthMatched",
     "no_duplicates": "rsft.selection.duplicates:NoDuplicates",
     "no_near_duplicates": "rsft.selection.duplicates:NoNearDuplicates",
+    "no_similar": "rsft.scorers.no_similar:NoSimilar",
+    "better_than": "rsft.selection.better:BetterThan",
     "agreement": "rsft.selection.agreement:Agreement",
     "most_novel": "rsft.selection.novel:MostNovel",
 }

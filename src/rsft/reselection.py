@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rsft.config import Recipe, load_recipe, recipe_differences
 from rsft.errors import RecipeError, RunError
 from rsft.scorers import Combined, build_scorers
 from rsft.selection import Decided, Selection, parse_selection
-from rsft.selection.pool import Mask
+from rsft.selection.pool import Mask, Values
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
@@ -63,6 +63,7 @@ def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
         "candidates": len(now),
         "before": _numbers(stored, before_N),
         "now": _numbers(stored, now_N),
+        "baselines": {name: _means(scores) for name, scores in stored.pool.baselines.items()},
         "in_common": both,
         "overlap": both / either if either else 1.0,
         "decided_by": dict(now.reasons()),
@@ -71,12 +72,14 @@ def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
 
 
 def _numbers(stored: StoredPool, accepted_N: Mask) -> dict[str, Any]:
-    means = {}
-    for name, values_N in stored.pool.scores.items():
-        values = values_N[accepted_N & ~np.isnan(values_N)]
-        means[name] = float(values.mean()) if len(values) else None
+    means = _means({name: values_N[accepted_N] for name, values_N in stored.pool.scores.items()})
     prompts = int((stored.pool.counts(accepted_N) > 0).sum())
     return {"accepted": int(accepted_N.sum()), "prompts": prompts, "means": means}
+
+
+def _means(scores: Mapping[str, Values]) -> dict[str, float | None]:
+    known = {name: values[~np.isnan(values)] for name, values in scores.items()}
+    return {name: float(values.mean()) if len(values) else None for name, values in known.items()}
 
 
 def _closest(stored: StoredPool, now: Decided, number: int) -> Iterator[dict[str, Any]]:

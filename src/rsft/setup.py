@@ -24,6 +24,7 @@ from rsft.models.references import resolve
 from rsft.prompts import check_disjoint, load_prompts
 from rsft.scorers import Combined, Scorer, build_scorers
 from rsft.selection import Selection, parse_selection
+from rsft.selection.better import BetterThan
 from rsft.store import RunFolder
 from rsft.training.base import Trainer
 from rsft.types import Policy, Prompt
@@ -137,6 +138,12 @@ def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], Selection, Trainer]:
     selection = parse_selection(recipe.selection)
     selection.check(list(scorers))
     _check_budget(recipe, selection, scorers)
+    for rule in selection.rules:
+        if isinstance(rule, BetterThan) and rule.baseline not in recipe.baselines:
+            raise RecipeError(
+                f"The rule '{rule.name}' compares with the baseline '{rule.baseline}', and the recipe's baselines are "
+                f"{', '.join(recipe.baselines) or 'none'}. Add it: baselines: [{rule.baseline}] (greedy or reference)."
+            )
     return scorers, selection, _trainer(recipe)
 
 

@@ -46,6 +46,7 @@ class Stages:
         self.tell = tell
         self._score_by(parts, parts.scorers)
         self.evaluations: dict[tuple[int, Arm], Evaluation] = {}
+        self._baselines: dict[str, Drawn] = {}
 
     @classmethod
     @contextmanager
@@ -102,6 +103,8 @@ class Stages:
         with self._stage(iteration, "policy", "sample", about, "candidates") as note:
             drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, watching)
             note.update(_drawn_numbers(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))
+            self._baselines = self._replies_to_compare_with(iteration, policy)
+            note.update(baselines={name: one.candidates[0].key.generator for name, one in self._baselines.items()})
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
             note.update(resting=sorted(resting))
             if speculation is not None:
@@ -109,6 +112,17 @@ class Stages:
                 lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
                 note.update(speculative=speculation.numbers | {"lost": lost})
         return drawn
+
+    def _replies_to_compare_with(self, iteration: int, policy: Policy) -> dict[str, Drawn]:
+        """The baselines that the recipe wants, of the train prompts that have one."""
+        found: dict[str, Drawn] = {}
+        if "greedy" in self.recipe.baselines:
+            order = Order(dict.fromkeys((prompt.id for prompt in self.parts.train), 1), self._greedy_law)
+            (found["greedy"],) = self.drawing.by_orders(iteration, policy, [order])
+        if "reference" in self.recipe.baselines:
+            texts = {p.id: text for p in self.parts.train if isinstance(text := p.fields.get("reference"), str)}
+            found["reference"] = self.drawing.given(iteration, texts, "reference")
+        return {name: drawn for name, drawn in found.items() if drawn.candidates}
 
     def _speculation(self, iteration: int) -> Speculation | None:
         """Speculative rejection, if the recipe wants it, by what the iteration before says of beginnings."""
@@ -154,7 +168,8 @@ class Stages:
         where a threshold is to be certified, and the labels don't do it."""
 
         def rules(pool: Pool) -> Sequence[Decision]:
-            return bound(self.parts.selection, self.folder, self.recipe, iteration).decide(pool)
+            beside = pool.beside({name: one.by_prompt for name, one in self._baselines.items()})
+            return bound(self.parts.selection, self.folder, self.recipe, iteration).decide(beside)
 
         return self._select(iteration, arm, drawn, rules)
 

@@ -40,7 +40,7 @@ class StoredPool:
             scores=self._scores(folder, iteration, fingerprints),
             details=_Stored(folder, iteration, fingerprints, self.keys),
             iteration=iteration,
-        )
+        ).beside(_baselines(folder, iteration, fingerprints))
 
     def _whole(self, folder: RunFolder, iteration: int) -> Mask:
         import pyarrow.compute as pc
@@ -63,6 +63,18 @@ class StoredPool:
                 mine = np.asarray(of_it) & (places >= 0) & ~np.isnan(values)
                 columns[name][places[mine]] = values[mine]
         return columns
+
+
+def _baselines(
+    folder: RunFolder, iteration: int, fingerprints: Mapping[str, str]
+) -> Mapping[str, Mapping[str, Mapping[str, Score]]]:
+    """The scores of the iteration's baselines, by baseline, prompt and scorer."""
+    done = folder.stage_done(iteration, "policy", "sample") or {}
+    found = {}
+    for name, generator in done.get("baselines", {}).items():
+        scores = folder.scores(iteration=iteration, generator=generator, fingerprints=fingerprints)
+        found[name] = {key.prompt_id: said for key, said in scores.items()}
+    return found
 
 
 def _drawn(folder: RunFolder, iteration: int) -> list[Any]:

@@ -140,6 +140,34 @@ def test_what_can_not_be_selected_again_is_said(done: Path) -> None:
         reselect(done, ["selection=[polit >= 1]"])
 
 
+def test_baselines_are_compared_with_and_never_candidates(done: Path) -> None:
+    rows = [{"id": f"r{i}", "prompt": f"question {i}"} | ({"reference": "Good day"} if i else {}) for i in range(12)]
+    Path("referenced.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    overrides = ["prompts.train=referenced.jsonl", "run=runs/compared", "loop.iterations=1"]
+    rule = "{better_than: {baseline: reference, by: brief, at_least: 0.1}}"
+    with pytest.raises(RecipeError, match=r"baselines: \[reference\]"):
+        run(rsft.load_recipe("scripted.yaml", f"selection=[{rule}]", *overrides))
+    mine = rsft.load_recipe("scripted.yaml", f"selection=[{rule}]", "baselines=[greedy, reference]", *overrides)
+    run(mine)
+    with RunFolder.open(Path(mine.run), write=False) as folder:
+        decided = folder.decisions("policy")
+        texts = {c.key: c.text for c in folder.candidates(iteration=1)}
+    assert len(decided) == 12 * 6, "baselines are none of the candidates"
+    assert len(texts) >= 12 * 6 + 12 + 11
+    assert {texts[key] for key, decision in decided.items() if decision.accepted} == {"Good", "Bad"}
+    assert not any(decision.accepted for key, decision in decided.items() if key.prompt_id == "r0")
+    reasons = [decision.explanation for decision in decided.values() if not decision.accepted]
+    assert any("the prompt's reference reply has no score" in reason for reason in reasons)
+    assert any("the reference reply's is 0.5" in reason for reason in reasons)
+    (part,) = reselect(Path(mine.run), [rule_of("greedy", 0.0)])["iterations"]
+    assert part["baselines"]["reference"]["brief"] == 0.5
+    assert part["now"]["prompts"] > 0
+
+
+def rule_of(baseline: str, at_least: float) -> str:
+    return f"selection=[{{better_than: {{baseline: {baseline}, by: brief, at_least: {at_least}}}}}]"
+
+
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 

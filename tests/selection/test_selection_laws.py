@@ -217,6 +217,17 @@ def test_a_pareto_front_holds_what_nothing_beats() -> None:
         assert said[p, i] == (not (as_good & better).any())
 
 
+def test_better_than_holds_each_candidate_against_its_prompts_baseline() -> None:
+    values = np.array([[0.2, 0.5, np.nan], [0.2, 0.5, 0.9], [0.2, 0.5, 0.9]])
+    beside = replace(pool(values), baselines={"greedy": {"g": np.array([0.2, 0.5, np.nan])}})
+    for at_least, expected in ((0.0, [[1, 1, 0], [0, 1, 1], [0, 0, 0]]), (0.3, [[0, 1, 0], [0, 0, 1], [0, 0, 0]])):
+        rule = {"better_than": {"baseline": "greedy", "by": "g", "at_least": at_least}}
+        assert (
+            parse_selection([rule]).decide(beside).accepted_N.reshape(3, 3).tolist()
+            == np.array(expected, bool).tolist()
+        )
+
+
 def test_balance_keeps_as_many_of_hard_prompts_as_of_easy_ones() -> None:
     passing = np.repeat([1, 2, 4, 8], [40, 10, 30, 20])  # of eight
     values = (np.arange(8) < passing[:, None]).astype(np.float64)

@@ -23,12 +23,13 @@ def print_reselected(said: dict[str, Any]) -> None:
             box=box.SIMPLE,
             pad_edge=False,
         )
-        for column in ("", "before", "now"):
+        for column in ("", "before", "now", *part["baselines"]):
             table.add_column(column, justify="left" if column == "" else "right")
         table.add_row("accepted", str(before["accepted"]), str(now["accepted"]))
         table.add_row("prompts with one", str(before["prompts"]), str(now["prompts"]))
         for name, mean in now["means"].items():
-            table.add_row(inert(f"mean {name}"), _number(before["means"][name]), _number(mean))
+            beside = (_number(means[name]) for means in part["baselines"].values())
+            table.add_row(inert(f"mean {name}"), _number(before["means"][name]), _number(mean), *beside)
         console.print(table)
         console.print(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
         counts = ", ".join(f"{rule} {count}" for rule, count in part["decided_by"].items() if count)

@@ -201,6 +201,11 @@ class Recipe(Section):
     budget: Budget = BudgetSection()
     scorers: dict[str, PlugIn] = Field(min_length=1)
     scoring: ScoringSection = ScoringSection()
+    baselines: list[Literal["greedy", "reference"]] = Field(
+        [],
+        description="Replies scored beside each train prompt's candidates: the policy's greedy one, and the row's "
+        "`reference`. They are compared with, and never candidates.",
+    )
     selection: list[str | dict[str, Any]] = Field(min_length=1)
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
@@ -43,6 +43,8 @@ class Pool:
     scores: Mapping[str, Values]
     details: Details
     iteration: int = 1
+    baselines: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
+    """Of each baseline, by its name, each score of every prompt's reply (prompts,), NaN where there is none."""
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate], scores: Mapping[str, Sequence[Score]]) -> Pool:
@@ -70,6 +72,16 @@ class Pool:
         """A pool of candidates with their scores as the run folder holds them: by key, then by scorer."""
         names = {name: None for candidate in candidates for name in scores[candidate.key]}
         return cls.of(candidates, {name: [scores[c.key][name] for c in candidates] for name in names})
+
+    def beside(self, baselines: Mapping[str, Mapping[str, Mapping[str, Score]]]) -> Pool:
+        """The same beside the scores of baselines: by baseline, by prompt id, by scorer."""
+
+        def column(replies: Mapping[str, Mapping[str, Score]], name: str) -> Values:
+            said = (replies.get(prompt_id, {}).get(name) for prompt_id in self.prompt_ids)
+            return np.array([np.nan if one is None or one.value is None else one.value for one in said])
+
+        columns = {of: {name: column(replies, name) for name in self.scores} for of, replies in baselines.items()}
+        return replace(self, baselines=columns)
 
     def __len__(self) -> int:
         return len(self.prompt_N)
