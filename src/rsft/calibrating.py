@@ -16,7 +16,7 @@ from rsft.errors import RunError, SelectionError
 from rsft.labelling import Frame, Labelling
 from rsft.selection import Selection, parse_selection
 from rsft.selection.certified import Certified
-from rsft.setup import saved_recipe
+from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 
 
@@ -27,15 +27,16 @@ def calibrate(
     confidence: float = 0.9,
     iteration: int | None = None,
     labeller: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The most lenient threshold on a scorer that keeps its promise, by the calibration labels of an iteration (None:
-    the last that was drawn), or the reason why none does.
+    the last that was drawn), or the reason why none does. `overrides` name another selection, behind which it is to be.
 
     `certificate` says which, with the lower bound of its precision and its share of the pool; or `refusal` why not, and
     how many labels would probably do. `stricter` tells how many it would take for less error or more confidence.
     `conformal` is how many of the pool conformal selection would choose. Raises a UserError.
     """
-    recipe = saved_recipe(run)
+    recipe = changed_recipe(run, overrides, "selection")
     with RunFolder.open(run, write=False) as folder:
         iteration = drawn_iteration(folder) if iteration is None else iteration
         frame = Frame(folder, recipe, scorer, iteration)

@@ -13,6 +13,7 @@ from rsft.errors import RecipeError, nearest
 from rsft.selection import Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Places, Values, mixed, stable_hash
+from rsft.selection.threshold import Threshold
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
 from rsft.types import CandidateKey, Label, Purpose, Word
@@ -35,8 +36,10 @@ class Frame:
             )
         self.scorer, self.iteration = scorer, iteration
         self.stored = StoredPool(folder, iteration, fingerprints)
-        self.selection = others(parse_selection(recipe.selection), scorer)
-        self.left_N: Mask = self.selection.decide(self.stored.pool).accepted_N
+        selection = parse_selection(recipe.selection)
+        lines = (rule.value for rule in selection.rules if isinstance(rule, Threshold) and rule.score == scorer)
+        self.line: float | None = next(lines, None)
+        self.left_N: Mask = others(selection, scorer).decide(self.stored.pool).accepted_N
 
     @property
     def scores(self) -> Values:
@@ -56,11 +59,11 @@ class Frame:
 
     @cached_property
     def aimed(self) -> Places:
-        """The other replies that the rules leave, those first that are nearest to the middle of the scores, or on which
-        scorers disagree most."""
+        """The other replies that the rules leave, those first that are nearest to the line that the recipe draws now
+        (without one: to the middle), or on which scorers disagree most."""
         rest = np.setdiff1d(np.flatnonzero(self.left_N), self.places)
         ranks = {name: _ranks(values_N[rest]) for name, values_N in self.stored.pool.scores.items()}
-        doubt = np.abs(ranks[self.scorer] - 0.5)
+        doubt = np.abs(ranks[self.scorer] - 0.5 if self.line is None else self.scores[rest] - self.line)
         disagreement = np.std([rank for rank in ranks.values() if len(np.unique(rank)) > 1] or [doubt], axis=0)
         return rest[np.lexsort((self.stored.pool.lots_N[rest], _ranks(doubt) - _ranks(disagreement)))]
 
@@ -69,12 +72,12 @@ class Frame:
 
 
 def others(selection: Selection, scorer: str) -> Selection:
-    """The rules but for the lines that they draw on a scorer."""
+    """The rules but for the lines that they draw on a scorer, and those that are to be certified."""
 
-    def draws_a_line(rule: Rule) -> bool:
-        return scorer in rule.scorers_used and (rule.per_candidate or isinstance(rule, Certified))
+    def stays(rule: Rule) -> bool:
+        return not isinstance(rule, Certified) and not (rule.per_candidate and scorer in rule.scorers_used)
 
-    return Selection([rule for rule in selection.rules if not draws_a_line(rule)])
+    return Selection([rule for rule in selection.rules if stays(rule)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rsft.config import load_recipe, recipe_differences
-from rsft.errors import RecipeError
 from rsft.keeping import Keeping
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, build_scorers, measure, to_standardise, with_standards, without_standards
 from rsft.scoring import Record, Scored, Scores, score_owed
-from rsft.setup import saved_recipe
+from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey
 
@@ -44,8 +42,7 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
     replies. The run's decisions stay as they are, and so do the scores that made them, but for failed ones that are
     made good. Raises a UserError.
     """
-    recipe = load_recipe(run, overrides)
-    _only_scorers_differ(recipe_differences(saved_recipe(run), recipe))
+    recipe = changed_recipe(run, overrides, "scorers", "scoring")
     with RunFolder.open(run, write=True) as folder:
         again = _Rescoring(folder, Record(recipe.scoring.max_failed), tell)
         scorers = again.standardised(build_scorers(recipe.scorers, recipe.model))
@@ -106,13 +103,6 @@ class _Rescoring:
                 self._tell.advance(1)
                 yield one
         self._tell.end(f"{len(candidates)} replies")
-
-
-def _only_scorers_differ(changed: Sequence[str]) -> None:
-    others = [line for line in changed if not line.startswith(("scorers", "scoring."))]
-    if others:
-        lines = "\n".join(f"  - {line}" for line in others)
-        raise RecipeError(f"Scoring again can change scorers only (--set scorers.NAME...):\n{lines}")
 
 
 def _count(counts: Mapping[str, _Count], scores: Scores, known: Scores) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from rsft.calibrating import bound
-from rsft.config import Recipe, load_recipe, recipe_differences
+from rsft.config import Recipe
 from rsft.errors import RecipeError, RunError
 from rsft.scorers import Combined, build_scorers
 from rsft.selection import Decided, Selection, parse_selection
+from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Values
-from rsft.setup import saved_recipe
+from rsft.setup import changed_recipe, saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
 from rsft.types import CandidateKey, Decision
@@ -30,11 +31,12 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
     over them, how much the two sets have in common (Jaccard), how many candidates each rule decided on, and the closest
     calls on both sides of the lines. With a `name` the decisions are kept under it. Raises a UserError.
     """
-    recipe, own = load_recipe(run, overrides), saved_recipe(run)
-    _only_selection_differs(recipe_differences(own, recipe))
+    recipe, own = changed_recipe(run, overrides, "selection", "scorers", "scoring"), saved_recipe(run)
     selection = parse_selection(recipe.selection)
     selection.check(list(recipe.scorers))
-    with RunFolder.open(run, write=name is not None) as folder:
+    # A verifier may have to label for a threshold that is to be certified.
+    writes = name is not None or any(isinstance(rule, Certified) for rule in selection.rules)
+    with RunFolder.open(run, write=writes) as folder:
         if name is not None:
             folder.check_name(name)
         iterations = folder.decided_iterations("policy")
@@ -102,13 +104,6 @@ def _closest(stored: StoredPool, now: Decided, number: int) -> Iterator[dict[str
                 "sample_index": key.sample_index,
                 "reply": stored.pool.texts[place],
             }
-
-
-def _only_selection_differs(changed: Sequence[str]) -> None:
-    others = [line for line in changed if not line.startswith(("selection", "scorers", "scoring."))]
-    if others:
-        lines = "\n".join(f"  - {line}" for line in others)
-        raise RecipeError(f"Selecting again can change the selection only (--set selection=...):\n{lines}")
 
 
 def _fingerprints(folder: RunFolder, own: Recipe, recipe: Recipe) -> dict[str, str]:

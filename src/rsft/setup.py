@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from rsft import registry
 from rsft.budget import build_budget
-from rsft.config import Recipe, recipe_differences, recipe_yaml
+from rsft.config import Recipe, load_recipe, recipe_differences, recipe_yaml
 from rsft.config.load import bundled_path, validate
 from rsft.config.mistakes import mistakes
 from rsft.engines.base import Engine
@@ -110,6 +110,16 @@ def saved_recipe(folder: Path) -> Recipe:
     except (OSError, yaml.YAMLError) as error:
         raise RunError(f"{folder} holds no readable recipe.yaml, so it is not a run folder: {error}") from None
     return validate(said | {"run": str(folder.absolute())}, where=str(file))
+
+
+def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> Recipe:
+    """A run's recipe with overrides. Raises RecipeError for those that change other keys than may change."""
+    recipe = load_recipe(folder, overrides)
+    others = [line for line in recipe_differences(saved_recipe(folder), recipe) if not line.startswith(may_change)]
+    if others:
+        lines = "\n".join(f"  - {line}" for line in others)
+        raise RecipeError(f"Of a run that is there, only {' and '.join(may_change)} can be changed here:\n{lines}")
+    return recipe
 
 
 def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:

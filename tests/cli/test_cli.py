@@ -150,7 +150,7 @@ def test_score_again(rsft: Command) -> None:
     again = rsft("score", "runs/scripted", "--set", "scorers.brief={type: length, max_words: 3}")
     assert "scored now" in again.out
     assert "decisions stay" in again.out
-    assert "scorers only" in rsft("score", "runs/scripted", "--set", "seed=3").err
+    assert "only scorers" in rsft("score", "runs/scripted", "--set", "seed=3").err
 
 
 def write_rows(*rows: object) -> None:

@@ -99,7 +99,7 @@ def test_labels_by_files(rsft: Command) -> None:
     ("words", "hint"),
     [
         (["select", RUN, "--set", "selection=[brif >= 1]"], "Did you mean 'brief'"),
-        (["select", RUN, "--set", "seed=3"], "the selection only"),
+        (["select", RUN, "--set", "seed=3"], "only selection and"),
         (["select", RUN, "--save", "control"], "there already"),
         (["select", "nowhere"], "nowhere"),
         (["train", RUN, "--selection", "none"], "rsft select RUN --save NAME"),

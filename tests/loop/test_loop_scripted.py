@@ -253,7 +253,7 @@ def test_a_changed_scorer_alone_is_asked_again(recipe: rsft.Recipe) -> None:
     assert after["policy"] == before["policy"]
     with RunFolder.open(Path(recipe.run), write=False) as folder:
         assert folder.own_scores() == before["scores"], "what decided is what is shown"
-    with pytest.raises(RecipeError, match="can change scorers only"):
+    with pytest.raises(RecipeError, match="only scorers and scoring can be changed"):
         rescore(Path(recipe.run), ["sampling.candidates=2"], Silent())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from rsft import metrics
 from rsft.appraisal.trials import Trial, labelled, trials_of, with_reference
 from rsft.config import Recipe
+from rsft.errors import PromptError
 from rsft.progress import Reporter
 from rsft.scorers import BATCH, Combined, Scorer, build_scorers, run_in_batches
 from rsft.setup import read_prompts
@@ -35,7 +36,13 @@ def appraise_recipe(
         return appraise(scorers, labelled(labels, rows), tell)
     train, heldout = read_prompts(recipe)
     known = [*with_reference(heldout, seed), *with_reference(train, seed)]
-    return appraise(scorers, trials_of(known[:rows], seed, same, among=known), tell)
+    trials = trials_of(known[:rows], seed, same, among=known)
+    if not trials:
+        raise PromptError(
+            "Nothing can be tested: there is no other prompt's reply to hold against a reference, no fact in one to "
+            "alter, and no earlier turn of an assistant. Give more prompts, or rows that are labelled (--labels FILE)."
+        )
+    return appraise(scorers, trials, tell)
 
 
 def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Reporter) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def trials_of(
     `same` names a field: among prompts with the same value there, a wrong reference is harder to tell. Wrong replies
     and values come from the prompts `among` (default: the prompts themselves); a prompt's hang on the seed, on it and
     on these, whichever other prompts are asked, and in whatever order. Trials for which no prompt has what it takes
-    are left out. Raises PromptError where no prompt has a reference, or none the field, or no trial is left.
+    are left out. Raises PromptError where no prompt has a reference, or none the field.
     """
     known = sorted((prompt for prompt in prompts if _reference(prompt)), key=lambda prompt: prompt.id)
     if not known:
@@ -74,11 +74,6 @@ def trials_of(
         if there:
             good = [Reply(prompt, _reference(prompt)) for prompt, _ in there]
             made.append(Trial(name, good, [Reply(prompt, text) for prompt, text in there]))
-    if not made:
-        raise PromptError(
-            "Nothing can be tested: there is no other prompt's reply to hold against a reference, no fact in one to "
-            "alter, and no earlier turn of an assistant. Give more prompts, or rows that are labelled (--labels FILE)."
-        )
     return made
 
 

@@ -27,6 +27,10 @@ SetOption = Annotated[
 ScorerOption = Annotated[
     str, typer.Option("--scorer", metavar="NAME", help="The scorer whose threshold is to be certified.")
 ]
+SelectionOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's."),
+]
 IterationOption = Annotated[
     int | None, typer.Option("--iteration", "-i", help="Of this iteration; by default the last that was drawn.")
 ]
@@ -235,6 +239,7 @@ def label(
         Path | None, typer.Option("--export", metavar="FILE", help="Write CSV or JSONL to fill in.")
     ] = None,
     read: Annotated[Path | None, typer.Option("--import", metavar="FILE", help="Read such a file.")] = None,
+    overrides: SelectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say of a run's replies whether they are good: one key each, u takes the last back, q ends; go on at any time.
@@ -244,7 +249,7 @@ def label(
     """
     from rsft.cli.labels import label_replies
 
-    label_replies(run, scorer, iteration, aimed, by, verifier, count, export, read, as_json)
+    label_replies(run, scorer, iteration, aimed, by, verifier, count, export, read, overrides or (), as_json)
 
 
 @app.command()
@@ -257,13 +262,14 @@ def calibrate(
     confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.9999, help="With this confidence.")] = 0.9,
     iteration: IterationOption = None,
     by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="This labeller's labels only.")] = None,
+    overrides: SelectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the most lenient threshold that keeps a promise, from the labels of rsft label; or say why none does."""
     from rsft.calibrating import calibrate as calibrated
     from rsft.cli.decisions import print_calibrated
 
-    _print(calibrated(run, scorer, max_error, confidence, iteration, by), as_json, print_calibrated)
+    _print(calibrated(run, scorer, max_error, confidence, iteration, by, overrides or ()), as_json, print_calibrated)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling
 from rsft.selection import parse_selection
-from rsft.setup import saved_recipe
+from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 from rsft.types import Word
 
@@ -34,12 +35,13 @@ def label_replies(
     count: int,
     export: Path | None,
     read: Path | None,
+    overrides: Sequence[str],
     as_json: bool,
 ) -> None:
     """`rsft label`: by keys, by a rule, or by files. Raises a UserError."""
     if sum(way is not None for way in (verifier, export, read)) > 1:
         raise RecipeError("Give one of --verifier, --export and --import.")
-    recipe = saved_recipe(run)
+    recipe = changed_recipe(run, overrides, "selection")
     with RunFolder.open(run, write=True) as folder:
         frame = Frame(folder, recipe, scorer, drawn_iteration(folder) if iteration is None else iteration)
         by = verifier or by or _login()

@@ -166,7 +166,8 @@ class RunFolder:
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Keep what somebody said of replies, all of it or nothing."""
-        self.ledger.add_labels(labels)
+        if labels:
+            self.ledger.add_labels(labels)
 
     def labels(self, *, iteration: int | None = None) -> list[Label]:
         """The labels that count, in the order in which they were given: of several by one labeller on one reply the
