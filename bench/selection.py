@@ -1,6 +1,6 @@
 """Selecting again from ten million stored scores, and promises about thresholds, kept and broken.
 
-    python -m bench.selection [--scores 10000000] [--trials 1500]
+    python -m bench.selection [--scores 10000000] [--trials 1500] [--run RUN]
 
 The first part writes a run folder with so many scores (of 4 scorers, 8 candidates a prompt), then has other rules
 applied to it in a process of its own, as `rsft select` does: read, joined, decided, compared. The peak of its memory
@@ -24,7 +24,10 @@ from typing import Any
 import numpy as np
 
 from bench.workload import report, say
+from rsft.calibrating import drawn_iteration
 from rsft.calibration import Certificate, certify
+from rsft.labelling import Frame
+from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 
 SCORERS = ("facts", "relevance", "novelty", "tidy")
@@ -45,6 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=int, default=10_000_000)
     parser.add_argument("--trials", type=int, default=1500)
+    parser.add_argument("--run", type=Path, help="a run with the scorers facts and relevant")
+    parser.add_argument("--behind", default="[tidy >= 1, own_words >= 1]", help="the rules before the threshold")
     parser.add_argument("--select", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.select:
@@ -56,10 +61,12 @@ def main() -> None:
         write_run(Path(folder) / "run", arguments.scores // len(SCORERS))
         say("selecting again")
         command = [sys.executable, "-m", "bench.selection", "--select", str(Path(folder) / "run")]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         numbers |= json.loads(done.stdout.splitlines()[-1])
     say(f"{numbers['seconds_10m']:.1f} s, {numbers['peak_mb']:.0f} MB")
     numbers |= promises(arguments.trials)
+    if arguments.run:
+        numbers["run"] = [kept_promises(arguments.run, arguments.behind, max_error) for max_error in (0.1, 0.2)]
     report(bench="selection", **numbers)
 
 
@@ -165,6 +172,34 @@ def promises(trials: int) -> dict[str, Any]:
     numbers["refused"] = round(float(np.mean([share == 0 for _, share in outcomes["certified"]])), 4)
     numbers["allowed_violations"] = round(1 - CONFIDENCE + 3 * float(np.sqrt(0.09 / trials)), 4)
     return numbers
+
+
+def kept_promises(run: Path, behind: str, max_error: float, splits: int = 500) -> dict[str, Any]:
+    """On a run's last iteration, behind other rules: thresholds on embeddings' relevance that are certified from the
+    labels of random halves of the prompts (is every fact stated?), and how many of all replies over them are bad."""
+    recipe = changed_recipe(run, [f"selection={behind}"], "selection")
+    with RunFolder.open(run, write=False) as folder:
+        frame = Frame(folder, recipe, "relevant", drawn_iteration(folder))
+    scores = frame.scores[frame.places]
+    bad = (frame.stored.pool.scores["facts"][frame.places] != 1).astype(np.float64)
+    generator, errors, coverage = np.random.default_rng(0), [], []
+    for _ in range(splits):
+        half = generator.permutation(len(scores))[: len(scores) // 2]
+        said = certify(scores[half], bad[half], scores, max_error=max_error, confidence=CONFIDENCE)
+        if isinstance(said, Certificate):
+            over = scores >= said.threshold
+            errors.append(float(bad[over].mean()))
+            coverage.append(float(over.mean()))
+    return {
+        "replies": len(scores),
+        "labels": len(scores) // 2,
+        "bad": round(float(bad.mean()), 4),
+        "max_error": max_error,
+        "certified": len(errors) / splits,
+        "mean_error": round(float(np.mean(errors)), 4) if errors else None,
+        "violations": sum(error > max_error for error in errors) / splits,
+        "coverage": round(float(np.mean(coverage)), 4) if errors else None,
+    }
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.errors import RecipeError, RunError
 from rsft.scorers import Combined, build_scorers
-from rsft.selection import Decided, Selection, parse_selection
+from rsft.selection import Decided, Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Values
 from rsft.setup import changed_recipe, saved_recipe
@@ -69,7 +69,7 @@ def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
         "in_common": both,
         "overlap": both / either if either else 1.0,
         "decided_by": dict(now.reasons()),
-        "closest": [call for number in range(len(now.rules)) for call in _closest(stored, now, number)],
+        "closest": _closest(stored, now),
     }
 
 
@@ -84,26 +84,38 @@ def _means(scores: Mapping[str, Values]) -> dict[str, float | None]:
     return {name: float(values.mean()) if len(values) else None for name, values in known.items()}
 
 
-def _closest(stored: StoredPool, now: Decided, number: int) -> Iterator[dict[str, Any]]:
-    """The calls of one rule that were closest: what it accepted just over its line, and rejected just under."""
-    rule = now.rules[number]
-    margins_N = rule.margins(stored.pool, now.alive_N(number))
-    if margins_N is None:
-        return
-    for side, among in (("over", now.accepted_N), ("under", now.by_N == number)):
-        places = np.flatnonzero(among & ~np.isnan(margins_N))
-        if len(places) > _CLOSEST:
-            places = places[np.argpartition(np.abs(margins_N[places]), _CLOSEST)[:_CLOSEST]]
-        for place in places[np.lexsort((stored.pool.lots_N[places], np.abs(margins_N[places])))].tolist():
-            key = stored.keys.key(stored.pool.iteration, place)
-            yield {
-                "rule": rule.name,
-                "side": side,
-                "margin": float(margins_N[place]),
-                "prompt_id": key.prompt_id,
-                "sample_index": key.sample_index,
-                "reply": stored.pool.texts[place],
-            }
+def _closest(stored: StoredPool, now: Decided) -> list[dict[str, Any]]:
+    """The calls that were closest: of each rule what it accepted just over its line, and rejected just under."""
+    pool = stored.pool
+    calls: list[tuple[Rule, str, int, float]] = []
+    for number, rule in enumerate(now.rules):
+        margins_N = rule.margins(pool, now.alive_N(number))
+        if margins_N is None or _says_only_yes_or_no(margins_N):
+            continue
+        for side, among_N in (("over", now.accepted_N), ("under", now.by_N == number)):
+            places = np.flatnonzero(among_N & ~np.isnan(margins_N))
+            if len(places) > _CLOSEST:
+                places = places[np.argpartition(np.abs(margins_N[places]), _CLOSEST)[:_CLOSEST]]
+            places = places[np.lexsort((pool.lots_N[places], np.abs(margins_N[places])))]
+            calls += [(rule, side, int(place), float(margins_N[place])) for place in places]
+    texts = stored.texts_of(np.array([place for _, _, place, _ in calls], dtype=np.intp))
+    return [
+        {
+            "rule": rule.name,
+            "side": side,
+            "margin": margin,
+            "prompt_id": pool.prompt_ids[pool.prompt_N[place]],
+            "sample_index": int(pool.sample_N[place]),
+            "reply": texts[place],
+        }
+        for rule, side, place, margin in calls
+    ]
+
+
+def _says_only_yes_or_no(margins_N: Values) -> bool:
+    """Whether there are two values at most: no call is closer than another."""
+    known = margins_N[~np.isnan(margins_N)]
+    return not len(known) or bool(((known == known.min()) | (known == known.max())).all())
 
 
 def _fingerprints(folder: RunFolder, own: Recipe, recipe: Recipe) -> dict[str, str]:

@@ -27,6 +27,8 @@ class StoredPool:
         if not decided:
             tables = _drawn(folder, iteration)
         self.keys = Keys(tables)
+        details = _Stored(folder, iteration, fingerprints, self.keys)
+        self.texts_of = details.texts_of
         self.accepted_N: Mask = (
             np.concatenate([np.asarray(table["accepted"]) for table in tables])
             if decided
@@ -38,29 +40,31 @@ class StoredPool:
             sample_N=self.keys.sample_N,
             whole_N=self._whole(folder, iteration),
             scores=self._scores(folder, iteration, fingerprints),
-            details=_Stored(folder, iteration, fingerprints, self.keys),
+            details=details,
             iteration=iteration,
         ).beside(_baselines(folder, iteration, fingerprints))
 
     def _whole(self, folder: RunFolder, iteration: int) -> Mask:
-        import pyarrow.compute as pc
+        import pyarrow as pa
 
         whole_N = np.zeros(len(self.keys), dtype=np.bool_)
         for table in folder.tables("candidates", str(iteration), [*_KEY, "finish_reason"]):
             places = self.keys.places(table)
-            whole_N[places[places >= 0]] = np.asarray(pc.equal(table["finish_reason"], "stop"))[places >= 0]
+            whole_N[places[places >= 0]] = _numbers(table["finish_reason"], pa.array(["stop"]))[places >= 0] == 0
         return whole_N
 
     def _scores(self, folder: RunFolder, iteration: int, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-        import pyarrow.compute as pc
+        import pyarrow as pa
 
         columns = {name: np.full(len(self.keys), np.nan) for name in fingerprints}
+        names, prints = pa.array(list(fingerprints)), pa.array(list(dict.fromkeys(fingerprints.values())))
         for table in folder.tables("scores", str(iteration), [*_KEY, "scorer", "fingerprint", "value"]):
             places, values = self.keys.places(table), table["value"].to_numpy(zero_copy_only=False)
-            for name, fingerprint in fingerprints.items():
-                of_it = pc.and_(pc.equal(table["scorer"], name), pc.equal(table["fingerprint"], fingerprint))
-                # A failed score may have been made good in a later segment, never the other way round.
-                mine = np.asarray(of_it) & (places >= 0) & ~np.isnan(values)
+            scorers, of = _numbers(table["scorer"], names), _numbers(table["fingerprint"], prints)
+            # A failed score may have been made good in a later segment, never the other way round.
+            known = (places >= 0) & ~np.isnan(values)
+            for number, (name, fingerprint) in enumerate(fingerprints.items()):
+                mine = known & (scorers == number) & (of == prints.index(fingerprint).as_py())
                 columns[name][places[mine]] = values[mine]
         return columns
 
@@ -102,7 +106,7 @@ class Keys:
         self._generators = pa.concat_arrays([_dictionary(table["generator"]) for table in tables]).unique()
         self.sample_N: Numbers = np.concatenate([np.asarray(table["sample_index"], dtype=np.int32) for table in tables])
         self._samples = int(self.sample_N.max(initial=0)) + 1
-        self.prompt_N: Numbers = np.concatenate([self._numbers(table["prompt_id"], self._prompts) for table in tables])
+        self.prompt_N: Numbers = np.concatenate([_numbers(table["prompt_id"], self._prompts) for table in tables])
         self._codes = np.concatenate([self._codes_of(table) for table in tables])
         self._order = np.argsort(self._codes, kind="stable")
         self._sorted = self._codes[self._order]
@@ -130,21 +134,22 @@ class Keys:
 
     def _codes_of(self, table: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
         """A number for each key; −1 for one with parts that no key has."""
-        prompts = self._numbers(table["prompt_id"], self._prompts).astype(np.int64)
-        generators = self._numbers(table["generator"], self._generators).astype(np.int64)
+        prompts = _numbers(table["prompt_id"], self._prompts).astype(np.int64)
+        generators = _numbers(table["generator"], self._generators).astype(np.int64)
         samples = np.asarray(table["sample_index"], dtype=np.int64)
         codes = (generators * len(self._prompts) + prompts) * self._samples + samples
         return np.where((prompts >= 0) & (generators >= 0) & (samples < self._samples), codes, -1)
 
-    def _numbers(self, column: Any, values: Any) -> Numbers:
-        """Of each text of a column its number among these values, −1 for another."""
-        import pyarrow.compute as pc
 
-        parts = []
-        for chunk in column.chunks:
-            known = pc.fill_null(pc.index_in(chunk.dictionary, value_set=values), -1).to_numpy(zero_copy_only=False)
-            parts.append(known.astype(np.int32)[chunk.indices.to_numpy(zero_copy_only=False)])
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+def _numbers(column: Any, values: Any) -> Numbers:
+    """Of each text of a column its number among these values, −1 for another."""
+    import pyarrow.compute as pc
+
+    parts = []
+    for chunk in column.chunks:
+        known = pc.fill_null(pc.index_in(chunk.dictionary, value_set=values), -1).to_numpy(zero_copy_only=False)
+        parts.append(known.astype(np.int32)[chunk.indices.to_numpy(zero_copy_only=False)])
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
 
 
 class _Stored:
@@ -155,12 +160,17 @@ class _Stored:
 
     @cached_property
     def texts(self) -> Sequence[str]:
-        texts = [""] * len(self._keys)
+        texts = self.texts_of(np.arange(len(self._keys)))
+        return [texts[place] for place in range(len(self._keys))]
+
+    def texts_of(self, places: Places) -> Mapping[int, str]:
+        """The texts of some, by their places."""
+        found: dict[int, str] = {}
         for table in self._folder.tables("candidates", str(self._iteration), [*_KEY, "text"]):
-            for place, text in zip(self._keys.places(table).tolist(), table["text"].to_pylist(), strict=True):
-                if place >= 0:
-                    texts[place] = text
-        return texts
+            there = self._keys.places(table)
+            rows = np.flatnonzero(np.isin(there, places))
+            found |= zip(there[rows].tolist(), table["text"].take(rows).to_pylist(), strict=True)
+        return found
 
     def candidate(self, place: int) -> Candidate:
         return self._candidates[self._keys.key(self._iteration, place)]

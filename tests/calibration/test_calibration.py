@@ -92,8 +92,9 @@ def test_a_worthless_score_certifies_nothing_and_says_that_no_label_would_help()
     ]
     refused = [one for one in said if isinstance(one, Refusal)]
     assert len(refused) >= 90
-    assert sum(one.labels_wanted is None for one in refused) > 80
-    assert "more than may be" in refused[0].reason
+    hopeless = [one for one in refused if one.labels_wanted is None]
+    assert len(hopeless) > 60
+    assert "wherever the line is drawn" in hopeless[0].reason
 
 
 def test_too_few_labels_are_refused_with_the_number_that_would_do() -> None:

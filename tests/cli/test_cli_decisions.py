@@ -12,7 +12,7 @@ from command import Command
 
 RECIPE = """
 model: none
-engine: {type: scripted, replies: ["Good: {prompt}", "Good [bold]day[/bold] \\e[31m", "Bad: {prompt}", "Good so far"]}
+engine: {type: scripted, replies: ["Good: {prompt}", "Good [bold]day[/bold] \\e[31m", "Bad: {prompt}", "Good so far", Good]}
 prompts: {train: train.jsonl, heldout: heldout.jsonl}
 sampling: {candidates: 4, max_tokens: 40}
 scorers: {polite: {type: format, pattern: "Good.*"}, brief: mine.py:brief}

@@ -305,7 +305,7 @@ def test_a_threshold_is_certified_by_labels_or_refused_with_what_it_would_take(d
 def test_a_run_with_a_certified_threshold_calibrates_in_each_iteration(done: Path) -> None:
     rule = "{certified: {score: brief, by: 'polite >= 1', labels: 70}}"
     mine = rsft.load_recipe("scripted.yaml", f"selection=[{rule}, no_duplicates]", "run=runs/certified")
-    with pytest.raises(SelectionError, match="more than may be") as caught:
+    with pytest.raises(SelectionError, match="wherever the line is drawn") as caught:
         run(mine)
     assert "rsft label" in str(caught.value), "brief replies are not the polite ones: nothing certifies, and it says so"
     waiting = rsft.load_recipe(

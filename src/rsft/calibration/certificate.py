@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rsft.calibration.risk import Losses, error_bound, labels_needed, p_value
+from rsft.calibration.risk import Losses, certifies, error_bound, labels_needed, p_value
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -17,6 +17,8 @@ _STEPS = 50
 # Bad replies among those over the strictest threshold that shall not stop it from being certified.
 _FORGIVEN = 2
 _ROOM = 1.15
+# Labels that say something of how rare bad ones are over a line.
+_LEAST_SEEN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,24 @@ def _first_labels(max_error: float, confidence: float) -> int:
 
 
 def _refusal(scores: Scores, losses: Losses, pool: Scores, max_error: float, confidence: float) -> Refusal:
-    """Why nothing is certified, by the strictest threshold: too few labels over it, or too many bad ones."""
+    """Why nothing is certified, by the strictest threshold that was tried: more labels would allow a stricter one."""
     strictest = _grid(pool, len(scores), max_error, confidence)[0]
     over = losses[scores >= strictest]
-    share = len(over) / len(scores)
-    bad = float(over.mean()) if len(over) else 0.0
-    wanted = labels_needed(max_error, confidence, bad)
     said = f"of {len(over)} labelled replies with a score of at least {strictest:.4g}, {over.sum():g} are bad"
+    wanted = _labels_wanted(scores, losses, max_error, confidence)
     if wanted is None:
-        return Refusal(f"{said}: more than may be, however strict the line. Another scorer may tell them apart", None)
-    return Refusal(f"{said}: too few to be sure", math.ceil(max(wanted, 1) / max(share, 1 / len(scores))))
+        return Refusal(f"{said}, and too many wherever the line is drawn. Another scorer may tell them apart", None)
+    return Refusal(f"{said}: {'too few' if over.mean() < max_error else 'too many'} to be sure", wanted)
+
+
+def _labels_wanted(scores: Scores, losses: Losses, max_error: float, confidence: float) -> int | None:
+    """The fewest labels in all with which the strictest threshold would be certified, if bad ones stay as rare over a
+    line as they were seen to be; None if they are too frequent wherever it lies. With more labels it is stricter."""
+    strict = losses[np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")]
+    first, count = _first_labels(max_error, confidence), len(strict)
+    for wanted in range(count + 1, first * max(1, count // _LEAST_SEEN) + 1):
+        over = min(wanted, first)
+        seen = strict[: max(1, round(count * over / wanted))]
+        if certifies(over, float(seen.mean()), max_error, confidence):
+            return wanted
+    return None

@@ -54,17 +54,18 @@ def labels_needed(max_error: float, confidence: float, bad: float = 0.0) -> int 
     if bad >= max_error:
         return None
     least, most = 0, 1
-    while not _certifies(most, bad, max_error, confidence):
+    while not certifies(most, bad, max_error, confidence):
         least, most = most, 2 * most
         if most > 10**8:
             return None
     while most - least > 1:
         middle = (least + most) // 2
-        least, most = (least, middle) if _certifies(middle, bad, max_error, confidence) else (middle, most)
+        least, most = (least, middle) if certifies(middle, bad, max_error, confidence) else (middle, most)
     return most
 
 
-def _certifies(count: int, bad: float, max_error: float, confidence: float) -> bool:
+def certifies(count: int, bad: float, max_error: float, confidence: float) -> bool:
+    """Whether so many labels over a threshold certify it, of which the share `bad` are errors."""
     return bool(binom.cdf(math.ceil(round(bad * count, 9)), count, max_error) <= 1 - confidence)
 
 

@@ -137,7 +137,7 @@ class RunFolder:
 
     def decided_iterations(self, name: str) -> list[int]:
         """The iterations of which the named set holds decisions."""
-        return sorted(iteration for iteration, of in self._decided() if of == name)
+        return sorted({iteration for iteration, of in self._decided() if of == name})
 
     def check_name(self, name: str) -> None:
         """Raise RunError for what can't be the name of a new set of decisions."""
