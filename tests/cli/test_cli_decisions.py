@@ -12,7 +12,9 @@ from command import Command
 
 RECIPE = """
 model: none
-engine: {type: scripted, replies: ["Good: {prompt}", "Good [bold]day[/bold] \\e[31m", "Bad: {prompt}", "Good so far", Good]}
+engine:
+  type: scripted
+  replies: ["Good: {prompt}", "Good [bold]day[/bold] \\e[31m", "Bad: {prompt}", "Good so far", Good]
 prompts: {train: train.jsonl, heldout: heldout.jsonl}
 sampling: {candidates: 4, max_tokens: 40}
 scorers: {polite: {type: format, pattern: "Good.*"}, brief: mine.py:brief}
@@ -71,6 +73,7 @@ def test_one_labels_with_single_keys(rsft: Command, keys: list[str]) -> None:
     said = rsft("label", RUN, "--scorer", "brief", "--by", "ann")
     assert said.code == 0, said.err
     assert "3 replies labelled by ann" in said.out
+    assert "[g] good  [b] bad  [s] can't say  [u] undo  [q] quit" in said.out
     assert "\x1b[31m" not in said.out, "a reply does nothing to the terminal"
     keys += ["g"]
     assert "1 replies labelled" in rsft("label", RUN, "--scorer", "brief", "--by", "ann", "--count", "1").out

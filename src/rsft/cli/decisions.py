@@ -31,60 +31,63 @@ def print_reselected(said: dict[str, Any]) -> None:
             beside = (_number(means[name]) for means in part["baselines"].values())
             table.add_row(inert(f"mean {name}"), _number(before["means"][name]), _number(mean), *beside)
         console.print(table)
-        console.print(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
+        _say(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
         counts = ", ".join(f"{rule} {count}" for rule, count in part["decided_by"].items() if count)
-        console.print(inert(f"Decided by: {counts}."))
+        _say(f"Decided by: {counts}.")
         for side, word in (("over", "just accepted"), ("under", "just rejected")):
             for call in (call for call in part["closest"] if call["side"] == side):
                 which = f"  {word} by {call['rule']} ({call['margin']:+.3g}), {call['prompt_id']}"
-                console.print(inert(f"{which}: {_short(call['reply'])}"))
+                _say(f"{which}: {_short(call['reply'])}")
     if said["name"] is None:
-        console.print("Nothing is kept. To keep these decisions: --save NAME.")
+        _say("Nothing is kept. To keep these decisions: --save NAME.")
     else:
-        console.print(f"Kept as '{said['name']}'. To train on it: rsft train {said['run']} --selection {said['name']}")
+        _say(f"Kept as '{said['name']}'. To train on it:")
+        _say_command(f"rsft train {said['run']} --selection {said['name']}")
 
 
 def print_retrained(said: dict[str, Any]) -> None:
     """What training on a named set came to."""
-    console.print(f"Trained on {said['rows']} replies of '{said['selection']}': {said['policy']}", soft_wrap=True)
+    _say(f"Trained on {said['rows']} replies of '{said['selection']}':")
+    _say_command(said["policy"])
     for whose, acceptance in (("It", said["heldout_acceptance"]), ("The run's own", said["own_heldout_acceptance"])):
         if acceptance:
-            console.print(
-                f"{whose} passes on {acceptance['value']:.1%} [{100 * acceptance['low']:.0f}, "
-                f"{100 * acceptance['high']:.0f}] of the held-out prompts (n = {acceptance['n']})."
-            )
+            low, high = 100 * acceptance["low"], 100 * acceptance["high"]
+            share = f"{acceptance['value']:.1%} [{low:.0f}, {high:.0f}]"
+            _say(f"{whose} passes on {share} of the held-out prompts (n = {acceptance['n']}).")
 
 
 def print_calibrated(said: dict[str, Any]) -> None:
     """A certificate, or why there is none."""
-    console.print(
-        f"'{said['scorer']}', iteration {said['iteration']}: {said['labels']} labels of {said['pool']} prompts, "
-        f"{said['bad']:g} of them bad."
-    )
+    labels = f"{said['labels']} labels of {said['pool']} prompts, {said['bad']:g} of them bad"
+    _say(f"'{said['scorer']}', iteration {said['iteration']}: {labels}.")
     if (refusal := said["refusal"]) is not None:
-        console.print(f"Nothing is certified: {refusal['reason']}.")
+        _say(f"Nothing is certified: {refusal['reason']}.")
         if (wanted := refusal["labels_wanted"]) is not None:
-            console.print(f"About {wanted} labels would do: rsft label {said['run']} --scorer {said['scorer']}")
+            _say(f"About {wanted} labels in all would do:")
+            _say_command(f"rsft label {said['run']} --scorer {said['scorer']}")
         return
-    found = said["certificate"]
-    console.print(f"Certified: {said['scorer']} >= {found['threshold']:.6g}", style="bold")
-    console.print(
-        f"Of what it accepts, at most {_percent(found['max_error'])} is bad, with {_percent(found['confidence'])} "
-        f"confidence. Over it are {found['labelled']} labelled replies, {found['bad']:g} of them bad: at least "
-        f"{_percent(found['precision'])} are good. It accepts {_percent(found['coverage'])} of the replies that the "
-        "other rules leave."
-    )
+    found = {name: _percent(value) for name, value in said["certificate"].items()}
+    over, bad = said["certificate"]["labelled"], said["certificate"]["bad"]
+    _say(f"Certified: {said['scorer']} >= {said['certificate']['threshold']:.6g}", style="bold")
+    _say(f"Of what it accepts, at most {found['max_error']} is bad, with {found['confidence']} confidence.")
+    _say(f"Over it are {over} labelled replies, {bad:g} of them bad: at least {found['precision']} are good.")
+    _say(f"It accepts {found['coverage']} of the replies that the other rules leave.")
     for promise in said["stricter"]:
-        labels = "no number of labels would do" if promise["labels"] is None else f"about {promise['labels']} labels"
-        console.print(
-            f"For at most {_percent(promise['max_error'])} with {_percent(promise['confidence'])}, at this threshold: "
-            f"{labels}."
-        )
+        wanted = "no number of labels would do" if promise["labels"] is None else f"about {promise['labels']} labels"
+        which = f"at most {_percent(promise['max_error'])} with {_percent(promise['confidence'])}"
+        _say(f"For {which}, at this threshold: {wanted}.")
     if (conformal := said["conformal"]) is not None:
-        console.print(
-            f"Conformal selection, whose promise is of the average only, would choose {conformal['chosen']} of the "
-            f"{conformal['of']} replies without a label."
-        )
+        chosen = f"{conformal['chosen']} of the {conformal['of']} replies without a label"
+        _say(f"Conformal selection, whose promise is of the average only, would choose {chosen}.")
+
+
+def _say(text: str, style: str = "") -> None:
+    console.print(inert(text), style=style)
+
+
+def _say_command(text: str) -> None:
+    """On a line of its own, however long, so that it can be copied."""
+    console.print(inert(f"  {text}"), soft_wrap=True)
 
 
 def _percent(share: float) -> str:

@@ -66,8 +66,8 @@ def label_replies(
             json.dumps({"run": str(run), "iteration": frame.iteration, "scorer": scorer, "done": done, "left": left})
         )
     else:
-        console.print(f"{what}; {left} of iteration {frame.iteration} are left.")
-        console.print(f"Next: rsft calibrate {run} --scorer {scorer}", soft_wrap=True)
+        console.print(inert(f"{what}; {left} of iteration {frame.iteration} are left."))
+        console.print(inert(f"Next: rsft calibrate {run} --scorer {scorer}"), soft_wrap=True)
 
 
 def _login() -> str:
@@ -83,10 +83,10 @@ def _by_keys(labelling: Labelling, count: int) -> int:
         raise RunError("There is no terminal to ask in. Use --export and --import, or --verifier.")
     done = 0
     while done < count and (asked := labelling.next()) is not None:
-        console.rule(f"{done + 1} of {min(count, done + len(labelling.queue))} · {asked.key.prompt_id}")
+        console.rule(inert(f"{done + 1} of {min(count, done + len(labelling.queue))} · {asked.key.prompt_id}"))
         console.print(inert(f"asked:   {asked.asked}"))
         console.print(inert(f"replied: {asked.reply}"), style="bold")
-        console.print(_HELP, style="dim")
+        console.print(_HELP, style="dim", markup=False)
         key = click.getchar().lower()
         if key in _KEYS:
             labelling.say(_KEYS[key])
