@@ -36,7 +36,8 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     policies = 1 + iterations * arms
     budget = build_budget(recipe.budget, sampling, checked.selection, checked.train)
     per_iteration = min(sum(budget.most(p.id) for p in checked.train), recipe.budget.max_candidates or sys.maxsize)
-    train_candidates = per_iteration * iterations * arms
+    greedy = len(checked.train) * iterations if "greedy" in recipe.baselines else 0
+    train_candidates = per_iteration * iterations * arms + greedy
     heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
     found = available(recipe.model)
     policy_bytes = _policy_bytes(checked.trainer, found)

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from command import Command
+from rsft.registry import RULES
+from rsft.selection import parse_selection
 
 RECIPE = """
 model: none
@@ -96,6 +99,19 @@ def test_labels_by_files(rsft: Command) -> None:
     assert len(rows) == 8
     Path("l.csv").write_text("\n".join([rows[0], *(row.replace(",ann,,", ",ann,good,") for row in rows[1:])]))
     assert "7 new labels" in rsft("label", RUN, "--scorer", "brief", "--import", "l.csv").out
+
+
+def test_rules_are_listed_and_explained_with_examples_that_are_right(cli: Command) -> None:
+    said = {one["name"]: one for one in cli("rules", "--json").json}
+    assert said.keys() == set(RULES)
+    assert said["threshold"]["looks_at"] == "each by itself"
+    assert all(name in cli("rules").out for name in RULES)
+    out = cli("rules", "quantile").out
+    assert "all or prompt" in out
+    for name in RULES:
+        (example,) = yaml.safe_load(cli("rules", name, "--json").json["example"])["selection"]
+        assert parse_selection([example]).rules
+    assert "Did you mean 'quantile'" in cli("rules", "quantil").err
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,13 @@ def test_help_explains_the_list_and_the_test(scorers: Command) -> None:
         assert words in out
 
 
-@pytest.mark.parametrize("words", [[], ["nli"], ["--json"], ["--help"]])
+@pytest.mark.parametrize(
+    "words", [["scorers"], ["scorers", "nli"], ["scorers", "--help"], ["rules"], ["rules", "no_similar", "--json"]]
+)
 def test_no_model_library_is_loaded_to_list_and_explain(words: list[str]) -> None:
     program = (
         "import sys\nfrom rsft.cli import main\n"
-        f"sys.argv = ['rsft', 'scorers', *{words!r}]\n"
+        f"sys.argv = ['rsft', *{words!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "heavy = {'torch', 'transformers', 'sentence_transformers', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

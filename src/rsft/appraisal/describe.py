@@ -1,4 +1,4 @@
-"""What scorers there are, and what can be said to each."""
+"""What scorers and rules there are, and what can be said to each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rsft import registry
 from rsft.scorers import Combined, Scorer
 from rsft.scorers.base import first_line
 from rsft.scorers.model import ModelScorer
+from rsft.selection import Rule
 
 _PLAIN = {str: "text", bool: "true or false", int: "whole number", float: "number"}
 
@@ -29,13 +30,39 @@ def listed() -> list[dict[str, str]]:
 def described(name: str) -> dict[str, Any]:
     """All of one scorer, shipped or a user's own (path/to/file.py:Name). Raises RecipeError if there is none."""
     kind = registry.load("scorer", name)
-    paragraphs = (inspect.getdoc(kind) or first_line(kind)).split("\n\n")
-    told = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    said: dict[str, Any] = {"name": name, "says": told, "takes": _takes(kind)}
+    said: dict[str, Any] = {"name": name, "says": _told(kind), "takes": _takes(kind)}
     if not (isinstance(kind, type) and issubclass(kind, Scorer)):
         return said | {"options": _of_a_function(kind), "example": _yaml(name, {})}
     options = [_option(key, field) for key, field in kind.model_fields.items()]
     return said | {"options": options, "example": _yaml(name, dict(kind.example))}
+
+
+def rules_listed() -> list[dict[str, str]]:
+    """Each shipped rule: its name, what it keeps in one line, and what it looks at."""
+    return [
+        {"name": name, "says": first_line(kind), "looks_at": _looks_at(kind)}
+        for name, kind in ((name, registry.load("rule", name)) for name in registry.RULES)
+    ]
+
+
+def rule_described(name: str) -> dict[str, Any]:
+    """All of one rule, shipped or a user's own. Raises RecipeError if there is none."""
+    kind: type[Rule] = registry.load("rule", name)
+    options = [_option(key, field) for key, field in kind.model_fields.items() if key != "name"]
+    example = yaml.safe_dump({"selection": [kind.example or name]}, sort_keys=False, allow_unicode=True, width=100)
+    return {"name": name, "says": _told(kind), "looks_at": _looks_at(kind), "options": options, "example": example}
+
+
+def _looks_at(kind: type[Rule]) -> str:
+    if kind.per_candidate:
+        return "each by itself"
+    return "all that were drawn" if kind.weighs_all or kind.ranks else "those before it"
+
+
+def _told(kind: Any) -> str:
+    """The whole docstring, a line for each paragraph."""
+    paragraphs = (inspect.getdoc(kind) or first_line(kind)).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _takes(kind: Any) -> str:
@@ -80,7 +107,7 @@ def _plain(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_plain(part) for part in parts if part is not type(None))
     if origin in (list, tuple):
-        return f"list of {_plain(parts[0])}" + ("s" if get_origin(parts[0]) is None else "")
+        return f"list of {_plain(parts[0])}" + ("s" if _plain(parts[0]) in _PLAIN.values() else "")
     if origin is dict or annotation is dict:
         return "mapping"
     if hasattr(annotation, "__metadata__"):

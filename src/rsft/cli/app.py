@@ -354,6 +354,21 @@ def _test_scorers(
 
 
 @app.command()
+def rules(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A rule, to see its options.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the rules of selections, or explain one. NAME may be your own: path/to/file.py:Name."""
+    from rsft.appraisal import rule_described, rules_listed
+    from rsft.cli.tables import print_rule, print_rules
+
+    if name is None:
+        _print(rules_listed(), as_json, print_rules)
+    else:
+        _print(rule_described(name), as_json, print_rule)
+
+
+@app.command()
 def schema() -> None:
     """Print the recipe's JSON Schema, for editors."""
     from rsft.config.schema import recipe_schema

@@ -164,9 +164,29 @@ def print_scorers(said: list[dict[str, str]]) -> None:
     console.print("Options and an example: rsft scorers NAME. How good yours are: rsft scorers test RECIPE.")
 
 
+def print_rules(said: list[dict[str, str]]) -> None:
+    """All rules, one line each."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("rule", "looks at", "what it keeps"):
+        table.add_column(column, overflow="fold")
+    for rule in said:
+        table.add_row(rule["name"], rule["looks_at"], rule["says"])
+    console.print(table)
+    console.print("Options and an example: rsft rules NAME. What other rules would change in a run: rsft select RUN.")
+
+
+def print_rule(said: dict[str, Any]) -> None:
+    """One rule: what it keeps, its options, an example."""
+    _print_plug_in(said, f"{said['name']} looks at {said['looks_at']}")
+
+
 def print_scorer(said: dict[str, Any]) -> None:
     """One scorer: what it says, its options, an example."""
-    console.print(f"{said['name']} takes {said['takes']}\n", style="dim", markup=False)
+    _print_plug_in(said, f"{said['name']} takes {said['takes']}")
+
+
+def _print_plug_in(said: dict[str, Any], title: str) -> None:
+    console.print(f"{title}\n", style="dim", markup=False)
     console.print(inert(said["says"]))
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("option", "type", "default", ""):

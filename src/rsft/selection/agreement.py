@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import regex
@@ -32,6 +32,7 @@ class Agreement(Rule):
     Candidates that a rule before has rejected don't count.
     """
 
+    example: ClassVar[Any] = {"agreement": {"least": 0.5, "answer": "last_number"}}
     main_option: ClassVar[str | None] = "least"
     weighs_all: ClassVar[bool] = True
 

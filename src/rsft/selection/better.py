@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -12,12 +12,13 @@ from rsft.selection.top_k import ByScore
 
 
 class BetterThan(ByScore):
-    """Keeps what scores at least `at_least` more than the prompt's baseline: the policy's greedy reply (what the model
-    does now), or the reference. Nothing is kept of a prompt whose baseline is missing, or has no such score.
+    """Keeps what scores at least `at_least` more than the prompt's baseline.
 
-    The recipe's `baselines` must name it.
+    That is the policy's greedy reply, what the model does now, or the reference; the recipe's `baselines` must name it.
+    Nothing is kept of a prompt whose baseline is missing, or has no such score.
     """
 
+    example: ClassVar[Any] = {"better_than": {"baseline": "greedy", "by": "relevance", "at_least": 0.1}}
     main_option: ClassVar[str | None] = "baseline"
     weighs_all: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
@@ -13,14 +13,14 @@ from rsft.selection.threshold import Threshold
 
 
 class Certified(Rule):
-    """Keeps what scores at least the certified threshold: of what it keeps, no more than `max_error` is bad, with
-    `confidence`.
+    """Keeps what scores at least a threshold that is certified: no more than `max_error` of it is bad.
 
-    The threshold is found anew in each iteration, on labels of its replies (`rsft label RUN`). Until there are enough
-    the run waits. With `by`, a comparison such as 'facts >= 1', a verifier labels so many replies by itself. In short:
-    'relevance >= certified'.
+    That holds with `confidence`. The threshold is found anew in each iteration, on labels of its replies (`rsft
+    label RUN`). Until there are enough the run waits. With `by`, a comparison such as 'facts >= 1', a verifier
+    labels so many replies by itself. In short: 'relevance >= certified'.
     """
 
+    example: ClassVar[Any] = "relevance >= certified"
     main_option: ClassVar[str | None] = "score"
     weighs_all: ClassVar[bool] = True
 

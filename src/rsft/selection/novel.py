@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class MostNovel(Cap):
     from the nearest that is kept (farthest-first traversal, Gonzalez 1985). Ties are broken by a stable hash. The novel
     ones of what was drawn are taken: more candidates are no reason to go on drawing.
     """
+
+    example: ClassVar[Any] = {"most_novel": 3}
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         kept = np.zeros_like(alive)

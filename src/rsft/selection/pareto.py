@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,7 @@ class Pareto(Rule):
     More is better by each of them. Candidates with a failed score are never kept, and beat none.
     """
 
+    example: ClassVar[Any] = {"pareto": ["relevance", "novelty"]}
     main_option: ClassVar[str | None] = "by"
     weighs_all: ClassVar[bool] = True
 

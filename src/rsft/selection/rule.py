@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +29,9 @@ class Rule(BaseModel):
     weighs_all: ClassVar[bool] = False
     """Whether its word on a candidate hangs on all others, of its prompt or of every one: of some of them it would say
     another thing, so that nothing is known while they are drawn."""
+
+    example: ClassVar[Any] = None
+    """How it stands in a recipe's selection; None for its name alone."""
 
     name: str = ""
     """What decisions call the rule: its name in the recipe."""

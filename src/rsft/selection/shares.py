@@ -19,6 +19,7 @@ class Balance(Rule):
     width, from the hardest to the easiest. Kinds without any don't count. Which ones stay is up to a stable hash.
     """
 
+    example: ClassVar[Any] = {"balance": 4}
     main_option: ClassVar[str | None] = "bins"
     weighs_all: ClassVar[bool] = True
 
@@ -49,14 +50,14 @@ class Balance(Rule):
 
 
 class LengthMatched(Rule):
-    """Keeps candidates so that those which stay are as long as all whole replies were: no scorer's taste for length is
-    learnt.
+    """Keeps candidates that are, together, as long as all whole replies were: no taste for length is learnt.
 
     Lengths, in words, are cut into `bins` parts with as many of the whole replies each, as far as equal lengths allow;
     what stays has the same share of each. Within a part the best by the score `by` stay, or those that a stable hash
     chooses.
     """
 
+    example: ClassVar[Any] = {"length_matched": {"bins": 5, "by": "relevance"}}
     main_option: ClassVar[str | None] = "bins"
     weighs_all: ClassVar[bool] = True
 

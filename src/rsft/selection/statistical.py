@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,7 @@ class StatisticalRejection(ByScore):
     The odds hang on the candidate and on `seed`, never on the order.
     """
 
+    example: ClassVar[Any] = {"statistical_rejection": {"temperature": 0.1, "by": "relevance"}}
     main_option: ClassVar[str | None] = "temperature"
     weighs_all: ClassVar[bool] = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": oper
 class Threshold(Rule):
     """Keeps candidates whose score compares as asked. A failed score never does."""
 
+    example: ClassVar[Any] = "relevance >= 0.5"
     per_candidate: ClassVar[bool] = True
 
     score: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -37,6 +37,7 @@ class ByScore(Rule):
 class TopK(ByScore):
     """Keeps each prompt's k best by a score. Ties are broken by a stable hash."""
 
+    example: ClassVar[Any] = {"top_k": {"k": 3, "by": "relevance"}}
     main_option: ClassVar[str | None] = "k"
     ranks: ClassVar[bool] = True
 
@@ -55,9 +56,12 @@ class TopK(ByScore):
 
 
 class BestOfN(ByScore):
-    """Keeps the best by a score among each prompt's first n candidates: what best-of-n sampling would say, whatever
-    else was drawn. Ties are broken by a stable hash."""
+    """Keeps the best by a score among each prompt's first n candidates.
 
+    It is what best-of-n sampling would say, whatever else was drawn. Ties are broken by a stable hash.
+    """
+
+    example: ClassVar[Any] = {"best_of_n": {"n": 4, "by": "relevance"}}
     main_option: ClassVar[str | None] = "n"
     ranks: ClassVar[bool] = True
 
@@ -78,6 +82,7 @@ class BestOfN(ByScore):
 class Cap(Rule):
     """Keeps at most k of each prompt, chosen by a stable hash: none is better than another."""
 
+    example: ClassVar[Any] = {"cap": 3}
     main_option: ClassVar[str | None] = "k"
 
     k: int = Field(ge=1)
