@@ -90,12 +90,15 @@ def _closest(stored: StoredPool, now: Decided) -> list[dict[str, Any]]:
     calls: list[tuple[Rule, str, int, float]] = []
     for number, rule in enumerate(now.rules):
         margins_N = rule.margins(pool, now.alive_N(number))
-        if margins_N is None or _says_only_yes_or_no(margins_N):
+        if margins_N is None:
             continue
         for side, among_N in (("over", now.accepted_N), ("under", now.by_N == number)):
             places = np.flatnonzero(among_N & ~np.isnan(margins_N))
+            away = np.abs(margins_N[places])
             if len(places) > _CLOSEST:
-                places = places[np.argpartition(np.abs(margins_N[places]), _CLOSEST)[:_CLOSEST]]
+                if away.min() == away.max():
+                    continue  # no call is closer than another
+                places = places[np.argpartition(away, _CLOSEST)[:_CLOSEST]]
             places = places[np.lexsort((pool.lots_N[places], np.abs(margins_N[places])))]
             calls += [(rule, side, int(place), float(margins_N[place])) for place in places]
     texts = stored.texts_of(np.array([place for _, _, place, _ in calls], dtype=np.intp))
@@ -110,12 +113,6 @@ def _closest(stored: StoredPool, now: Decided) -> list[dict[str, Any]]:
         }
         for rule, side, place, margin in calls
     ]
-
-
-def _says_only_yes_or_no(margins_N: Values) -> bool:
-    """Whether there are two values at most: no call is closer than another."""
-    known = margins_N[~np.isnan(margins_N)]
-    return not len(known) or bool(((known == known.min()) | (known == known.max())).all())
 
 
 def _fingerprints(folder: RunFolder, own: Recipe, recipe: Recipe) -> dict[str, str]:

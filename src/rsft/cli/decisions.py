@@ -34,10 +34,10 @@ def print_reselected(said: dict[str, Any]) -> None:
         _say(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
         counts = ", ".join(f"{rule} {count}" for rule, count in part["decided_by"].items() if count)
         _say(f"Decided by: {counts}.")
-        for side, word in (("over", "just accepted"), ("under", "just rejected")):
-            for call in (call for call in part["closest"] if call["side"] == side):
-                which = f"  {word} by {call['rule']} ({call['margin']:+.3g}), {call['prompt_id']}"
-                _say(f"{which}: {_short(call['reply'])}")
+    for side, word in (("over", "just accepted"), ("under", "just rejected")):
+        for call in (call for call in said["iterations"][-1]["closest"] if call["side"] == side):
+            which = f"  {word} by {call['rule']} ({call['margin']:+.3g}), {call['prompt_id']}"
+            _say(f"{which}: {_short(call['reply'])}")
     if said["name"] is None:
         _say("Nothing is kept. To keep these decisions: --save NAME.")
     else:
