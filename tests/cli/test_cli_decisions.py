@@ -59,7 +59,7 @@ def test_select_shows_what_would_change_and_keeps_it_by_name(rsft: Command) -> N
         "prompts with one",
         "mean brief",
         "Jaccard",
-        "just rejected by brief >= 0.3",
+        "just accepted by brief >= 0.3",
         "--save NAME",
     ):
         assert words in said.out
