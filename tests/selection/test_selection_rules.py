@@ -156,6 +156,22 @@ def test_reasons_name_the_rule_and_the_score() -> None:
     ]
 
 
+@given(ROWS)
+def test_siblings_are_the_candidates_of_the_same_prompt(rows: list[Row]) -> None:
+    of = pool(rows)
+    for place, (prompt_id, *_) in enumerate(rows):
+        assert sorted(of.siblings(place)) == [n for n, (other, *_) in enumerate(rows) if other == prompt_id]
+
+
+def test_balance_says_of_which_prompts_there_are_enough() -> None:
+    rows: list[Row] = [("p", f"{n}", "stop", float(n < 1)) for n in range(4)]
+    rows += [("q", f"{n}", "stop", 1.0) for n in range(4)]
+    said = decide(["s >= 1", {"balance": 4}], rows)
+    assert [one.accepted for one in said].count(True) == 2
+    reasons = {one.explanation for one in said if one.rule == "balance"}
+    assert reasons == {"there are enough of prompts of which 75 to 100% of the replies were left"}
+
+
 def test_near_duplicates() -> None:
     base = "your parcel leaves our house on monday and reaches you by wednesday at the latest"
     rows: list[Row] = [

@@ -68,7 +68,7 @@ class Agreement(Rule):
         return kept
 
     def explain(self, pool: Pool, alive: Mask, place: int) -> str:
-        answers = self._answers(pool, np.flatnonzero(alive & (pool.prompt_N == pool.prompt_N[place])).tolist())
+        answers = self._answers(pool, [int(other) for other in pool.siblings(place) if alive[other]])
         if place not in answers:
             return "has no answer"
         counts = Counter(answers.values())

@@ -32,7 +32,8 @@ class BetterThan(ByScore):
         return kept_N
 
     def explain(self, pool: Pool, alive: Mask, place: int) -> str:
-        line = self._lines(pool)[place]
+        lines = pool.baselines.get(self.baseline, {}).get(self.by)
+        line = np.nan if lines is None else lines[pool.prompt_N[place]]
         if np.isnan(line):
             return f"the prompt's {self.baseline} reply has no score {self.by}"
         return f"{super().explain(pool, alive, place)}, and the {self.baseline} reply's is {line:g}"

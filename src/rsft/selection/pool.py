@@ -104,6 +104,17 @@ class Pool:
         for start, end in pairwise(bounds):
             yield places[start:end].tolist()
 
+    def siblings(self, place: int) -> Places:
+        """The places of the same prompt's candidates, itself among them, in a time that does not grow with the pool."""
+        order, bounds = self._by_prompt
+        prompt = self.prompt_N[place]
+        return order[bounds[prompt] : bounds[prompt + 1]]
+
+    @cached_property
+    def _by_prompt(self) -> tuple[Places, Places]:
+        order = np.argsort(self.prompt_N, kind="stable")
+        return order, np.searchsorted(self.prompt_N[order], np.arange(len(self.prompt_ids) + 1))
+
     def first(self, alive: Mask, most: int | Places, by: Values | None = None, among: Numbers | None = None) -> Mask:
         """Of each prompt, or group of `among` (N,), the first candidates that are alive: by value from the greatest on,
         then by lot. `most` of each, or (groups,) of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,8 @@ class Balance(Rule):
         return pool.first(alive, _largest(np.bincount(kinds_N[alive], minlength=self.bins), shares), among=kinds_N)
 
     def explain(self, pool: Pool, alive: Mask, place: int) -> str:
-        kind = int(self._kinds(pool, alive)[place])
+        family = pool.siblings(place)
+        kind = max(0, math.ceil(alive[family].sum() / max(1, pool.whole_N[family].sum()) * self.bins) - 1)
         low, high = 100 * kind / self.bins, 100 * (kind + 1) / self.bins
         return f"there are enough of prompts of which {low:.3g} to {high:.3g}% of the replies were left"
 
