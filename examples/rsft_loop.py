@@ -83,12 +83,20 @@ def states_every_fact(text: str, facts: list[str]) -> float:
     return float(all(fact in text for fact in facts))
 
 
+def mixed(number: int) -> int:
+    """64 bits that all hang on all of the number's (SplitMix64's finaliser)."""
+    z = (number + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
 def select(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each prompt at most CAP finished replies with a score of 1; a hash draws the lots."""
 
-    def lot(candidate: dict[str, Any]) -> str:
-        name = f"{candidate['prompt']['id']}\0{candidate['index']}\0{candidate['text']}"
-        return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    def lot(candidate: dict[str, Any]) -> int:
+        name = f"lot\0{candidate['prompt']['id']}"
+        return mixed(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) ^ mixed(candidate["index"]))
 
     chosen: list[dict[str, Any]] = []
     for candidate in sorted(candidates, key=lot):

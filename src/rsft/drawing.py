@@ -183,6 +183,7 @@ class Drawing:
                     hear(scoring.wait())
                     yield from heard
                     heard.clear()
+                yield from heard  # what was heard while the engine waited, before the rest was cancelled
         except UserError:
             yield from heard  # nothing that was scored before is lost
             raise

@@ -113,7 +113,9 @@ def even(count: int = 8, stop_at: int | None = 3) -> Budget:
 
 def draw(drawing: Drawing, budget: Budget, *, watched: bool = True) -> Drawn:
     watching = Watching.of(drawing.parts.scorers, drawing.parts.selection) if watched else None
-    return drawing.by_budget(1, drawing.parts.engine.base, PARAMS, budget, IDS, watching)
+    drawn = drawing.by_budget(1, drawing.parts.engine.base, PARAMS, budget, IDS, watching)
+    assert {c.key for c in drawn.candidates} <= drawing.folder.candidate_keys(), "what counts is kept"
+    return drawn
 
 
 def by_index(drawn: Drawn) -> dict[tuple[str, int], str]:
@@ -347,6 +349,17 @@ def test_what_was_scored_before_a_scorer_failed_too_often_is_given_back(kind: ty
     with pytest.raises(ScoringError, match="away"):
         draw_all()
     assert len(heard) >= 50, "no fewer have been asked when it is found out"
+
+
+def test_what_is_heard_while_the_engine_waits_is_kept_though_it_only_cancels_then(
+    drawing: Callable[..., Drawing],
+) -> None:
+    """The last words on what counts come while the engine waits for the pace; then all that is left is cancelled."""
+    engine = BusyEngine(places=16)
+    for wait in (61, 70, 80, 100):
+        here = drawing(engine, {"waiting": Waiting(engine, wait)}, name=f"heard{wait}")
+        engine.drawn = 0
+        draw(here, even(), watched=False)
 
 
 def test_a_failing_scorer_loses_no_candidate(drawing: Callable[..., Drawing]) -> None:
