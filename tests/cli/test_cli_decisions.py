@@ -127,6 +127,7 @@ def test_rules_are_listed_and_explained_with_examples_that_are_right(cli: Comman
         (["label", RUN, "--scorer", "brief", "--verifier", "polit >= 1"], "Did you mean 'polite'"),
         (["label", RUN, "--scorer", "brief", "--import", "a.csv", "--export", "b.csv"], "Give one of"),
         (["label", RUN, "--scorer", "brief", "--import", "a.csv"], "a.csv can't be read"),
+        (["label", RUN, "--scorer", "brief", "--verifier", "polite >= 1", "--by", "ann"], "leave --by out"),
         (["calibrate", RUN, "--scorer", "brif"], "Did you mean 'brief'"),
         (["calibrate", RUN, "--scorer", "brief", "--iteration", "7"], "iteration 7"),
         (["calibrate", RUN, "--scorer", "brief", "--max-error", "2"], "max-error"),

@@ -41,6 +41,8 @@ def label_replies(
     """`rsft label`: by keys, by a rule, or by files. Raises a UserError."""
     if sum(way is not None for way in (verifier, export, read)) > 1:
         raise RecipeError("Give one of --verifier, --export and --import.")
+    if by is not None and (verifier is not None or read is not None):
+        raise RecipeError("Who labels is said by the rule, or by the file: leave --by out.")
     recipe = changed_recipe(run, overrides, "selection")
     with RunFolder.open(run, write=True) as folder:
         frame = Frame(folder, recipe, scorer, drawn_iteration(folder) if iteration is None else iteration)
