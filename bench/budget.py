@@ -239,9 +239,8 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
     def draw(budget: Budget, early: Watching | None, seed: int) -> tuple[Drawn, float]:
         with tempfile.TemporaryDirectory() as scratch, RunFolder.open(Path(scratch), write=True) as folder:
             began = time.perf_counter()
-            drawn = Drawing(folder, parts, seed, Silent()).by_budget(
-                2, policy, recipe.sampling.params, budget, ids, early
-            )
+            drawing = Drawing(folder, parts, recipe.model_copy(update={"seed": seed}), Silent())
+            drawn = drawing.by_budget(2, policy, recipe.sampling.law(), parts.selection, budget, ids, early)
             return drawn, time.perf_counter() - began
 
     draw(Even(dict.fromkeys(ids[:8], 2)), early, 0)  # warm up

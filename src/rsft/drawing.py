@@ -17,8 +17,9 @@ from rsft.family import Family
 from rsft.keeping import Keeping
 from rsft.pacing import Pacing
 from rsft.progress import Reporter
+from rsft.scorers import Scorer
 from rsft.scoring import Record, Scored, Scores, Scoring, score_owed
-from rsft.selection import Pool
+from rsft.selection import Pool, Selection
 from rsft.setup import Parts
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
@@ -105,13 +106,14 @@ class Drawing:
         iteration: int,
         policy: Policy,
         params: SamplingParams,
+        selection: Selection,
         budget: Budget,
         prompt_ids: Sequence[str],
         watching: Watching | None = None,
     ) -> Drawn:
-        """What the budget grants, round after round; what can't be accepted ends early."""
+        """What the budget grants by what the selection accepts, round after round; the hopeless ends early."""
         generator = self._generator(policy, params, watching)
-        families = {prompt_id: Family(self.parts.selection) for prompt_id in prompt_ids}
+        families = {prompt_id: Family(selection) for prompt_id in prompt_ids}
         stock = {key: one for key, one in self._stock(iteration, [generator]).items() if key.prompt_id in families}
         for one in stock.values():
             families[one[0].key.prompt_id].learn(one)
@@ -142,6 +144,18 @@ class Drawing:
             for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, {}):
                 keeping.keep([one])
         return Drawn.of([*found.values(), *keeping.kept.values()], 0)
+
+    def scored_by(self, scorers: Mapping[str, Scorer], drawn: Drawn) -> Mapping[CandidateKey, Scores]:
+        """What further scorers say of candidates that are kept already; their words are kept as well."""
+        fingerprints = {name: scorer.fingerprint for name, scorer in scorers.items()}
+        iterations = {candidate.key.iteration for candidate in drawn.candidates}
+        known = {
+            k: s for i in iterations for k, s in self.folder.scores(iteration=i, fingerprints=fingerprints).items()
+        }
+        with Keeping(self.folder, scorers, drawn=False) as keeping:
+            for one in score_owed(scorers, self.prompts, self.record, drawn.candidates, known):
+                keeping.keep([one])
+        return {key: said for key, (_, said) in keeping.kept.items()}
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rsft import metrics
 from rsft.selection.pool import stable_hash
 from rsft.text import normalise, word_count, words
 from rsft.types import Candidate, Interval, Score
+
+ACCEPTANCE = "acceptance"
+"""The score of a held-out reply that is 1 if it passes the rules, and 0 if not."""
 
 _PASS_AT = (1, 2, 4, 8, 16, 32)
 # Self-BLEU and the Vendi score compare each reply with each: of more, a fixed part is looked at.
@@ -18,11 +21,13 @@ _MOST_COMPARED = 200
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One held-out reply: the candidate, its scores by scorer name, and whether it passes the thresholds."""
+    """One held-out reply: the candidate, its scores by scorer name, whether it passes the rules that judge a reply by
+    itself, and what held-out scorers say of it."""
 
     candidate: Candidate
     scores: Mapping[str, Score]
     passed: bool
+    heldout_scores: Mapping[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,47 +42,89 @@ class Evaluation:
         """The share of prompts whose greedy reply passes; Wilson interval."""
         return metrics.share([reply.passed for reply in self.greedy.values()])
 
-    def gain_over(self, other: Evaluation) -> Interval:
-        """The paired difference in greedy acceptance on the prompts of both; bootstrap interval over prompts."""
-        both = [prompt_id for prompt_id in self.greedy if prompt_id in other.greedy]
-        return metrics.paired_difference(
-            [float(self.greedy[prompt_id].passed) for prompt_id in both],
-            [float(other.greedy[prompt_id].passed) for prompt_id in both],
+    def score(self, by: str = ACCEPTANCE) -> Interval:
+        """The mean over prompts of the greedy reply's acceptance, or of a held-out scorer's word on it."""
+        return self.acceptance if by == ACCEPTANCE else metrics.mean(list(self._values(by).values()))
+
+    def gain_over(self, other: Evaluation, by: str = ACCEPTANCE) -> Interval:
+        """The paired difference in that score on the prompts of both; bootstrap interval over prompts."""
+        return _paired(self._values(by), other._values(by))
+
+    def solved_more_than(self, other: Evaluation) -> Interval:
+        """The paired difference in the share of prompts that one of their samples solves, as many of each looked at."""
+        drawn = min((len(family) for one in (self, other) for family in one.sampled.values()), default=0)
+        ours, theirs = (
+            {prompt: float(any(reply.passed for reply in family[:drawn])) for prompt, family in one.sampled.items()}
+            for one in (self, other)
         )
+        return _paired(ours, theirs)
+
+    @property
+    def mean_words(self) -> float:
+        """The mean length of greedy replies."""
+        return _mean_words(list(self.greedy.values()))
+
+    @property
+    def unique_share(self) -> float | None:
+        """The mean over prompts of the share of different texts among their samples; None without several samples."""
+        texts = [[normalise(reply.candidate.text) for reply in family] for family in self.sampled.values()]
+        shares = [len(set(said)) / len(said) for said in texts if len(said) > 1]
+        return sum(shares) / len(shares) if shares else None
 
     def numbers(self) -> dict[str, Any]:
         """Everything that was measured, ready for JSON."""
         replies = list(self.greedy.values())
         said: dict[str, Any] = {
             "heldout_acceptance": asdict(self.acceptance),
-            "scores": _score_means(replies),
+            "heldout_scores": _score_means([reply.heldout_scores for reply in replies]),
+            "scores": _score_means([reply.scores for reply in replies]),
             **_text_numbers(replies),
         }
         if self.sampled:
             said["sampled"] = self._sampled_numbers()
         return said
 
+    def _values(self, by: str) -> dict[str, float]:
+        """By prompt; where the held-out scorer failed there is none."""
+        if by == ACCEPTANCE:
+            return {prompt_id: float(reply.passed) for prompt_id, reply in self.greedy.items()}
+        said = {prompt_id: reply.heldout_scores[by].value for prompt_id, reply in self.greedy.items()}
+        return {prompt_id: value for prompt_id, value in said.items() if value is not None}
+
     def _sampled_numbers(self) -> dict[str, Any]:
         families = list(self.sampled.values())
         replies = [reply for family in families for reply in family]
         drawn = min(map(len, families))
         passed = [sum(reply.passed for reply in family[:drawn]) for family in families]
+        tokens = sum(len(reply.candidate.token_ids) for reply in replies)
         return {
             "acceptance": asdict(metrics.mean([count / drawn for count in passed])),
             "pass_at": {str(k): metrics.pass_at(k, passed, drawn) for k in _PASS_AT if k <= drawn},
+            "best_of": {"n": drawn, **asdict(metrics.share([count > 0 for count in passed]))},
             "samples_per_prompt": drawn,
+            # Of the sampling law, which a sample's own surprise estimates without bias.
+            "entropy": -sum(reply.candidate.logprob for reply in replies) / max(1, tokens),
+            "unique_share": self.unique_share,
             **_text_numbers(replies),
         }
 
 
-def _score_means(replies: Sequence[Measured]) -> dict[str, Any]:
-    names = sorted({name for reply in replies for name in reply.scores})
+def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Interval:
+    both = [prompt_id for prompt_id in ours if prompt_id in theirs]
+    return metrics.paired_difference([ours[prompt_id] for prompt_id in both], [theirs[prompt_id] for prompt_id in both])
+
+
+def _score_means(replies: Sequence[Mapping[str, Score]]) -> dict[str, Any]:
     said = {}
-    for name in names:
-        values = [reply.scores[name].value for reply in replies if name in reply.scores]
+    for name in sorted({name for scores in replies for name in scores}):
+        values = [scores[name].value for scores in replies if name in scores]
         known = [value for value in values if value is not None]
         said[name] = {**asdict(metrics.mean(known)), "failed": len(values) - len(known)}
     return said
+
+
+def _mean_words(replies: Sequence[Measured]) -> float:
+    return sum(word_count(reply.candidate.text) for reply in replies) / max(1, len(replies))
 
 
 def _text_numbers(replies: Sequence[Measured]) -> dict[str, Any]:
@@ -88,7 +135,7 @@ def _text_numbers(replies: Sequence[Measured]) -> dict[str, Any]:
         "distinct_2": metrics.distinct(2, said),
         "self_bleu": metrics.self_bleu(compared),
         "vendi": metrics.vendi(metrics.gram_kernel(compared)),
-        "mean_words": sum(word_count(reply.candidate.text) for reply in replies) / max(1, len(replies)),
+        "mean_words": _mean_words(replies),
         "mean_tokens": sum(len(reply.candidate.token_ids) for reply in replies) / max(1, len(replies)),
         "cut_share": sum(reply.candidate.finish_reason == "length" for reply in replies) / max(1, len(replies)),
         "failed": sum(reply.candidate.finish_reason == "failed" for reply in replies),

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from rsft.config import Recipe
+from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, nearest
 from rsft.selection import Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
@@ -36,7 +37,7 @@ class Frame:
             )
         self.scorer, self.iteration = scorer, iteration
         self.stored = StoredPool(folder, iteration, fingerprints)
-        selection = parse_selection(recipe.selection)
+        selection = parse_selection(at_iteration(recipe, iteration).selection)
         lines = (rule.value for rule in selection.rules if isinstance(rule, Threshold) and rule.score == scorer)
         self.line: float | None = next(lines, None)
         self.left_N: Mask = others(selection, scorer).decide(self.stored.pool).accepted_N

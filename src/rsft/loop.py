@@ -23,24 +23,35 @@ def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
         return summary
 
     with Stages.open(recipe, tell or Silent()) as stages:
-        policy = control = stages.base
+        policy = stages.base
+        controls = dict.fromkeys(recipe.loop.arms, stages.base)
         stages.standardise()
-        stages.evaluate(0, "policy", stages.base)
+        stages.evaluate(0, "policy", policy)
 
         for iteration in range(1, recipe.loop.iterations + 1):
-            candidates = stages.sample(iteration, policy)
-            accepted = stages.select(iteration, "policy", candidates)
-            policy = stages.train(iteration, "policy", policy)
+            law = stages.tune(iteration, policy)
+            candidates = stages.sample(iteration, policy, law)
+            rounds = {}
+            for training in stages.rounds(iteration):
+                rounds[training] = stages.select(training, candidates)
+                policy = stages.train(training, "policy", policy)
             stages.evaluate(iteration, "policy", policy)
 
-            if recipe.loop.control == "random":
-                # The control is a run of its own: its candidates come from its own policy, and as many of each
-                # prompt are chosen at random as the real arm accepted.
-                candidates = stages.sample_control(iteration, control, accepted)
-                stages.select_at_random(iteration, "control", candidates, accepted)
-                control = stages.train(iteration, "control", control)
-                stages.evaluate(iteration, "control", control)
+            for arm, own in controls.items():
+                # A control is a run of its own: its candidates come from its own policy, and how many of each prompt
+                # it learns from is what it has in common with the real arm.
+                candidates = stages.sample_control(iteration, arm, own, law, next(iter(rounds.values())))
+                for training, accepted in rounds.items():
+                    stages.select_for_control(training, arm, candidates, accepted)
+                    controls[arm] = stages.train(training, arm, controls[arm])
+                stages.evaluate(iteration, arm, controls[arm])
 
+            verdict = stages.look_back(iteration)
             summarise(stages)
+            if verdict == "stop":
+                break
+            if verdict == "roll_back":
+                policy = stages.rolled_back(iteration, "policy")
+                controls = {arm: stages.rolled_back(iteration, arm) for arm in controls}
 
         return summarise(stages, finished=True)

@@ -31,7 +31,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     """
     checked = check(recipe)
     sampling, evaluation = recipe.sampling, recipe.evaluation
-    iterations, arms = recipe.loop.iterations, 2 if recipe.loop.control == "random" else 1
+    iterations, arms = recipe.loop.iterations, 1 + len(recipe.loop.arms)
     sampled_prompts = min(evaluation.sampled_prompts or len(checked.heldout), len(checked.heldout))
     policies = 1 + iterations * arms
     budget = build_budget(recipe.budget, sampling, checked.selection, checked.train)
@@ -40,7 +40,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     train_candidates = per_iteration * iterations * arms + greedy
     heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
     found = available(recipe.model)
-    policy_bytes = _policy_bytes(checked.trainer, found)
+    policy_bytes = _policy_bytes(checked.terms[0].trainer, found)
     tokens = (train_candidates + heldout_replies) * sampling.max_tokens
     return {
         "run": recipe.run,
@@ -49,7 +49,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "model_found": found,
         "prompts": {"train": _lengths(checked.train), "heldout": _lengths(checked.heldout)},
         "iterations": iterations,
-        "control": recipe.loop.control,
+        "control": ", ".join(recipe.loop.control) or "none",
         "candidates_per_iteration": per_iteration,
         "budget": recipe.budget.allocate,
         "at_most": {

@@ -28,7 +28,7 @@ def preview(recipe: Recipe, prompts: int) -> dict[str, Any]:
     Raises RecipeError for a trainer that makes no packs.
     """
     checked = check(recipe)
-    if not isinstance(checked.trainer, SftTraining):
+    if not isinstance(checked.terms[0].trainer, SftTraining):
         raise RecipeError(f"The trainer '{recipe.training.type}' makes no packs: there is nothing to preview.")
     network = load_network(recipe)
     chosen = _accepted(Path(recipe.run), checked.train)
@@ -38,7 +38,7 @@ def preview(recipe: Recipe, prompts: int) -> dict[str, Any]:
     chosen = [(prompt, candidate) for prompt, candidate in chosen if prompt.id in few]
     cut = [(prompt, candidate) for prompt, candidate in chosen if candidate.finish_reason == "length"]
     rows = training_rows(network.chat, [one for one in chosen if one not in cut])
-    found = packs(rows, checked.trainer.pack_tokens) if rows else []
+    found = packs(rows, checked.terms[0].trainer.pack_tokens) if rows else []
     return {
         "replies": origin,
         "rows": [{"conversation": len(row.prompt_ids), "reply": len(row.reply_ids)} for row in rows],
@@ -69,7 +69,7 @@ def _drawn(recipe: Recipe, engine: LocalEngine, prompts: list[Prompt]) -> list[A
             CandidateKey(0, prompt.id, index, "preview"),
             prompt,
             stream_seed(recipe.seed, 0, prompt.id, index),
-            recipe.sampling.params,
+            recipe.sampling.law(),
         )
         for prompt in prompts
         for index in range(_REPLIES)

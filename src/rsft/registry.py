@@ -26,6 +26,7 @@ SCORERS = {
     "nli": "rsft.scorers.nli:Nli",
     # novelty
     "repetition": "rsft.scorers.repetition:Repetition",
+    "reference_overlap": "rsft.scorers.reference_overlap:ReferenceOverlap",
     "novelty": "rsft.scorers.novelty:Novelty",
     "embedding_novelty": "rsft.scorers.embedding:EmbeddingNovelty",
     # verifiers

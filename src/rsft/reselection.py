@@ -10,6 +10,7 @@ import numpy as np
 
 from rsft.calibrating import bound
 from rsft.config import Recipe
+from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, RunError
 from rsft.scorers import Combined, build_scorers
 from rsft.selection import Decided, Rule, Selection, parse_selection
@@ -48,7 +49,8 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
         for iteration in iterations:
             stored = StoredPool(folder, iteration, fingerprints)
             _all_scored(stored, selection, run)
-            now = bound(selection, folder, recipe, iteration).decide(stored.pool)
+            of_iteration = parse_selection(at_iteration(recipe, iteration).selection)
+            now = bound(of_iteration, folder, recipe, iteration).decide(stored.pool)
             said.append({"iteration": iteration, **compared(stored, now)})
             if name is not None:
                 decided |= zip(stored.keys.all(iteration), now, strict=True)

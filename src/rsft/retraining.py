@@ -8,7 +8,7 @@ from typing import Any
 from rsft.errors import RunError, SelectionError
 from rsft.progress import Reporter
 from rsft.setup import saved_recipe
-from rsft.stages import Stages
+from rsft.stages import Round, Stages
 
 
 def retrain(run: Path, name: str, tell: Reporter) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def retrain(run: Path, name: str, tell: Reporter) -> dict[str, Any]:
         before = stages.base if iteration == 1 else folder.policy(iteration - 1, "policy")
         if before is None:
             raise RunError(f"The run {run} has no policy of iteration {iteration - 1} to train from.")
-        trained = stages.train(iteration, name, before)
+        trained = stages.train(Round(iteration, 1), name, before)
         stages.evaluate(iteration, name, trained)
         own = folder.stage_done(iteration, "policy", "evaluate") or {}
         done = folder.stage_done(iteration, name, "evaluate") or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,12 +18,13 @@ from rsft.budget import build_budget
 from rsft.config import Recipe, load_recipe, recipe_differences, recipe_yaml
 from rsft.config.load import bundled_path, validate
 from rsft.config.mistakes import mistakes
+from rsft.config.schedule import at_iteration
 from rsft.engines.base import Engine
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.prompts import check_disjoint, load_prompts
-from rsft.scorers import Combined, Scorer, build_scorers
+from rsft.scorers import Combined, Scorer, build_scorers, to_standardise
 from rsft.selection import Selection, parse_selection
 from rsft.selection.better import BetterThan
 from rsft.store import RunFolder
@@ -31,14 +33,33 @@ from rsft.types import Policy, Prompt
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What one iteration goes by: the recipe as it stands there, the selection of each round of training (candidates
+    are drawn for the first), and the trainer."""
+
+    recipe: Recipe
+    rounds: Sequence[Selection]
+    trainer: Trainer
+
+    @property
+    def selection(self) -> Selection:
+        return self.rounds[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
-    """Everything of a recipe that can be made ready without loading a model."""
+    """Everything of a recipe that can be made ready without loading a model.
+
+    `terms` are the iterations' in order. `selection` measures held-out replies, in all iterations alike: the last one
+    that the schedule has.
+    """
 
     train: list[Prompt]
     heldout: list[Prompt]
     scorers: dict[str, Scorer]
+    heldout_scorers: dict[str, Scorer]
+    terms: Sequence[Terms]
     selection: Selection
-    trainer: Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +86,24 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     begun = (folder.path / "recipe.yaml").is_file()
     if begun:
         refuse_other_recipe(recipe, folder.path)
-    scorers, selection, trainer = _plug_ins(recipe)
-    trainer.check_machine()
+    scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
+    for one in terms:
+        one.trainer.check_machine()
     kept = folder.load_prompts("train"), folder.load_prompts("heldout")
     there = begun and bool(kept[0])  # they are not if they got damaged
     train, heldout = kept if there else read_prompts(recipe)
     network = cache(lambda: load_network(recipe))
     name, options = _named(recipe.engine)
     engine = registry.load("engine", name).open(options, network)
-    for scorer in scorers.values():
+    for scorer in (*scorers.values(), *heldout_scorers.values()):
         scorer.prepare()
-    if not begun:
+    if not begun or saved_recipe(folder.path).loop.iterations < recipe.loop.iterations:
+        folder.reopen()
         folder.write_text("recipe.yaml", recipe_yaml(recipe))
     if not there:
         folder.save_prompts(train, heldout)
     _same_base(folder, engine.base)
-    return Parts(train, heldout, scorers, selection, trainer, engine=engine, network=network)
+    return Parts(train, heldout, scorers, heldout_scorers, terms, selection, engine=engine, network=network)
 
 
 def load_network(recipe: Recipe) -> Network:
@@ -113,9 +136,16 @@ def saved_recipe(folder: Path) -> Recipe:
 
 
 def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> Recipe:
-    """A run's recipe with overrides. Raises RecipeError for those that change other keys than may change."""
-    recipe = load_recipe(folder, overrides)
-    others = [line for line in recipe_differences(saved_recipe(folder), recipe) if not line.startswith(may_change)]
+    """A run's recipe with overrides. Raises RecipeError for those that change other keys than may change.
+
+    A selection that is given here stands in all iterations, whatever the schedule has.
+    """
+    recipe, saved = load_recipe(folder, overrides), saved_recipe(folder)
+    if recipe.selection != saved.selection:
+        kept = {key: values for key, values in recipe.loop.schedule.items() if key != "selection"}
+        recipe = recipe.model_copy(update={"loop": recipe.loop.model_copy(update={"schedule": kept})})
+        saved = saved.model_copy(update={"loop": recipe.loop})
+    others = [line for line in recipe_differences(saved, recipe) if not line.startswith(may_change)]
     if others:
         lines = "\n".join(f"  - {line}" for line in others)
         raise RecipeError(f"Of a run that is there, only {' and '.join(may_change)} can be changed here:\n{lines}")
@@ -123,12 +153,20 @@ def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> 
 
 
 def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:
-    """Raise RunError, with the keys that differ, if the folder holds a run of another recipe."""
-    if changed := recipe_differences(saved_recipe(folder), recipe):
+    """Raise RunError, with the keys that differ, if the folder holds a run of another recipe.
+
+    More iterations are no other recipe: the run goes on. Fewer are.
+    """
+    saved = saved_recipe(folder)
+    changed = recipe_differences(saved, recipe)
+    if recipe.loop.iterations < saved.loop.iterations:
+        changed.append(f"loop.iterations: {saved.loop.iterations} → {recipe.loop.iterations}")
+    if changed:
         lines = "\n".join(f"  - {line}" for line in changed)
         raise RunError(
             f"The run folder {folder} holds a run of another recipe:\n{lines}\n"
-            f"Go on with it as it is (rsft resume {folder}), or name another folder (--set run=...)."
+            f"Go on with it as it is (rsft resume {folder}), name another folder (--set run=...), or start a run that "
+            f"takes over all that is still valid (--fork {folder})."
         )
 
 
@@ -143,18 +181,44 @@ def refuse_many_processes() -> None:
         )
 
 
-def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], Selection, Trainer]:
+def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], dict[str, Scorer], Sequence[Terms], Selection]:
     scorers = build_scorers(recipe.scorers, recipe.model)
-    selection = parse_selection(recipe.selection)
-    selection.check(list(scorers))
-    _check_budget(recipe, selection, scorers)
+    terms = [_terms(at_iteration(recipe, iteration), scorers) for iteration in range(1, recipe.loop.iterations + 1)]
+    measuring = _terms(at_iteration(recipe, sys.maxsize), scorers).selection
+    return scorers, _heldout_scorers(recipe), terms, measuring
+
+
+def _terms(recipe: Recipe, scorers: Mapping[str, Scorer]) -> Terms:
+    """The terms of an iteration in which the recipe stands so."""
+    rules = list(recipe.selection)
+    rounds = [parse_selection(rules), *(parse_selection([*rules, further]) for further in recipe.loop.improve)]
+    for selection in rounds:
+        selection.check(list(scorers))
+        _check_baselines(recipe, selection)
+    _check_budget(recipe, rounds[0], scorers)
+    return Terms(recipe, rounds, _trainer(recipe))
+
+
+def _check_baselines(recipe: Recipe, selection: Selection) -> None:
     for rule in selection.rules:
         if isinstance(rule, BetterThan) and rule.baseline not in recipe.baselines:
             raise RecipeError(
                 f"The rule '{rule.name}' compares with the baseline '{rule.baseline}', and the recipe's baselines are "
                 f"{', '.join(recipe.baselines) or 'none'}. Add it: baselines: [{rule.baseline}] (greedy or reference)."
             )
-    return scorers, selection, _trainer(recipe)
+
+
+def _heldout_scorers(recipe: Recipe) -> dict[str, Scorer]:
+    """The scorers that no selection sees."""
+    scorers = build_scorers(recipe.evaluation.scorers, recipe.model)
+    if twice := sorted(scorers.keys() & recipe.scorers.keys()):
+        raise RecipeError(
+            f"evaluation.scorers and scorers both have '{twice[0]}'. A held-out scorer never selects: give it a name "
+            "of its own, and let it be of another kind."
+        )
+    if to_standardise(scorers):
+        raise RecipeError("evaluation.scorers can't be standardised: leave out `standardise`.")
+    return scorers
 
 
 def _check_budget(recipe: Recipe, selection: Selection, scorers: Mapping[str, Scorer]) -> None:

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rsft import failpoints
+from rsft import failpoints, guards, tuning
+from rsft.bookkeeping import Arm, Books
 from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
 from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import SelectionError
-from rsft.evaluation import Evaluation, Measured
+from rsft.evaluating import Evaluating
+from rsft.evaluation import Evaluation
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
-from rsft.selection import Pool, random_selection
-from rsft.setup import Parts, refuse_many_processes, set_up
+from rsft.selection import Pool, all_whole, random_selection
+from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
-from rsft.store import RunFolder
+from rsft.store import RunFolder, round_name
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
-Arm = str
-"""policy, control, or a set of decisions that somebody named."""
+Decisions = Mapping[CandidateKey, Decision]
 Rules = Callable[[Pool], Sequence[Decision]]
 
 # Replies of the base policy that show the spread of scores, where this is wanted.
 _STANDARD_PROMPTS, _STANDARD_SAMPLES = 64, 4
-# Candidates that the control draws beyond those it will choose.
+# Candidates that a control draws beyond those it will choose.
 _SPARE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One of an iteration's rounds of training: one, unless the recipe improves further on the same candidates."""
+
+    iteration: int
+    number: int
+
+    def of(self, arm: Arm) -> Arm:
+        """What the books call an arm in this round."""
+        return arm if self.number == 1 else round_name(arm, self.number)
 
 
 class Stages:
@@ -44,6 +56,7 @@ class Stages:
         self.recipe = recipe
         self.folder = folder
         self.tell = tell
+        self.books = Books(folder, tell)
         self._score_by(parts, parts.scorers)
         self.evaluations: dict[tuple[int, Arm], Evaluation] = {}
         self._baselines: dict[str, Drawn] = {}
@@ -64,23 +77,27 @@ class Stages:
         """From now on these scorers score."""
         self.parts = replace(parts, scorers=scorers)
         self.drawing = Drawing(self.folder, self.parts, self.recipe, self.tell)
+        self.evaluating = Evaluating(self.recipe, self.drawing, self.books)
+
+    def _terms(self, iteration: int) -> Terms:
+        return self.parts.terms[iteration - 1]
 
     def standardise(self) -> None:
         """Measure the spread of those scores over the base policy's replies whose scorers want it, once in a run; and
-        note the scorers that decide from now on."""
+        note the scorers that decide from now on, and those that only look on."""
         scorers = self.parts.scorers
         if wanted := to_standardise(scorers):
             standards = self._standards(wanted, without_standards(scorers))
             self._score_by(self.parts, with_standards(scorers, standards))
-        self.folder.note_scorers({name: scorer.fingerprint for name, scorer in self.parts.scorers.items()})
+        self.folder.note_scorers(_fingerprints(self.parts.scorers), _fingerprints(self.parts.heldout_scorers))
 
     def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> Mapping[str, Standard]:
         done = self.folder.stage_done(0, "policy", "standardise")
         if done is not None:
             return {name: (mean, spread) for name, (mean, spread) in done["standards"].items()}
         prompts = self.parts.train[:_STANDARD_PROMPTS]
-        order = Order(dict.fromkeys((p.id for p in prompts), _STANDARD_SAMPLES), self.recipe.sampling.params)
-        with self._stage(0, "policy", "standardise", len(prompts) * _STANDARD_SAMPLES, "candidates") as note:
+        order = Order(dict.fromkeys((p.id for p in prompts), _STANDARD_SAMPLES), self.recipe.sampling.law())
+        with self.books.stage(0, "policy", "standardise", len(prompts) * _STANDARD_SAMPLES, "candidates") as note:
             self._score_by(self.parts, scorers)
             (drawn,) = self.drawing.by_orders(0, self.base, [order])
             whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
@@ -90,25 +107,46 @@ class Stages:
 
     # -- sample and score --------------------------------------------------------------------------------------------
 
-    def sample(self, iteration: int, policy: Policy) -> Drawn:
+    def tune(self, iteration: int, policy: Policy) -> SamplingParams:
+        """The law that the iteration samples by; where the recipe wants it, its temperature is found by trying some."""
+        sampling, selection = self._terms(iteration).recipe.sampling, self._terms(iteration).selection
+        if sampling.temperature != "tune":
+            return sampling.law()
+        earlier = [self.folder.stage_done(i, "policy", "tune") for i in range(1, iteration)]
+        before = next((float(note["temperature"]) for note in reversed(earlier) if note), None)
+        wanted = tuning.tried_on(self.parts.train, sampling.candidates, self.recipe.seed)
+        orders = [Order(wanted, sampling.law(temperature)) for temperature in tuning.temperatures(before)]
+        accepts = tuning.accepted_in(selection)
+        about = len(orders) * sum(wanted.values())
+        with self.books.stage(iteration, "policy", "tune", about, "candidates") as note:
+            tried = [
+                {"temperature": order.params.temperature, "accepted": accepts(drawn.pool)}
+                for order, drawn in zip(orders, self.drawing.by_orders(iteration, policy, orders), strict=True)
+            ]
+            note.update(tried=tried, temperature=tuning.best_of(tried, before))
+        done = self.folder.stage_done(iteration, "policy", "tune")
+        assert done is not None
+        return sampling.law(float(done["temperature"]))
+
+    def sample(self, iteration: int, policy: Policy, law: SamplingParams) -> Drawn:
         """Draw candidates of the train prompts as the recipe's budget has it, score them, and keep both."""
-        recipe, parts = self.recipe, self.parts
+        recipe, parts, selection = self._terms(iteration).recipe, self.parts, self._terms(iteration).selection
         past = self._past(iteration) if recipe.budget.carry_over else {}
         resting = rest(past, iteration, len(parts.train))
-        budget = build_budget(recipe.budget, recipe.sampling, parts.selection, parts.train, past, resting)
+        budget = build_budget(recipe.budget, recipe.sampling, selection, parts.train, past, resting)
         speculation = self._speculation(iteration)
-        watching = Watching.of(parts.scorers if recipe.budget.early_rejection else {}, parts.selection, speculation)
+        watching = Watching.of(parts.scorers if recipe.budget.early_rejection else {}, selection, speculation)
         prompt_ids = [prompt.id for prompt in parts.train]
         about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
-        with self._stage(iteration, "policy", "sample", about, "candidates") as note:
-            drawn = self.drawing.by_budget(iteration, policy, recipe.sampling.params, budget, prompt_ids, watching)
+        with self.books.stage(iteration, "policy", "sample", about, "candidates") as note:
+            drawn = self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching)
             note.update(_drawn_numbers(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))
             self._baselines = self._replies_to_compare_with(iteration, policy)
             note.update(baselines={name: one.candidates[0].key.generator for name, one in self._baselines.items()})
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
-            note.update(resting=sorted(resting))
+            note.update(resting=sorted(resting), temperature=law.temperature)
             if speculation is not None:
-                passing = [(reply.candidate, reply.scores) for reply in self._measured(drawn) if reply.passed]
+                passing = [(one.candidate, one.scores) for one in self.evaluating.measured(drawn) if one.passed]
                 lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
                 note.update(speculative=speculation.numbers | {"lost": lost})
         return drawn
@@ -117,7 +155,7 @@ class Stages:
         """The baselines that the recipe wants, of the train prompts that have one."""
         found: dict[str, Drawn] = {}
         if "greedy" in self.recipe.baselines:
-            order = Order(dict.fromkeys((prompt.id for prompt in self.parts.train), 1), self._greedy_law)
+            order = Order(dict.fromkeys((prompt.id for prompt in self.parts.train), 1), self.evaluating.greedy_law)
             (found["greedy"],) = self.drawing.by_orders(iteration, policy, [order])
         if "reference" in self.recipe.baselines:
             texts = {p.id: text for p in self.parts.train if isinstance(text := p.fields.get("reference"), str)}
@@ -126,7 +164,7 @@ class Stages:
 
     def _speculation(self, iteration: int) -> Speculation | None:
         """Speculative rejection, if the recipe wants it, by what the iteration before says of beginnings."""
-        said, parts = self.recipe.budget.speculative, self.parts
+        said, parts = self._terms(iteration).recipe.budget.speculative, self.parts
         if said is None or iteration == 1:
             return None
         scores = self.folder.own_scores(iteration=iteration - 1)
@@ -137,21 +175,6 @@ class Stages:
         replies = [(candidate, scores[candidate.key]) for candidate in whole]
         return measured(said, parts.scorers[said.by], replies, self.drawing.prompts, parts.engine.text)
 
-    def sample_control(self, iteration: int, control: Policy, accepted: Mapping[CandidateKey, Decision]) -> Drawn:
-        """Draw enough candidates to choose at random as many of each prompt as were `accepted`.
-
-        A random choice among the recipe's number has the same law as one among fewer, so the control draws only some
-        more than it needs, for those that the length limit cuts. All of them come to their own end: a choice among
-        those that no rule ended early would not be random.
-        """
-        most = self.recipe.sampling.candidates
-        counts = accepted_counts(accepted)
-        wanted = {prompt_id: min(max(most, count), count + _SPARE) for prompt_id, count in counts.items()}
-        with self._stage(iteration, "control", "sample", sum(wanted.values()), "candidates") as note:
-            (drawn,) = self.drawing.by_orders(iteration, control, [Order(wanted, self.recipe.sampling.params)])
-            note.update(_drawn_numbers(drawn))
-        return drawn
-
     def _past(self, iteration: int) -> dict[str, Past]:
         """How each prompt fared in the last iteration before this one that drew candidates of it."""
         past: dict[str, Past] = {}
@@ -161,28 +184,53 @@ class Stages:
             past |= past_of(earlier, decided, drawn, self.folder.own_scores(iteration=earlier))
         return past
 
+    def sample_control(self, iteration: int, arm: Arm, policy: Policy, law: SamplingParams, chosen: Decisions) -> Drawn:
+        """Draw enough candidates of a control's own policy to choose as many of each prompt as the real arm had.
+
+        A random choice among the recipe's number has the same law as one among fewer, so the random control draws only
+        some more than it needs, for those that the length limit cuts. All of them come to their own end: a choice among
+        those that no rule ended early would not be random.
+        """
+        most = self._terms(iteration).recipe.sampling.candidates
+        if arm == "unfiltered":
+            wanted: Mapping[str, int] = Counter(key.prompt_id for key in chosen)
+        else:
+            counts = accepted_counts(chosen)
+            wanted = {prompt_id: min(max(most, count), count + _SPARE) for prompt_id, count in counts.items()}
+        with self.books.stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
+            (drawn,) = self.drawing.by_orders(iteration, policy, [Order(wanted, law)])
+            note.update(_drawn_numbers(drawn))
+        return drawn
+
     # -- select ------------------------------------------------------------------------------------------------------
 
-    def select(self, iteration: int, arm: Arm, drawn: Drawn) -> dict[CandidateKey, Decision]:
+    def rounds(self, iteration: int) -> list[Round]:
+        """The iteration's rounds of training."""
+        return [Round(iteration, number) for number, _ in enumerate(self._terms(iteration).rounds, 1)]
+
+    def select(self, training: Round, drawn: Drawn) -> Decisions:
         """Apply the recipe's rules. Raises SelectionError, with the rules that rejected most, if nothing is left; and
         where a threshold is to be certified, and the labels don't do it."""
+        iteration = training.iteration
+        terms = self._terms(iteration)
 
         def rules(pool: Pool) -> Sequence[Decision]:
             beside = pool.beside({name: one.by_prompt for name, one in self._baselines.items()})
-            return bound(self.parts.selection, self.folder, self.recipe, iteration).decide(beside)
+            selection = terms.rounds[training.number - 1]
+            return bound(selection, self.folder, terms.recipe, iteration).decide(beside)
 
-        return self._select(iteration, arm, drawn, rules)
+        return self._select(iteration, training.of("policy"), drawn, rules)
 
-    def select_at_random(
-        self, iteration: int, arm: Arm, drawn: Drawn, accepted: Mapping[CandidateKey, Decision]
-    ) -> dict[CandidateKey, Decision]:
-        """The control's choice: of each prompt as many candidates, chosen at random, as were `accepted`."""
-        counts = accepted_counts(accepted)
-        seed = self.recipe.seed * 1000 + iteration
-        return self._select(iteration, arm, drawn, lambda pool: random_selection(pool, counts, seed))
+    def select_for_control(self, training: Round, arm: Arm, drawn: Drawn, chosen: Decisions) -> Decisions:
+        """A control's choice, whatever the scores: as many of each prompt, at random, as the real arm accepted in this
+        round; the unfiltered one takes every whole reply."""
+        counts = accepted_counts(chosen)
+        seed = self.recipe.seed * 1000 + training.iteration
+        rules = all_whole if arm == "unfiltered" else partial(random_selection, counts=counts, seed=seed)
+        return self._select(training.iteration, training.of(arm), drawn, rules)
 
-    def _select(self, iteration: int, arm: Arm, drawn: Drawn, rules: Rules) -> dict[CandidateKey, Decision]:
-        with self._stage(iteration, arm, "select", len(drawn.candidates), "candidates") as note:
+    def _select(self, iteration: int, arm: Arm, drawn: Drawn, rules: Rules) -> Decisions:
+        with self.books.stage(iteration, arm, "select", len(drawn.candidates), "candidates") as note:
             decided = self.folder.decisions(arm, iteration=iteration)
             there = bool(decided)
             if not there:
@@ -197,7 +245,7 @@ class Stages:
             )
             if arm == "policy":
                 tallies = tallies_of(decided, drawn.candidates)
-                note.update(lists_of_prompts(tallies, self.recipe.sampling.candidates))
+                note.update(lists_of_prompts(tallies, self._terms(iteration).recipe.sampling.candidates))
             if not counts:
                 raise SelectionError(_nothing_accepted(iteration, note))
             if not there:
@@ -206,33 +254,41 @@ class Stages:
 
     # -- train -------------------------------------------------------------------------------------------------------
 
-    def train(self, iteration: int, arm: Arm, policy: Policy) -> Policy:
-        """Train on what was accepted, from base on all iterations' or onwards from `policy` on this one's."""
-        trained = self.folder.policy(iteration, arm)
+    def train(self, training: Round, arm: Arm, policy: Policy) -> Policy:
+        """Train on what was accepted, from base on all iterations' or onwards from `policy` on this one's. A further
+        round goes on from the one before."""
+        trained = self.folder.trained(training.iteration, training.of(arm))
         if trained is not None:
             return trained
-        from_base = self.recipe.training.start_from == "base"
-        accepted = self._accepted(arm, range(1, iteration + 1) if from_base else [iteration])
-        with self._stage(iteration, arm, "train", 0, "steps") as note:
+        iteration, named = training.iteration, training.of(arm)
+        terms = self._terms(iteration)
+        from_base = terms.recipe.training.start_from == "base"
+        start = self.base if from_base and training.number == 1 else policy
+        accepted = self._accepted(named, range(1, iteration + 1) if from_base else [iteration])
+        with self.books.stage(iteration, named, "train") as note:
             steps = 0
 
             def progress(step: int, of: int) -> None:
                 nonlocal steps
                 if steps == 0:
-                    self.tell.begin(_title(iteration, arm, "train"), of, "steps")
+                    self.books.begin(iteration, arm, "train", of, "steps")
                 self.tell.advance(step - steps)
                 steps = step
                 failpoints.reached("train.step")
 
-            where = self.folder.iteration_path(iteration, arm)
-            result = self.parts.trainer.train(
+            def judge(policy: Policy, prompts: Sequence[Prompt]) -> float:
+                self.books.begin(iteration, arm, "train", len(prompts), "replies")
+                return self.evaluating.share_passed(iteration, policy, prompts)
+
+            where = self.folder.iteration_path(iteration, named)
+            result = terms.trainer.train(
                 self.parts.network,
                 [(self.drawing.prompts[candidate.key.prompt_id], candidate) for candidate in accepted],
-                self.base if from_base else policy,
+                start,
                 where / "weights",
                 self.recipe.seed,
                 progress,
-                partial(self._judge, iteration, arm),
+                judge,
             )
             self.folder.write_json(
                 where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
@@ -241,18 +297,10 @@ class Stages:
             note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy))
         return result.policy
 
-    def _judge(self, iteration: int, arm: Arm, policy: Policy, prompts: Sequence[Prompt]) -> float:
-        """The share of these conversations to which the policy's greedy reply passes."""
-        self.tell.begin(_title(iteration, arm, "train"), len(prompts), "replies")
-        order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self._greedy_law)
-        (drawn,) = self.drawing.by_orders(iteration, policy, [order])
-        passed = [reply.passed for reply in self._measured(drawn)]
-        return sum(passed) / len(passed)
-
     def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:
-        """The accepted candidates of these iterations, in the order of their keys."""
+        """The accepted candidates of these iterations, in the order of their keys; nothing of what was rolled back."""
         accepted = []
-        for iteration in iterations:
+        for iteration in set(iterations) - self._rolled_back():
             decided = self.folder.decisions(arm, iteration=iteration)
             of_iteration = self.folder.candidates(iteration=iteration)
             accepted += [c for c in of_iteration if c.key in decided and decided[c.key].accepted]
@@ -261,63 +309,65 @@ class Stages:
     # -- evaluate ----------------------------------------------------------------------------------------------------
 
     def evaluate(self, iteration: int, arm: Arm, policy: Policy) -> None:
-        """Measure a policy on the held-out prompts: greedily on all, and by samples. Without such prompts, nothing."""
-        if not self.parts.heldout:
-            return
-        wanted = self.recipe.evaluation
-        for_samples = self.parts.heldout[: wanted.sampled_prompts] if wanted.samples else []
-        total = len(self.parts.heldout) + wanted.samples * len(for_samples)
-        with self._stage(iteration, arm, "evaluate", total, "replies") as note:
-            one_each = dict.fromkeys((prompt.id for prompt in self.parts.heldout), 1)
-            many_each = dict.fromkeys((prompt.id for prompt in for_samples), wanted.samples)
-            orders = [Order(one_each, self._greedy_law), Order(many_each, self.recipe.sampling.params, start=1)]
-            greedy, sampled = self.drawing.by_orders(iteration, policy, orders)
-            evaluation = Evaluation(
-                greedy={reply.candidate.key.prompt_id: reply for reply in self._measured(greedy)},
-                sampled=_by_prompt(self._measured(sampled)),
-            )
+        """Measure a policy on the held-out prompts, if there are any."""
+        evaluation = self.evaluating.evaluate(iteration, arm, policy)
+        if evaluation is not None:
             self.evaluations[iteration, arm] = evaluation
-            note.update(evaluation.numbers())
 
-    @property
-    def _greedy_law(self) -> SamplingParams:
-        return SamplingParams(temperature=0, max_tokens=self.recipe.sampling.max_tokens)
+    # -- look back ---------------------------------------------------------------------------------------------------
 
-    def _measured(self, drawn: Drawn) -> list[Measured]:
-        if not drawn.candidates:
-            return []
-        decisions = self.parts.selection.judge(drawn.pool)
-        return [
-            Measured(candidate, drawn.scores[candidate.key], decision.accepted)
-            for candidate, decision in zip(drawn.candidates, decisions, strict=True)
-        ]
+    def look_back(self, iteration: int) -> str | None:
+        """Ask the guards about the run so far: whether it must stop, or roll_back to its best policy. What they found
+        is an event of the run."""
+        with self.books.stage(iteration, "policy", "guard") as note:
+            history = self._history(iteration)
+            found = guards.alarms(self.recipe.guards, history)
+            note.update(alarms=[asdict(alarm) for alarm in found], act=guards.act(found), best=history.best)
+            note["events"] = [("guard", {"iteration": iteration, **asdict(alarm)}) for alarm in found]
+            for alarm in found:
+                self.tell.say(f"iteration {iteration}, {alarm.guard} ({alarm.act}): {alarm.why}")
+        done = self.folder.stage_done(iteration, "policy", "guard")
+        assert done is not None
+        return str(done["act"]) if done["act"] else None
 
-    # -- bookkeeping -------------------------------------------------------------------------------------------------
+    def _history(self, iteration: int) -> guards.History:
+        solved: set[str] = set()
+        for earlier in range(1, iteration + 1):
+            solved |= accepted_counts(self.folder.decisions("policy", iteration=earlier)).keys()
+        train = {prompt.id for prompt in self.parts.train}
+        return guards.History(
+            iteration,
+            {i: one for (i, arm), one in self.evaluations.items() if arm == "policy"},
+            self.recipe.evaluation.best_is_by,
+            accepted=sum(accepted_counts(self.folder.decisions("policy", iteration=iteration)).values()),
+            unsolved=len(train - solved),
+            prompts=len(train),
+        )
 
-    @contextmanager
-    def _stage(self, iteration: int, arm: Arm, stage: str, total: int, unit: str) -> Iterator[dict[str, Any]]:
-        """A stage, timed and announced; what is put into the note is kept with it once it is done.
+    def rolled_back(self, iteration: int, arm: Arm) -> Policy:
+        """An arm's policy of the best iteration, as the guards saw it at the end of this one."""
+        best = int((self.folder.stage_done(iteration, "policy", "guard") or {})["best"])
+        policy = self.folder.policy(best, arm) if best else self.base
+        assert policy is not None
+        return policy
 
-        A stage that was done before passes in silence: it only reads again what the folder holds.
-        """
-        done = self.folder.stage_done(iteration, arm, stage)
-        if done is not None:
-            yield {}
-            return
-        self.folder.begin_stage(iteration, arm, stage)
-        if total:
-            self.tell.begin(_title(iteration, arm, stage), total, unit)
-        note: dict[str, Any] = {}
-        began = time.monotonic()
-        yield note
-        note["seconds"] = round(time.monotonic() - began, 3)
-        self.folder.finish_stage(iteration, arm, stage, note)
-        self.tell.end(_line(stage, note))
+    def _rolled_back(self) -> set[int]:
+        """The iterations that a guard took back."""
+        found: set[int] = set()
+        for stage in self.folder.stages():
+            note = stage["info"] or {}
+            if stage["stage"] == "guard" and note.get("act") == "roll_back":
+                found |= set(range(int(note["best"]) + 1, stage["iteration"] + 1))
+        return found
 
 
-def accepted_counts(decisions: Mapping[CandidateKey, Decision]) -> Counter[str]:
+def accepted_counts(decisions: Decisions) -> Counter[str]:
     """How many candidates of each prompt were accepted; prompts without any are left out."""
     return Counter(key.prompt_id for key, decision in decisions.items() if decision.accepted)
+
+
+def _fingerprints(scorers: Mapping[str, Scorer]) -> dict[str, str]:
+    return {name: scorer.fingerprint for name, scorer in scorers.items()}
 
 
 def _drawn_numbers(drawn: Drawn) -> dict[str, Any]:
@@ -331,13 +381,6 @@ def _drawn_numbers(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _by_prompt(replies: Sequence[Measured]) -> dict[str, list[Measured]]:
-    families: dict[str, list[Measured]] = {}
-    for reply in replies:
-        families.setdefault(reply.candidate.key.prompt_id, []).append(reply)
-    return families
-
-
 def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:
     rules = "\n".join(f"  - {rule}: rejected {count}" for rule, count in note["rejected_by"].items())
     return (
@@ -347,34 +390,3 @@ def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:
         "model with a template, or relax a rule, in another run folder (--set run=...). No threshold is ever lowered "
         "by itself."
     )
-
-
-def _title(iteration: int, arm: Arm, stage: str) -> str:
-    what = {
-        "standardise": "measuring the spread of scores",
-        "sample": "sampling",
-        "select": "selecting",
-        "train": "training",
-        "evaluate": "evaluating",
-    }[stage]
-    if iteration == 0:
-        return f"base · {what}"
-    return f"iteration {iteration} · {'' if arm == 'policy' else f'{arm} · '}{what}"
-
-
-def _line(stage: str, note: Mapping[str, Any]) -> str:
-    """What came of a stage, in one line."""
-    seconds = note["seconds"]
-    if stage == "standardise":
-        return ", ".join(f"{name} {mean:.3g} ± {spread:.2g}" for name, (mean, spread) in note["standards"].items())
-    if stage == "sample":
-        rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
-        early = f", {note['ended_early']} ended early" if note.get("ended_early") else ""
-        return f"{note['candidates']} candidates{early}, {note['tokens']} tokens{rate}"
-    if stage == "select":
-        return f"accepted {note['accepted']} of {note['candidates']} candidates, of {note['prompts_solved']} prompts"
-    if stage == "train":
-        return f"{note['rows']} accepted replies, {note['steps']} steps, {seconds:.0f} s"
-    acceptance = note["heldout_acceptance"]
-    low, high = 100 * acceptance["low"], 100 * acceptance["high"]
-    return f"held-out {acceptance['value']:.1%} [{low:.1f}, {high:.1f}], n = {acceptance['n']}"

@@ -8,30 +8,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsft.config import Recipe
+from rsft.evaluation import ACCEPTANCE
+from rsft.guards import best_of
 from rsft.setup import refuse_other_recipe
 from rsft.store import RunFolder
 from rsft.types import Interval
 from rsft.version import __version__
 
 if TYPE_CHECKING:
-    from rsft.stages import Arm, Stages
+    from rsft.bookkeeping import Arm
+    from rsft.stages import Stages
 
 _FILE = "summary.json"
-_OF_SAMPLE = ("candidates", "tokens", "unneeded_tokens", "prompts", "failed", "ended_early", "resting", "speculative")
+_OF_SAMPLE = (
+    "candidates",
+    "tokens",
+    "unneeded_tokens",
+    "prompts",
+    "failed",
+    "ended_early",
+    "resting",
+    "temperature",
+    "speculative",
+)
 _OF_SELECT = ("accepted", "prompts_solved", "rejected_by", "unsolved", "deferred", "always_solved")
-_STAGES = ("sample", "select", "train", "evaluate")
+_NOT_OF_EVALUATE = ("seconds", "of_policy", "drawn_in")
+_STAGES = ("tune", "sample", "select", "train", "evaluate")
 
 
 def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
     """Build the summary from what the run folder holds, write it there, and return it.
 
     `finished` says that nothing is owed any more. What the run folder then says is final.
-    An arm's best iteration is the one with the highest held-out acceptance, the earlier of equals. Both arms choose
-    theirs in the same way, so that choosing favours neither.
+    An arm's best iteration is the one with the best held-out score, the earlier of equals. All arms choose theirs in
+    the same way, so that choosing favours none. What is handed back is the best policy; 0 is the base, where training
+    made nothing better.
     """
     recipe, parts = stages.recipe, stages.parts
+    by = recipe.evaluation.best_is_by
     best, best_control = _best(stages, "policy"), _best(stages, "control")
     rounds = [_round(stages, iteration) for iteration in range(1, recipe.loop.iterations + 1)]
+    alarms = _alarms(stages)
     summary: dict[str, Any] = {
         "run": str(stages.folder.path),
         "rsft": __version__,
@@ -43,10 +60,21 @@ def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
         "example_prompt": (parts.heldout or parts.train)[0].id,
         "base": _arm(stages, 0, "policy"),
         "iterations": [one for one in rounds if one is not None],
+        "best_by": by,
         "best_iteration": best,
         "best_control_iteration": best_control,
+        "handed_back": best_of({i: one for (i, arm), one in stages.evaluations.items() if arm == "policy"}, by),
         "gain_over_base": _gain(stages, (best, "policy"), (0, "policy")),
         "gain_over_control": _gain(stages, (best, "policy"), (best_control, "control")),
+        "heldout_score_gains": {
+            name: {
+                "over_base": _gain(stages, (best, "policy"), (0, "policy"), name),
+                "over_control": _gain(stages, (best, "policy"), (best_control, "control"), name),
+            }
+            for name in parts.heldout_scorers
+        },
+        "alarms": alarms,
+        "stopped": next((alarm for alarm in alarms if alarm["act"] == "stop"), None),
         "seconds": round(sum(stage["info"].get("seconds", 0) for stage in stages.folder.stages() if stage["info"]), 1),
     }
     stages.folder.write_json(_FILE, summary)
@@ -68,13 +96,21 @@ def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
             return None
     refuse_other_recipe(recipe, path)
     summary: dict[str, Any] = json.loads((path / _FILE).read_text(encoding="utf-8"))
-    return summary
+    goes_on = len(summary["iterations"]) < recipe.loop.iterations and summary["stopped"] is None
+    return None if goes_on else summary
 
 
 def _round(stages: Stages, iteration: int) -> dict[str, Any] | None:
-    """Both arms of an iteration, or None if it has not begun."""
+    """All arms of an iteration, or None if it has not begun."""
     policy = _arm(stages, iteration, "policy")
-    return policy and {"iteration": iteration, **policy, "control": _arm(stages, iteration, "control")}
+    others = ("control", *(arm for arm in stages.recipe.loop.arms if arm != "control"))
+    return policy and {"iteration": iteration, **policy} | {arm: _arm(stages, iteration, arm) for arm in others}
+
+
+def _alarms(stages: Stages) -> list[dict[str, Any]]:
+    """What the guards found, in the order of iterations."""
+    notes = [(stage["iteration"], stage["info"]) for stage in stages.folder.stages() if stage["stage"] == "guard"]
+    return [{"iteration": i, **alarm} for i, note in notes if note for alarm in note["alarms"]]
 
 
 def _arm(stages: Stages, iteration: int, arm: Arm) -> dict[str, Any] | None:
@@ -91,29 +127,31 @@ def _arm(stages: Stages, iteration: int, arm: Arm) -> dict[str, Any] | None:
     if train := done.get("train"):
         said |= {"trained_on": train["rows"], "policy": train["policy"]}
     if evaluate := done.get("evaluate"):
-        said |= {key: value for key, value in evaluate.items() if key != "seconds"}
+        said |= {key: value for key, value in evaluate.items() if key not in _NOT_OF_EVALUATE}
     return said | {"seconds": {stage: note["seconds"] for stage, note in done.items()}}
 
 
 def _best(stages: Stages, arm: Arm) -> int | None:
-    """The iteration whose policy accepts most on held-out prompts."""
+    """The iteration whose policy is best on held-out prompts."""
     of_arm = {iteration: e for (iteration, which), e in stages.evaluations.items() if which == arm and iteration > 0}
-    return max(of_arm, key=lambda iteration: (of_arm[iteration].acceptance.value, -iteration), default=None)
+    return best_of(of_arm, stages.recipe.evaluation.best_is_by)
 
 
-def _gain(stages: Stages, one: tuple[int | None, Arm], other: tuple[int | None, Arm]) -> dict[str, Any] | None:
-    """The paired difference in held-out acceptance, if both were measured."""
+def _gain(
+    stages: Stages, one: tuple[int | None, Arm], other: tuple[int | None, Arm], by: str = ACCEPTANCE
+) -> dict[str, Any] | None:
+    """The paired difference in a held-out score, if both were measured."""
     (i, arm), (j, other_arm) = one, other
     after = stages.evaluations.get((i, arm)) if i is not None else None
     before = stages.evaluations.get((j, other_arm)) if j is not None else None
     if after is None or before is None:
         return None
-    gain: Interval = after.gain_over(before)
+    gain: Interval = after.gain_over(before, by)
     return asdict(gain)
 
 
 def _fakes(stages: Stages) -> list[str]:
     """The fakes that took part: a number that one of them made says nothing about a model."""
-    engine, trainer = stages.parts.engine, stages.parts.trainer
+    engine = stages.parts.engine
     fakes = [str(engine.description["engine"])] if engine.description.get("fake") else []
-    return fakes + ([stages.recipe.training.type] if trainer.fake else [])
+    return fakes + sorted({terms.recipe.training.type for terms in stages.parts.terms if terms.trainer.fake})

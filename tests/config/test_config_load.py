@@ -33,7 +33,7 @@ def test_defaults_and_the_run_folder_follow_from_the_file(recipe_file: Path) -> 
     assert recipe.run == str(recipe_file.parent / "runs" / "small")
     assert recipe.model == ["some/model"]
     assert recipe.loop.iterations == 3
-    assert recipe.loop.control == "random"
+    assert recipe.loop.control == ["random"]
 
 
 def test_the_resolved_recipe_alone_is_enough(recipe_file: Path, tmp_path: Path) -> None:

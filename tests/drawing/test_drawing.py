@@ -113,7 +113,7 @@ def even(count: int = 8, stop_at: int | None = 3) -> Budget:
 
 def draw(drawing: Drawing, budget: Budget, *, watched: bool = True) -> Drawn:
     watching = Watching.of(drawing.parts.scorers, drawing.parts.selection) if watched else None
-    drawn = drawing.by_budget(1, drawing.parts.engine.base, PARAMS, budget, IDS, watching)
+    drawn = drawing.by_budget(1, drawing.parts.engine.base, PARAMS, drawing.parts.selection, budget, IDS, watching)
     assert {c.key for c in drawn.candidates} <= drawing.folder.candidate_keys(), "what counts is kept"
     return drawn
 

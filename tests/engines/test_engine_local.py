@@ -96,6 +96,19 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
+# -- likelihoods -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_replies_are_as_likely_as_they_were_when_they_were_drawn(engine: LocalEngine, temperature: float) -> None:
+    """So the divergence of a policy from itself is 0, and that from another is measured by one and the same law."""
+    drawn = sampled(engine, requests(3, SamplingParams(temperature, max_tokens=20)))
+    by_id = {prompt.id: prompt for prompt in prompts()}
+    replies = [(by_id[key.prompt_id], candidate) for key, candidate in drawn.items()]
+    known = engine.reply_logprobs(engine.base, replies, temperature)
+    assert known == pytest.approx([candidate.logprob for candidate in drawn.values()], abs=1e-3)
+
+
 # -- against generate ------------------------------------------------------------------------------------------------
 
 

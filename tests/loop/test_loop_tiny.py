@@ -99,6 +99,9 @@ def test_the_policies_are_new_and_known_by_their_content(whole: Path) -> None:
     assert trained_on[1] == sum(part["accepted"] for part in summary["iterations"]), "from base, on all of them"
     for part in summary["iterations"]:
         assert part["control"]["accepted"] <= part["accepted"]
+        assert part["kl_from_base"]["value"] > 0 == summary["base"]["kl_from_base"]["value"]
+        assert part["kl_from_base"]["n"] == 6
+        assert part["sampled"]["entropy"] > 0
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,36 +26,23 @@ def print_summary(summary: dict[str, Any]) -> None:
     """The closing table: base, each iteration, its control, the gains, and what to try next."""
     if summary["fakes"]:
         console.print(f"This run used fakes ({', '.join(summary['fakes'])}): its numbers say nothing about a model.")
-    table = Table(
-        title="Held-out acceptance: share of greedy replies that pass",
-        title_justify="left",
-        box=box.SIMPLE,
-        pad_edge=False,
-    )
-    for column in ("", "accepted", "trained on", "policy", "control", "s"):
-        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
-    if summary["base"]:
-        table.add_row("base", "", "", _interval(summary["base"]), "", _seconds(summary["base"]))
-    for part in summary["iterations"]:
-        best = " ★" if part["iteration"] == summary["best_iteration"] else ""
-        table.add_row(
-            f"iteration {part['iteration']}{best}",
-            f"{part['accepted']}/{part['candidates']}",
-            str(part.get("trained_on", "")),
-            _interval(part),
-            _interval(part["control"]),
-            _seconds(part, part["control"]),
-        )
-    console.print(table)
+    console.print(_acceptance(summary))
     has_control = any(part["control"] for part in summary["iterations"])
     control = " The control learns from as many candidates, chosen\nat random." if has_control else ""
     console.print(f"In brackets: 95% intervals.{control}")
+    if summary["base"] and (best_of := summary["base"].get("sampled", {}).get("best_of")):
+        console.print(f"The base's best of {best_of['n']} samples, chosen by the rules: {_percent(best_of)}")
+    _print_alarms(summary)
     if gain := summary["gain_over_base"]:
         console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
     if gain := summary["gain_over_control"]:
         console.print(f"Gain over control: {_gain(gain)}  (best of each, n = {gain['n']})")
         if gain["low"] <= 0:
             console.print("The gain over the control is not established: its interval reaches zero.")
+    for name, gains in summary["heldout_score_gains"].items():
+        said = ", ".join(f"{_change(gain)} {over.replace('_', ' ')}" for over, gain in gains.items() if gain)
+        if said:
+            console.print(f"Held-out scorer {name}: {said}")
     run = _from_here(summary["run"])
     console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
@@ -63,6 +51,53 @@ def print_summary(summary: dict[str, Any]) -> None:
         f"status {run}",
     ):
         console.print(f"  {_program()} {command}", soft_wrap=True, markup=False)
+
+
+def _acceptance(summary: dict[str, Any]) -> Table:
+    """A row for the base and for each iteration, a column for each arm."""
+    table = Table(
+        title="Held-out acceptance: share of greedy replies that pass",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    unfiltered = ["unfiltered"] if any(part.get("unfiltered") for part in summary["iterations"]) else []
+    scorers = list((summary["base"] or {}).get("heldout_scores", {}))
+    for column in ("", "accepted", "trained on", "policy", *scorers, "control", *unfiltered, "s"):
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
+    if base := summary["base"]:
+        others = [""] * (1 + len(unfiltered))
+        table.add_row("base", "", "", _interval(base), *_heldout(base, scorers), *others, _seconds(base))
+    for part in summary["iterations"]:
+        best = " ★" if part["iteration"] == summary["best_iteration"] else ""
+        arms = [part[arm] for arm in ("control", *unfiltered)]
+        table.add_row(
+            f"iteration {part['iteration']}{best}",
+            f"{part['accepted']}/{part['candidates']}",
+            str(part.get("trained_on", "")),
+            _interval(part),
+            *_heldout(part, scorers),
+            *(_interval(arm) for arm in arms),
+            _seconds(part, *arms),
+        )
+    return table
+
+
+def _heldout(part: dict[str, Any], scorers: Sequence[str]) -> list[str]:
+    """The means of held-out scorers' words on the policy's replies."""
+    said = part.get("heldout_scores", {})
+    return [f"{said[name]['value']:.3f}" if name in said else "" for name in scorers]
+
+
+def _print_alarms(summary: dict[str, Any]) -> None:
+    """What the guards found, and what came of it."""
+    for alarm in summary["alarms"]:
+        did = {"stop": "the run was stopped", "roll_back": "the run went back to its best policy"}.get(alarm["act"])
+        end = f" So {did}." if did else ""
+        line = f"! iteration {alarm['iteration']}, {alarm['guard']}: {alarm['why']}.{end}"
+        console.print(inert(line), style="yellow")
+    if summary["handed_back"] == 0 and summary["iterations"]:
+        console.print("No iteration is better than the base: what is handed back is the base model.", style="yellow")
 
 
 def print_plan(plan: dict[str, Any]) -> None:
@@ -330,12 +365,19 @@ def _from_here(path: str) -> str:
 def _interval(part: dict[str, Any] | None) -> str:
     if not part or "heldout_acceptance" not in part:
         return ""
-    said = part["heldout_acceptance"]
+    return _percent(part["heldout_acceptance"])
+
+
+def _percent(said: dict[str, Any]) -> str:
     return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
 
 
 def _gain(gain: dict[str, Any]) -> str:
     return f"{gain['value']:+.1%} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+
+
+def _change(gain: dict[str, Any]) -> str:
+    return f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
 
 
 def _seconds(*parts: dict[str, Any] | None) -> str:

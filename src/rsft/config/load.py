@@ -18,8 +18,8 @@ from rsft.errors import RecipeError, nearest
 BUNDLED = "bundled:"
 """Marks a data file that comes with rsft, as in `bundled:shop.train.jsonl.gz`."""
 
-# What may change between two runs of one folder: none of these can change a candidate, a score or a decision.
-_HARMLESS = ("run",)
+# What may change while a run goes on: none of these can change a candidate, a score or a decision that is there.
+_HARMLESS = ("run", "loop.iterations")
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -129,8 +129,26 @@ def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:
             "scorers": {name: _located_plug_in(spec, beside) for name, spec in recipe.scorers.items()},
             "selection": [_located_plug_in(rule, beside) for rule in recipe.selection],
             "training": _located_training(recipe.training, beside),
+            "evaluation": recipe.evaluation.model_copy(
+                update={"scorers": {n: _located_plug_in(spec, beside) for n, spec in recipe.evaluation.scorers.items()}}
+            ),
+            "loop": recipe.loop.model_copy(
+                update={
+                    "improve": [_located_plug_in(rule, beside) for rule in recipe.loop.improve],
+                    "schedule": {k: _located_values(k, said, beside) for k, said in recipe.loop.schedule.items()},
+                }
+            ),
         }
     )
+
+
+def _located_values(key: str, values: list[Any], beside: Path | None) -> list[Any]:
+    """What a schedule has for each iteration, with absolute paths in selections."""
+    if key != "selection":
+        return values
+    return [
+        [_located_plug_in(rule, beside) for rule in rules] if isinstance(rules, list) else rules for rules in values
+    ]
 
 
 def _located_training(training: TrainingSection, beside: Path | None) -> TrainingSection:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from rsft.config.guards import GuardsSection
+from rsft.config.section import OneOrMore, PlugIn, Section, as_list
 from rsft.types import SamplingParams
 
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-OneOrMore = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-PlugIn = str | dict[str, Any]
-"""A plug-in's name, or a mapping with its `type` and options."""
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+# Where a temperature is to be tuned, and one is needed before that.
+USUAL_TEMPERATURE = 0.7
 
 
 class PromptsSection(Section):
@@ -45,7 +35,11 @@ class SamplingSection(Section):
     candidates: int = Field(
         8, ge=1, description="Candidates for each prompt in an iteration, where the budget does not decide otherwise."
     )
-    temperature: float = Field(0.7, ge=0, description="0 is greedy.")
+    temperature: Annotated[float, Field(ge=0)] | Literal["tune"] = Field(
+        0.7,
+        description="0 is greedy. tune: before each iteration, the one of a few at which most different replies are "
+        "accepted, of some train prompts.",
+    )
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, description="0 keeps the whole vocabulary.")
     max_tokens: int = Field(256, ge=1, description="A reply's most tokens, its end-of-turn token included.")
@@ -59,10 +53,11 @@ class SamplingSection(Section):
             raise ValueError(f"temperature 0 gives {self.candidates} equal candidates; use a temperature above 0")
         return self
 
-    @property
-    def params(self) -> SamplingParams:
+    def law(self, temperature: float | None = None) -> SamplingParams:
+        """The sampling law, at the recipe's temperature or another."""
+        own = USUAL_TEMPERATURE if self.temperature == "tune" else self.temperature
         return SamplingParams(
-            self.temperature,
+            own if temperature is None else temperature,
             self.top_p,
             self.top_k,
             self.max_tokens,
@@ -175,19 +170,74 @@ class TrainingSection(Section):
 class EvaluationSection(Section):
     """How a policy is measured on held-out prompts: greedily, and by samples."""
 
-    samples: int = Field(4, ge=0, description="Sampled replies for each held-out prompt; 0 for greedy only.")
+    samples: int = Field(8, ge=0, description="Sampled replies for each held-out prompt; 0 for greedy only.")
     sampled_prompts: int | None = Field(
         None, ge=1, description="Draw samples for only the first so many held-out prompts; greedy covers all."
     )
+    temperature: float | None = Field(
+        None, gt=0, description="Of the samples, in all iterations; sampling.temperature (tune: 0.7) by default."
+    )
+    scorers: dict[str, PlugIn] = Field(
+        {},
+        description="Held-out scorers: they score greedy replies to held-out prompts, and no selection ever sees them. "
+        "One of another kind than those that select shows whether the policy got better or only learnt to please.",
+    )
+    best_by: str = Field(
+        "auto",
+        description="What the best iteration is chosen by: acceptance, or the name of a held-out scorer. auto: the "
+        "first held-out scorer, acceptance without one.",
+    )
+
+    @model_validator(mode="after")
+    def _best_by_is_there(self) -> EvaluationSection:
+        if self.best_by not in ("auto", "acceptance", *self.scorers):
+            known = ", ".join(("acceptance", *self.scorers))
+            raise ValueError(f"best_by is '{self.best_by}', and there is {known}")
+        return self
+
+    @property
+    def best_is_by(self) -> str:
+        """`acceptance`, or a held-out scorer's name."""
+        return next(iter(self.scorers), "acceptance") if self.best_by == "auto" else self.best_by
+
+
+def _as_controls(value: Any) -> Any:
+    if value == "none":
+        return []
+    return as_list(value)
 
 
 class LoopSection(Section):
-    """How often, and beside what control."""
+    """How often, and beside what controls."""
 
     iterations: int = Field(3, ge=1)
-    control: Literal["random", "none"] = Field(
-        "random", description="random: the same run once more, trained on as many randomly chosen candidates."
+    control: Annotated[list[Literal["random", "unfiltered"]], BeforeValidator(_as_controls)] = Field(
+        ["random"],
+        description="random: the same run once more, trained on as many randomly chosen candidates; unfiltered: "
+        "trained on all of as many candidates as were drawn; none.",
     )
+    improve: list[str | dict[str, Any]] = Field(
+        [],
+        description="Further rounds of training on an iteration's candidates, each from the round before on what one "
+        "more rule leaves (ReST): rising quantiles, say.",
+    )
+    schedule: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {},
+        description="Keys of sampling, budget, selection or training with a value for each iteration; the last one "
+        "holds on. E.g. sampling.temperature: [0.7, 0.9], or selection: [[a >= 0.3], [a >= 0.5]].",
+    )
+
+    @property
+    def arms(self) -> list[str]:
+        """The controls by the names of their arms."""
+        return ["control" if control == "random" else control for control in self.control]
+
+    @model_validator(mode="after")
+    def _schedules_what_it_may(self) -> LoopSection:
+        for key in self.schedule:
+            if key != "selection" and key.partition(".")[0] not in ("sampling", "budget", "training"):
+                raise ValueError(f"schedule speaks of '{key}': it may of selection, sampling.*, budget.*, training.*")
+        return self
 
 
 class Recipe(Section):
@@ -209,6 +259,7 @@ class Recipe(Section):
     selection: list[str | dict[str, Any]] = Field(min_length=1)
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
+    guards: GuardsSection = GuardsSection()
     loop: LoopSection = LoopSection()
     seed: int = Field(0, ge=0)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(

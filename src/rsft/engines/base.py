@@ -115,6 +115,13 @@ class Engine(Protocol):
         """
         ...
 
+    def reply_logprobs(
+        self, policy: Policy, replies: Sequence[tuple[Prompt, Candidate]], temperature: float
+    ) -> list[float] | None:
+        """The log-probability of each reply's tokens, in nats, under the policy at a temperature; cuts and penalties of
+        sampling laws are left out. None where the engine can't tell."""
+        ...
+
 
 CANCELLED = "it was not wanted any more"
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rsft.config.mistakes import mistakes
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.errors import RecipeError
-from rsft.types import Candidate, FinishReason, Policy
+from rsft.types import Candidate, FinishReason, Policy, Prompt
 
 
 class Script(BaseModel):
@@ -80,6 +80,11 @@ class ScriptedEngine:
                 held = 0
 
         return Sampling(draw)
+
+    def reply_logprobs(
+        self, policy: Policy, replies: Sequence[tuple[Prompt, Candidate]], temperature: float
+    ) -> list[float] | None:
+        return None
 
 
 def _recite(request: Request, lines: Sequence[str], watch: Watch | None) -> Candidate:

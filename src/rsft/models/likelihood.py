@@ -39,25 +39,26 @@ class Likelihood:
             self._shares = True
         pack_linears(self._twin)
 
-    def of(self, rows: Sequence[ReplyRow]) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-        """The log-probability, in nats, of each token of each row's reply."""
+    def of(self, rows: Sequence[ReplyRow], temperature: float = 1.0) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+        """The log-probability, in nats, of each token of each row's reply, at a temperature."""
         said: list[np.ndarray[Any, np.dtype[np.float32]]] = [np.empty(0, dtype=np.float32)] * len(rows)
         if self._shares:
             for one in packs(rows, _PASS_TOKENS):
-                logprobs_T = self._logprobs(one)
+                logprobs_T = self._logprobs(one, temperature)
                 for number in one.rows_T.unique().tolist():
                     said[number] = logprobs_T[one.rows_T == number].numpy()
         else:
             for number, row in enumerate(rows):
-                said[number] = self._logprobs(pack([row])).numpy()
+                said[number] = self._logprobs(pack([row]), temperature).numpy()
         return said
 
     @torch.inference_mode()
-    def _logprobs(self, texts: Pack) -> Any:
+    def _logprobs(self, texts: Pack, temperature: float) -> Any:
         """(T,), in the pack's order, on the CPU."""
         texts = texts.to(self.network.device)
         to_attention = {"pack": texts} if self._shares else {}
         logits_TV = run_tokens(self._twin, texts.ids_N, texts.positions_N, texts.sources_T, **to_attention)
         if len(logits_TV) != len(texts.sources_T):  # a model that can't leave logits out
             logits_TV = logits_TV[texts.sources_T]
-        return -torch.nn.functional.cross_entropy(logits_TV.float(), texts.targets_T, reduction="none").cpu()
+        logits_TV = logits_TV.float() / temperature
+        return -torch.nn.functional.cross_entropy(logits_TV, texts.targets_T, reduction="none").cpu()

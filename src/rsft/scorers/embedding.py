@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from rsft.config.recipe import OneOrMore
+from rsft.config.section import OneOrMore
 from rsft.models.chat import check_tokenizer
 from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder, refuse_pickles

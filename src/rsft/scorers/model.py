@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from rsft.config.recipe import OneOrMore
+from rsft.config.section import OneOrMore
 from rsft.errors import ModelError, UserError
 from rsft.models.devices import free_device, scoring_dtype, show_no_loading
 from rsft.models.references import ModelFolder, resolve

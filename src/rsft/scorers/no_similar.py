@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from rsft.config.recipe import OneOrMore
+from rsft.config.section import OneOrMore
 from rsft.models.devices import free_device
 from rsft.models.references import resolve
 from rsft.scorers.embedding import MINILM, Embedder

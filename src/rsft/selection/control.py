@@ -11,6 +11,14 @@ from rsft.types import Decision
 RANDOM = "random"
 
 
+UNFILTERED = "unfiltered"
+
+
+def all_whole(pool: Pool) -> list[Decision]:
+    """Every whole reply, whatever its scores."""
+    return [Decision(bool(whole), UNFILTERED if whole else FINISHED) for whole in pool.whole_N]
+
+
 def random_selection(pool: Pool, counts: Mapping[str, int], seed: int) -> list[Decision]:
     """Of each prompt choose `counts[prompt id]` candidates at random among those that finished, without their scores.
 

@@ -78,6 +78,9 @@ class Ledger:
     def set_meta(self, key: str, value: str) -> None:
         self._write("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
+    def drop_meta(self, key: str) -> None:
+        self._write("DELETE FROM meta WHERE key=?", (key,))
+
     def add_segments(self, segments: Iterable[Segment]) -> None:
         """Make the segments exist, all at once."""
         rows = [(s.path, s.kind, s.scope, s.sha256, s.rows, _now()) for s in segments]
@@ -100,12 +103,20 @@ class Ledger:
             "INSERT OR REPLACE INTO stages VALUES(?, ?, ?, 'begun', NULL, ?, NULL)", (iteration, arm, stage, _now())
         )
 
-    def finish_stage(self, iteration: int, arm: str, stage: str, info: dict[str, Any]) -> None:
-        self._write(
+    def finish_stage(
+        self, iteration: int, arm: str, stage: str, info: dict[str, Any], events: Sequence[tuple[str, Any]] = ()
+    ) -> None:
+        """Note that a stage is done, and what happened in it, all at once."""
+        done = (
             "INSERT INTO stages VALUES(?1, ?2, ?3, 'done', ?4, ?5, ?5) ON CONFLICT DO UPDATE "
             "SET status='done', info=?4, finished_at=?5",
             (iteration, arm, stage, json.dumps(info), _now()),
         )
+        happened = [
+            ("INSERT INTO events(at, kind, data) VALUES(?, ?, ?)", (_now(), kind, json.dumps(data)))
+            for kind, data in events
+        ]
+        self._write_together([done, *happened])
 
     def stages(self) -> list[dict[str, Any]]:
         found = self._db.execute("SELECT iteration, arm, stage, status, info FROM stages ORDER BY rowid")
@@ -150,9 +161,14 @@ class Ledger:
 
     def _write_all(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Many rows, all of them or none."""
+        self._write_together([(statement, row) for row in rows])
+
+    def _write_together(self, writes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Several statements with their values, all of them or none."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(statement, rows)
+            for statement, values in writes:
+                self._db.execute(statement, values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:

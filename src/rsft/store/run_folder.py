@@ -15,7 +15,12 @@ from rsft.store import files, lock, rows
 from rsft.store.ledger import Ledger, Segment
 from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
 
-_OWN_SETS = ("policy", "control")
+_ARMS = ("policy", "control", "unfiltered")
+
+
+def round_name(arm: str, number: int) -> str:
+    """What an arm is called in a further round of training on the same candidates, from the second on."""
+    return f"{arm}_round_{number}"
 
 
 class RunFolder:
@@ -141,8 +146,8 @@ class RunFolder:
 
     def check_name(self, name: str) -> None:
         """Raise RunError for what can't be the name of a new set of decisions."""
-        taken = [*_OWN_SETS, *self.selections()]
-        if name in taken or not name.isidentifier():
+        taken = [*_ARMS, *self.selections()]
+        if name in taken or name.startswith(tuple(round_name(arm, 0)[:-1] for arm in _ARMS)) or not name.isidentifier():
             raise RunError(
                 f"A set of decisions can't be called '{name}': a name is of letters, digits and '_', and none that is "
                 f"there already ({', '.join(taken)})."
@@ -156,8 +161,8 @@ class RunFolder:
 
     def selections(self) -> dict[str, Any]:
         """The rules of the sets of decisions that somebody named."""
-        names = dict.fromkeys(name for _, name in self._decided() if name not in _OWN_SETS)
-        return {name: json.loads(self.ledger.meta(f"selection {name}") or "null") for name in names}
+        rules = {name: self.ledger.meta(f"selection {name}") for name in dict.fromkeys(of for _, of in self._decided())}
+        return {name: json.loads(said) for name, said in rules.items() if said is not None}
 
     def _decided(self) -> list[tuple[int, str]]:
         """The iteration and the name of each set of decisions."""
@@ -179,17 +184,19 @@ class RunFolder:
                 last[label.key, label.labeller] = label
         return [label for label in last.values() if label.word != "undone"]
 
-    def note_scorers(self, fingerprints: Mapping[str, str]) -> None:
-        """Keep which scorers decide in this run."""
+    def note_scorers(self, fingerprints: Mapping[str, str], heldout: Mapping[str, str]) -> None:
+        """Keep which scorers decide in this run, and which only look on."""
         self.ledger.set_meta("scorers", json.dumps(fingerprints))
+        self.ledger.set_meta("heldout_scorers", json.dumps(heldout))
 
     def noted_scorers(self) -> dict[str, str]:
         """The fingerprints of the scorers that decide in this run; none if it did not come so far."""
         return dict(json.loads(self.ledger.meta("scorers") or "{}"))
 
     def own_scores(self, *, iteration: int | None = None) -> dict[CandidateKey, dict[str, Score]]:
-        """Scores by the scorers that decide in this run, whatever others have said since."""
-        return self.scores(iteration=iteration, fingerprints=self.noted_scorers() or None)
+        """Scores by the scorers that decide or look on in this run, whatever others have said since."""
+        heldout = json.loads(self.ledger.meta("heldout_scorers") or "{}")
+        return self.scores(iteration=iteration, fingerprints=heldout | self.noted_scorers() or None)
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
         """Keep the prompts, in order, so that the run needs no other file from now on.
@@ -216,9 +223,12 @@ class RunFolder:
         self.ledger.begin_stage(iteration, arm, stage)
         failpoints.reached(f"{stage}.begun")
 
-    def finish_stage(self, iteration: int, arm: str, stage: str, info: dict[str, Any]) -> None:
+    def finish_stage(
+        self, iteration: int, arm: str, stage: str, info: dict[str, Any], events: Sequence[tuple[str, Any]] = ()
+    ) -> None:
+        """A stage is done, with what it leaves behind and what happened in it (kind, data)."""
         failpoints.reached(f"{stage}.finishing")
-        self.ledger.finish_stage(iteration, arm, stage, info)
+        self.ledger.finish_stage(iteration, arm, stage, info, events)
 
     def stage_done(self, iteration: int, arm: str, stage: str) -> dict[str, Any] | None:
         """What a stage left behind, or None if it is not done."""
@@ -238,7 +248,14 @@ class RunFolder:
         }
 
     def policy(self, iteration: int, arm: str) -> Policy | None:
-        """The policy that an iteration trained, or None if it has not (yet)."""
+        """The policy that an iteration trained, in the last of its rounds that is done; None if it has not (yet)."""
+        rounds = [self.trained(iteration, arm)]
+        while rounds[-1] is not None:
+            rounds.append(self.trained(iteration, round_name(arm, len(rounds) + 1)))
+        return rounds[-2] if len(rounds) > 1 else None
+
+    def trained(self, iteration: int, arm: str) -> Policy | None:
+        """The policy that an arm (or a named set, or a further round of one) trained in an iteration."""
         done = self.stage_done(iteration, arm, "train")
         if done is None:
             return None
@@ -252,6 +269,10 @@ class RunFolder:
 
     def finish(self) -> None:
         self.ledger.set_meta("finished", "yes")
+
+    def reopen(self) -> None:
+        """Something is owed again: the run goes on."""
+        self.ledger.drop_meta("finished")
 
     def writer_pid(self) -> int | None:
         """The process that writes this run now, if any."""

@@ -16,7 +16,7 @@ from rsft.engines.local.passes import Pass
 from rsft.engines.local.texts import Row, Stem, give_trunks
 from rsft.errors import RecipeError
 from rsft.models.network import Network
-from rsft.types import Candidate, Ended, FinishReason, Policy
+from rsft.types import Candidate, Ended, FinishReason, Policy, Prompt
 
 if TYPE_CHECKING:
     from rsft.engines.local.serving import ServedModel
@@ -79,6 +79,18 @@ class LocalEngine:
     ) -> Sampling:
         """See `Engine.sample`. Raises ModelError for a model that can't be served."""
         return Sampling(lambda cancelled: self._sample(policy, requests, watch, pace, cancelled))
+
+    def reply_logprobs(
+        self, policy: Policy, replies: Sequence[tuple[Prompt, Candidate]], temperature: float
+    ) -> list[float] | None:
+        """See `Engine.reply_logprobs`."""
+        from rsft.models.likelihood import Likelihood
+        from rsft.models.packing import ReplyRow
+
+        self.network.show(policy)
+        chat = self.network.chat
+        rows = [ReplyRow(tuple(chat.prompt_ids(prompt.messages)), reply.token_ids) for prompt, reply in replies]
+        return [float(logprobs.sum()) for logprobs in Likelihood(self.network).of(rows, temperature)]
 
     def _sample(
         self,
