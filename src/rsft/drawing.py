@@ -14,6 +14,7 @@ from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
 from rsft.errors import StoreError, UserError
 from rsft.family import Family
+from rsft.forking import Fork
 from rsft.keeping import Keeping
 from rsft.pacing import Pacing
 from rsft.progress import Reporter
@@ -70,9 +71,13 @@ class Drawn:
 class Drawing:
     """Draws for one run: into its folder, with its working parts, from its seed."""
 
-    def __init__(self, folder: RunFolder, parts: Parts, recipe: Recipe, tell: Reporter) -> None:
+    def __init__(
+        self, folder: RunFolder, parts: Parts, recipe: Recipe, tell: Reporter, earlier: Fork | None = None
+    ) -> None:
+        """`earlier` is a run from which what would be drawn all the same is taken over."""
         self.folder = folder
         self.parts = parts
+        self.earlier = earlier
         self.seed = recipe.seed
         self.tell = tell
         self.record = Record(recipe.scoring.max_failed)
@@ -206,6 +211,9 @@ class Drawing:
     def _stock(self, iteration: int, generators: Collection[str]) -> dict[CandidateKey, Scored]:
         """What the folder holds of these generators, with these scorers' scores; what misses or failed is made."""
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
+        if self.earlier is not None:
+            heldout = {name: scorer.fingerprint for name, scorer in self.parts.heldout_scorers.items()}
+            self.earlier.take_over(iteration, generators, fingerprints | heldout)
         candidates = [c for c in self.folder.candidates(iteration=iteration) if c.key.generator in generators]
         known = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
         with Keeping(self.folder, self.parts.scorers, drawn=False) as keeping:

@@ -6,6 +6,7 @@ running this again after an interruption goes on where it stopped; a finished ru
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rsft.config import Recipe
@@ -14,15 +15,16 @@ from rsft.stages import Stages
 from rsft.summary import finished_summary, summarise
 
 
-def run(recipe: Recipe, tell: Reporter | None = None) -> dict[str, Any]:
+def run(recipe: Recipe, tell: Reporter | None = None, fork: Path | None = None) -> dict[str, Any]:
     """Run the recipe to its end, or from where it was interrupted. Returns the summary, which `summary.json` holds.
 
+    With `fork`, another run's folder, a new run takes over from that one what it would draw and train all the same.
     Raises a UserError for a mistake that the user can fix; what was done until then is kept.
     """
     if (summary := finished_summary(recipe)) is not None:
         return summary
 
-    with Stages.open(recipe, tell or Silent()) as stages:
+    with Stages.open(recipe, tell or Silent(), fork) as stages:
         policy = stages.base
         controls = dict.fromkeys(recipe.loop.arms, stages.base)
         stages.standardise()

@@ -19,6 +19,7 @@ from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import SelectionError
 from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
+from rsft.forking import Fork, begin_fork, training_identity
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
 from rsft.selection import Pool, all_whole, random_selection
@@ -52,10 +53,13 @@ class Round:
 class Stages:
     """The stages of one run, over its folder and its working parts."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, parts: Parts, tell: Reporter) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, parts: Parts, tell: Reporter, earlier: Fork | None = None
+    ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.tell = tell
+        self.earlier = earlier
         self.books = Books(folder, tell)
         self._score_by(parts, parts.scorers)
         self.evaluations: dict[tuple[int, Arm], Evaluation] = {}
@@ -63,11 +67,17 @@ class Stages:
 
     @classmethod
     @contextmanager
-    def open(cls, recipe: Recipe, tell: Reporter) -> Iterator[Stages]:
-        """The stages of the recipe's run. Makes the run folder, or checks that the one there is of this recipe."""
+    def open(cls, recipe: Recipe, tell: Reporter, fork: Path | None = None) -> Iterator[Stages]:
+        """The stages of the recipe's run. Makes the run folder, or checks that the one there is of this recipe. With
+        `fork` it takes over from that run what is still valid."""
         refuse_many_processes()
         with RunFolder.open(Path(recipe.run), write=True) as folder:
-            yield cls(recipe, folder, set_up(recipe, folder), tell)
+            if fork is not None:
+                begin_fork(folder, fork)
+            parts = set_up(recipe, folder)
+            prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
+            with Fork.open(folder, recipe, prompts) as earlier:
+                yield cls(recipe, folder, parts, tell, earlier)
 
     @property
     def base(self) -> Policy:
@@ -76,7 +86,7 @@ class Stages:
     def _score_by(self, parts: Parts, scorers: dict[str, Scorer]) -> None:
         """From now on these scorers score."""
         self.parts = replace(parts, scorers=scorers)
-        self.drawing = Drawing(self.folder, self.parts, self.recipe, self.tell)
+        self.drawing = Drawing(self.folder, self.parts, self.recipe, self.tell, self.earlier)
         self.evaluating = Evaluating(self.recipe, self.drawing, self.books)
 
     def _terms(self, iteration: int) -> Terms:
@@ -281,20 +291,18 @@ class Stages:
                 return self.evaluating.share_passed(iteration, policy, prompts)
 
             where = self.folder.iteration_path(iteration, named)
-            result = terms.trainer.train(
-                self.parts.network,
-                [(self.drawing.prompts[candidate.key.prompt_id], candidate) for candidate in accepted],
-                start,
-                where / "weights",
-                self.recipe.seed,
-                progress,
-                judge,
-            )
+            rows = [(self.drawing.prompts[candidate.key.prompt_id], candidate) for candidate in accepted]
+            identity = training_identity(terms.recipe, start, rows)
+            result = self.earlier.training(identity, where / "weights") if self.earlier else None
+            if result is None:
+                result = terms.trainer.train(
+                    self.parts.network, rows, start, where / "weights", self.recipe.seed, progress, judge
+                )
             self.folder.write_json(
                 where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
             )
             steps = max((entry["step"] for entry in result.log), default=0)
-            note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy))
+            note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy), identity=identity)
         return result.policy
 
     def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import rsft
+from rsft.loop import run
 from rsft.store import RunFolder
 from rsft.training.settings import launch_file
 
@@ -165,3 +166,20 @@ def test_a_moved_run_goes_on_and_its_policy_answers(whole: Path, monkeypatch: py
     summary = json.loads(Path("runs/moved/summary.json").read_text())
     assert said["policy"] == summary["iterations"][1]["policy"]["hash"]
     assert len(said["replies"]) == 3
+
+
+def test_a_fork_takes_over_what_would_be_drawn_and_trained_all_the_same(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(whole)
+    recipe = rsft.load_recipe("tiny.yaml", "run=runs/forked", "evaluation.samples=1", "loop.control=none")
+    monkeypatch.setattr("rsft.training.sft.SftTraining.train", lambda *_: pytest.fail("it was trained before"))
+    monkeypatch.setattr(
+        "rsft.engines.local.decoding.Decoding.run", lambda *_: pytest.fail("all of it was drawn before")
+    )
+    run(recipe, fork=Path("runs/whole"))
+    old, new = (json.loads(Path(f"runs/{name}/summary.json").read_text()) for name in ("whole", "forked"))
+    for before, after in zip(old["iterations"], new["iterations"], strict=True):
+        assert before["policy"] == after["policy"]
+        assert before["heldout_acceptance"] == after["heldout_acceptance"]
+    assert len(list(Path("runs/forked").rglob("adapter_model.safetensors"))) == 2

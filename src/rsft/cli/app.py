@@ -55,11 +55,32 @@ def _root(
 
 
 @app.command()
-def run(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+def run(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    fork: Annotated[
+        Path | None,
+        typer.Option(
+            "--fork", metavar="RUN", help="Begin a run that takes over from this one all that is still valid."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Run a recipe to its end, or go on with it where it was interrupted."""
     from rsft.config import load_recipe
 
-    _run(load_recipe(recipe, overrides or ()), as_json)
+    said = load_recipe(recipe, overrides or ())
+    if fork is not None and Path(said.run) == fork.absolute():
+        said = said.model_copy(update={"run": _free_beside(fork.absolute())})
+    _run(said, as_json, fork)
+
+
+def _free_beside(run: Path) -> str:
+    """A name for another run: the run's with the next number that is free."""
+    number = 2
+    while (path := run.with_name(f"{run.name}-{number}")).exists():
+        number += 1
+    return str(path)
 
 
 @app.command()
@@ -70,13 +91,13 @@ def resume(run: RunArgument, as_json: JsonOption = False) -> None:
     _run(saved_recipe(run), as_json)
 
 
-def _run(recipe: Any, as_json: bool) -> None:
+def _run(recipe: Any, as_json: bool, fork: Path | None = None) -> None:
     from rsft.cli.display import reporter
     from rsft.cli.tables import print_summary
     from rsft.loop import run as run_loop
 
     with reporter() as tell:
-        summary = run_loop(recipe, tell)
+        summary = run_loop(recipe, tell, fork)
     _print(summary, as_json, print_summary)
 
 

@@ -16,7 +16,7 @@ class ReferenceOverlap(Scorer):
 
     Words are counted as often as they come, whatever their order and case: 2·c / (r + g), with c words in common, r of
     the reply and g of the reference (SQuAD's F1, 1606.05250). Of several references the nearest counts. It is no judge
-    of a single reply, which may be good in other words: it is for means, as a held-out scorer beside others that select.
+    of one reply, which may be good in other words: it is for means: a held-out scorer beside those that select.
     """
 
     quick: ClassVar[bool] = True
