@@ -100,7 +100,7 @@ class Evaluation:
         return {
             "acceptance": asdict(metrics.mean([count / drawn for count in passed])),
             "pass_at": {str(k): metrics.pass_at(k, passed, drawn) for k in _PASS_AT if k <= drawn},
-            "best_of": {"n": drawn, **asdict(metrics.share([count > 0 for count in passed]))},
+            "best_of": {"samples": drawn, **asdict(metrics.share([count > 0 for count in passed]))},
             "samples_per_prompt": drawn,
             # Of the sampling law, which a sample's own surprise estimates without bias.
             "entropy": -sum(reply.candidate.logprob for reply in replies) / max(1, tokens),

@@ -128,9 +128,19 @@ def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:
 
 def best_iteration(run: Path, arm: str = "policy") -> int:
     """An arm's best iteration as the summary has it; 0, which is the base model, if there is none yet."""
+    return int(_summary(run).get("best_iteration" if arm == "policy" else "best_control_iteration") or 0)
+
+
+def handed_back(run: Path) -> int | None:
+    """The iteration whose policy the run hands back, so far: 0 is the base. None where nothing was measured yet."""
+    found: int | None = _summary(run).get("handed_back")
+    return found
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    """The summary as it is now; empty where there is none yet."""
     file = run / "summary.json"
-    key = "best_iteration" if arm == "policy" else "best_control_iteration"
-    return int(json.loads(file.read_text(encoding="utf-8")).get(key) or 0) if file.is_file() else 0
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _shown(prompt: Prompt, candidate: Candidate, scores: Mapping[str, Score], decision: Decision) -> dict[str, Any]:

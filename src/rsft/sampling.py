@@ -11,7 +11,7 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
-from rsft.reading import best_iteration
+from rsft.reading import handed_back
 from rsft.setup import load_network, saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
@@ -70,9 +70,10 @@ def sample_replies(
 def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) -> Policy:
     with RunFolder.open(run, write=False) as folder:
         if iteration is None:
-            iteration = best_iteration(run) or max(
-                (i for i in range(1, recipe.loop.iterations + 1) if folder.policy(i, "policy")), default=0
-            )
+            iteration = handed_back(run)
+        if iteration is None:
+            trained_in = (i for i in range(1, recipe.loop.iterations + 1) if folder.policy(i, "policy"))
+            iteration = max(trained_in, default=0)
         if iteration == 0:
             return network.base
         trained = folder.policy(iteration, "policy")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rsft import failpoints, guards, tuning
@@ -20,12 +21,14 @@ from rsft.errors import SelectionError
 from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
 from rsft.forking import Fork, begin_fork, training_identity
+from rsft.metrics import spearman
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
 from rsft.selection import Pool, all_whole, random_selection
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder, round_name
+from rsft.text import word_count
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
@@ -256,6 +259,7 @@ class Stages:
             if arm == "policy":
                 tallies = tallies_of(decided, drawn.candidates)
                 note.update(lists_of_prompts(tallies, self._terms(iteration).recipe.sampling.candidates))
+                note.update(_lengths(drawn, decided))
             if not counts:
                 raise SelectionError(_nothing_accepted(iteration, note))
             if not there:
@@ -386,6 +390,24 @@ def _drawn_numbers(drawn: Drawn) -> dict[str, Any]:
         "unneeded_tokens": drawn.unneeded_tokens,
         "prompts": len({candidate.key.prompt_id for candidate in drawn.candidates}),
         "failed": sum(candidate.finish_reason == "failed" for candidate in drawn.candidates),
+    }
+
+
+def _lengths(drawn: Drawn, decided: Decisions) -> dict[str, Any]:
+    """Whether scores go with length: the mean words of whole and of accepted replies, and each score's rank correlation
+    (Spearman) with the words of a reply."""
+    whole = [candidate for candidate in drawn.candidates if candidate.is_reply]
+    counts = {candidate.key: word_count(candidate.text) for candidate in whole}
+    accepted = [count for key, count in counts.items() if decided[key].accepted]
+    correlations = {}
+    for name in sorted({name for candidate in whole for name in drawn.scores[candidate.key]}):
+        values = {candidate.key: drawn.scores[candidate.key][name].value for candidate in whole}
+        known = [(counts[key], value) for key, value in values.items() if value is not None]
+        correlations[name] = spearman([count for count, _ in known], [value for _, value in known])
+    return {
+        "whole_words": fmean(counts.values()) if counts else None,
+        "accepted_words": fmean(accepted) if accepted else None,
+        "length_correlations": correlations,
     }
 
 

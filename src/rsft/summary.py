@@ -31,7 +31,17 @@ _OF_SAMPLE = (
     "temperature",
     "speculative",
 )
-_OF_SELECT = ("accepted", "prompts_solved", "rejected_by", "unsolved", "deferred", "always_solved")
+_OF_SELECT = (
+    "accepted",
+    "prompts_solved",
+    "rejected_by",
+    "unsolved",
+    "deferred",
+    "always_solved",
+    "whole_words",
+    "accepted_words",
+    "length_correlations",
+)
 _NOT_OF_EVALUATE = ("seconds", "of_policy", "drawn_in")
 _STAGES = ("tune", "sample", "select", "train", "evaluate")
 
@@ -103,8 +113,16 @@ def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
 def _round(stages: Stages, iteration: int) -> dict[str, Any] | None:
     """All arms of an iteration, or None if it has not begun."""
     policy = _arm(stages, iteration, "policy")
+    if policy is None:
+        return None
     others = ("control", *(arm for arm in stages.recipe.loop.arms if arm != "control"))
-    return policy and {"iteration": iteration, **policy} | {arm: _arm(stages, iteration, arm) for arm in others}
+    return {
+        "iteration": iteration,
+        **policy,
+        "gain_over_base": _gain(stages, (iteration, "policy"), (0, "policy")),
+        "gain_over_control": _gain(stages, (iteration, "policy"), (iteration, "control")),
+        **{arm: _arm(stages, iteration, arm) for arm in others},
+    }
 
 
 def _alarms(stages: Stages) -> list[dict[str, Any]]:

@@ -183,7 +183,7 @@ def sample(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw replies to one prompt from a model, or from a run's policy (its best iteration by default)."""
+    """Draw replies to one prompt from a model, or from a run's policy (the one that it hands back by default)."""
     from rsft.cli.tables import print_replies
     from rsft.sampling import sample_replies
     from rsft.types import SamplingParams

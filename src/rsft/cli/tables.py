@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     has_control = any(part["control"] for part in summary["iterations"])
     control = " The control learns from as many candidates, chosen\nat random." if has_control else ""
     console.print(f"In brackets: 95% intervals.{control}")
-    if summary["base"] and (best_of := summary["base"].get("sampled", {}).get("best_of")):
-        console.print(f"The base's best of {best_of['n']} samples, chosen by the rules: {_percent(best_of)}")
+    _print_drift(summary)
     _print_alarms(summary)
     if gain := summary["gain_over_base"]:
         console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
@@ -42,7 +40,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     for name, gains in summary["heldout_score_gains"].items():
         said = ", ".join(f"{_change(gain)} {over.replace('_', ' ')}" for over, gain in gains.items() if gain)
         if said:
-            console.print(f"Held-out scorer {name}: {said}")
+            console.print(f"{name}: {said}", soft_wrap=True)
     run = _from_here(summary["run"])
     console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
@@ -62,12 +60,10 @@ def _acceptance(summary: dict[str, Any]) -> Table:
         pad_edge=False,
     )
     unfiltered = ["unfiltered"] if any(part.get("unfiltered") for part in summary["iterations"]) else []
-    scorers = list((summary["base"] or {}).get("heldout_scores", {}))
-    for column in ("", "accepted", "trained on", "policy", *scorers, "control", *unfiltered, "s"):
+    for column in ("", "accepted", "trained on", "policy", "control", *unfiltered, "s"):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     if base := summary["base"]:
-        others = [""] * (1 + len(unfiltered))
-        table.add_row("base", "", "", _interval(base), *_heldout(base, scorers), *others, _seconds(base))
+        table.add_row("base", "", "", _interval(base), *[""] * (1 + len(unfiltered)), _seconds(base))
     for part in summary["iterations"]:
         best = " ★" if part["iteration"] == summary["best_iteration"] else ""
         arms = [part[arm] for arm in ("control", *unfiltered)]
@@ -76,17 +72,44 @@ def _acceptance(summary: dict[str, Any]) -> Table:
             f"{part['accepted']}/{part['candidates']}",
             str(part.get("trained_on", "")),
             _interval(part),
-            *_heldout(part, scorers),
             *(_interval(arm) for arm in arms),
             _seconds(part, *arms),
         )
     return table
 
 
-def _heldout(part: dict[str, Any], scorers: Sequence[str]) -> list[str]:
-    """The means of held-out scorers' words on the policy's replies."""
-    said = part.get("heldout_scores", {})
-    return [f"{said[name]['value']:.3f}" if name in said else "" for name in scorers]
+def _print_drift(summary: dict[str, Any]) -> None:
+    """What stands beside every gain: what held-out scorers say, and how various the policy's replies still are."""
+    if not summary["base"]:
+        return
+    scorers = list(summary["base"]["heldout_scores"])
+    table = Table(
+        title="Held-out scorers, and how far the policy went",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    samples = summary["base"].get("sampled", {}).get("samples_per_prompt", 0)
+    sampled = (f"best of {samples}", "unique", "entropy") if samples else ()
+    for column in ("", *scorers, *sampled, "words", "KL"):
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
+    rows = [("base", summary["base"]), *((f"iteration {part['iteration']}", part) for part in summary["iterations"])]
+    for name, part in rows:
+        if "heldout_scores" in part:
+            table.add_row(name, *(f"{part['heldout_scores'][one]['value']:.3f}" for one in scorers), *_drift(part))
+    console.print(table)
+    if samples:
+        console.print("unique: of a prompt's samples; entropy: nats a token; KL from the base: nats a reply.")
+
+
+def _drift(part: dict[str, Any]) -> list[str]:
+    """The share of prompts that the best of several samples solves; of samples the share of different ones and the
+    entropy in nats a token; words of greedy replies; nats from the base a reply."""
+    said = [f"{part['mean_words']:.0f}", f"{part['kl_from_base']['value']:.1f}" if part["kl_from_base"] else "-"]
+    if sampled := part.get("sampled"):
+        unique = "-" if sampled["unique_share"] is None else f"{sampled['unique_share']:.0%}"
+        said = [f"{sampled['best_of']['value']:.0%}", unique, f"{sampled['entropy']:.2f}", *said]
+    return said
 
 
 def _print_alarms(summary: dict[str, Any]) -> None:

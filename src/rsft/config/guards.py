@@ -47,7 +47,7 @@ class Collapse(Section):
     while greedy replies get better."""
 
     act: ActOrBack = Field("warn", description=_ACT_OR_BACK)
-    share: float = Field(0.5, gt=0, le=1, description="Alarm below so many times the base's share of different ones.")
+    share: float = Field(0.25, gt=0, le=1, description="Alarm below so many times the base's share of different ones.")
 
 
 class Length(Section):
