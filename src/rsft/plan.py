@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsft import tuning
 from rsft.budget import build_budget
 from rsft.config import Recipe
 from rsft.models.references import available
 from rsft.models.shapes import linear_shapes, weight_shapes
 from rsft.scorers import Scorer
 from rsft.scorers.model import ModelScorer
-from rsft.setup import check
+from rsft.setup import Checked, Terms, check
 from rsft.training.base import Trainer
 from rsft.types import Prompt
 
@@ -33,12 +35,11 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     sampling, evaluation = recipe.sampling, recipe.evaluation
     iterations, arms = recipe.loop.iterations, 1 + len(recipe.loop.arms)
     sampled_prompts = min(evaluation.sampled_prompts or len(checked.heldout), len(checked.heldout))
-    policies = 1 + iterations * arms
-    budget = build_budget(recipe.budget, sampling, checked.selection, checked.train)
-    per_iteration = min(sum(budget.most(p.id) for p in checked.train), recipe.budget.max_candidates or sys.maxsize)
+    trained = iterations * arms * (1 + len(recipe.loop.improve))
+    per_iteration = [_candidates(terms, checked.train) for terms in checked.terms]
     greedy = len(checked.train) * iterations if "greedy" in recipe.baselines else 0
-    train_candidates = per_iteration * iterations * arms + greedy
-    heldout_replies = policies * (len(checked.heldout) + evaluation.samples * sampled_prompts)
+    train_candidates = sum(per_iteration) * arms + greedy + _tuning(checked)
+    heldout_replies = (1 + iterations * arms) * (len(checked.heldout) + evaluation.samples * sampled_prompts)
     found = available(recipe.model)
     policy_bytes = _policy_bytes(checked.terms[0].trainer, found)
     tokens = (train_candidates + heldout_replies) * sampling.max_tokens
@@ -50,7 +51,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "prompts": {"train": _lengths(checked.train), "heldout": _lengths(checked.heldout)},
         "iterations": iterations,
         "control": ", ".join(recipe.loop.control) or "none",
-        "candidates_per_iteration": per_iteration,
+        "candidates_per_iteration": max(per_iteration),
         "budget": recipe.budget.allocate,
         "at_most": {
             "train_candidates": train_candidates,
@@ -59,12 +60,28 @@ def plan(recipe: Recipe) -> dict[str, Any]:
             "candidates_mb": round(
                 (tokens * _BYTES_PER_TOKEN + (train_candidates + heldout_replies) * _BYTES_PER_CANDIDATE) / 1e6, 1
             ),
-            "policies": iterations * arms,
-            "policies_mb": None if policy_bytes is None else round(policy_bytes * iterations * arms / 1e6, 1),
+            "policies": trained,
+            "policies_mb": None if policy_bytes is None else round(policy_bytes * trained / 1e6, 1),
         },
         "scorers": {name: _described(scorer) for name, scorer in checked.scorers.items()},
         "selection": [str(rule) for rule in recipe.selection],
     }
+
+
+def _candidates(terms: Terms, train: Sequence[Prompt]) -> int:
+    """How many candidates an iteration draws at most."""
+    budget = build_budget(terms.recipe.budget, terms.recipe.sampling, terms.selection, train)
+    return min(sum(budget.most(p.id) for p in train), terms.recipe.budget.max_candidates or sys.maxsize)
+
+
+def _tuning(checked: Checked) -> int:
+    """How many candidates are drawn to tune temperatures, at most."""
+    tuned = [terms.recipe for terms in checked.terms if terms.recipe.sampling.temperature == "tune"]
+    tried = [len(tuning.temperatures(None if number == 0 else 1.0)) for number in range(len(tuned))]
+    return sum(
+        count * sum(tuning.tried_on(checked.train, recipe.sampling.candidates, recipe.seed).values())
+        for count, recipe in zip(tried, tuned, strict=True)
+    )
 
 
 def _described(scorer: Scorer) -> str:

@@ -91,7 +91,8 @@ def _print_drift(summary: dict[str, Any]) -> None:
     )
     samples = summary["base"].get("sampled", {}).get("samples_per_prompt", 0)
     sampled = (f"best of {samples}", "unique", "entropy") if samples else ()
-    for column in ("", *scorers, *sampled, "words", "KL"):
+    drift = ("words", "KL") if summary["base"]["kl_from_base"] else ("words",)
+    for column in ("", *scorers, *sampled, *drift):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     rows = [("base", summary["base"]), *((f"iteration {part['iteration']}", part) for part in summary["iterations"])]
     for name, part in rows:
@@ -105,7 +106,9 @@ def _print_drift(summary: dict[str, Any]) -> None:
 def _drift(part: dict[str, Any]) -> list[str]:
     """The share of prompts that the best of several samples solves; of samples the share of different ones and the
     entropy in nats a token; words of greedy replies; nats from the base a reply."""
-    said = [f"{part['mean_words']:.0f}", f"{part['kl_from_base']['value']:.1f}" if part["kl_from_base"] else "-"]
+    said = [f"{part['mean_words']:.0f}"]
+    if part["kl_from_base"]:
+        said.append(f"{part['kl_from_base']['value']:.1f}")
     if sampled := part.get("sampled"):
         unique = "-" if sampled["unique_share"] is None else f"{sampled['unique_share']:.0%}"
         said = [f"{sampled['best_of']['value']:.0%}", unique, f"{sampled['entropy']:.2f}", *said]
