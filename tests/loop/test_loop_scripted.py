@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -344,39 +340,6 @@ def test_speculation_waits_for_a_measurement_and_reports_it(recipe: rsft.Recipe)
     assert bars[0]["correlation"] == pytest.approx(1.0)
     assert second["rejected_by"]["speculative"] > 0
     assert 0.0 <= second["speculative"]["lost"] <= 1.0
-
-
-POINTS = [
-    "prompts.written",
-    "prompts.committed",
-    "evaluate.begun",
-    "sample.drawn:100",
-    "candidates.written:4",
-    "candidates.renamed:2",
-    "candidates.committed:3",
-    "scores.renamed:5",
-    "scores.committed:6",
-    "select.begun",
-    "decisions.written",
-    "decisions.committed:2",
-    "select.finishing:2",
-    "train.begun",
-    "train.step:2",
-    "train.finishing:3",
-    "evaluate.finishing:4",
-]
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_and_resumed_it_comes_to_the_same(recipe: rsft.Recipe, point: str) -> None:
-    run(rsft.load_recipe("scripted.yaml", "run=runs/whole"))
-    program = [sys.executable, "-c", "import rsft, sys; rsft.run(sys.argv[1])"]
-    killed = subprocess.run(
-        [*program, "scripted.yaml"], env={**os.environ, "RSFT_FAILPOINT": point}, capture_output=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    run(recipe)
-    assert outcome(Path(recipe.run)) == outcome(Path("runs/whole"))
 
 
 def test_damage_to_a_finished_run_is_mended(recipe: rsft.Recipe) -> None:

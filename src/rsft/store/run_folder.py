@@ -16,6 +16,7 @@ from rsft.store.ledger import Ledger, Segment
 from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
 
 _ARMS = ("policy", "control", "unfiltered")
+_MANY_ROWS = 100_000
 
 
 def round_name(arm: str, number: int) -> str:
@@ -268,6 +269,7 @@ class RunFolder:
         return self.ledger.meta("finished") is not None
 
     def finish(self) -> None:
+        failpoints.reached("run.finishing")
         self.ledger.set_meta("finished", "yes")
 
     def reopen(self) -> None:
@@ -298,6 +300,7 @@ class RunFolder:
     def write_text(self, name: str | Path, text: str) -> None:
         """Write a file of the run folder, whole or not at all."""
         files.put(self.path / name, lambda aside: _written(aside, text))
+        failpoints.reached(f"{Path(name).stem}.written")
 
     def write_json(self, name: str | Path, said: Any) -> None:
         self.write_text(name, json.dumps(said, ensure_ascii=False, indent=2) + "\n")
@@ -319,7 +322,9 @@ class RunFolder:
         for segment in self.ledger.segments(kind, scope):
             path = files.inside(self.path, segment.path)
             try:
-                table = pq.read_table(path, columns=list(columns), read_dictionary=list(as_numbers))
+                with pq.ParquetFile(path, read_dictionary=list(as_numbers)) as file:
+                    # Threads cost more than they give where there is little to read.
+                    table = file.read(list(columns), use_threads=segment.rows > _MANY_ROWS)
             except (OSError, pa.ArrowException) as error:
                 raise RunError(f"{path} can't be read: {error}. Let rsft resume {self.path} mend it.") from error
             if table.num_rows != segment.rows:
