@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from rsft.errors import UserError
+from rsft.errors import RunError, UserError
 from rsft.scorers import Scorer
 from rsft.scoring import Scored
 from rsft.store import RunFolder, ScoreRow
@@ -15,7 +15,7 @@ from rsft.types import CandidateKey
 class Keeping:
     """Commits scores, and with `drawn` the candidates that they are of, `at_once` together: what a crash can cost.
 
-    The rest is committed at its end, even where that is the error of a scorer.
+    The rest is committed at its end, even where that is the error of a scorer; not where the folder can't be written.
     """
 
     def __init__(self, folder: RunFolder, scorers: Mapping[str, Scorer], *, drawn: bool, at_once: int = 128) -> None:
@@ -32,7 +32,7 @@ class Keeping:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, UserError):
+        if error is None or (isinstance(error, UserError) and not isinstance(error, RunError)):
             self.flush()
 
     def keep(self, scored: Iterable[Scored]) -> None:

@@ -74,8 +74,17 @@ class RunFolder:
 
         A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
         """
-        self._claim("candidates", [c.key for c in candidates])
-        self._claim("scores", [_score_key(row) for row in scores])
+        claims = {
+            "candidates": [c.key for c in candidates],
+            "scores": [_score_key(row) for row in scores],
+            "decisions": [
+                _scope(iteration, name)
+                for name, decided in (decisions or {}).items()
+                for iteration in {key.iteration for key in decided}
+            ],
+        }
+        for kind, keys in claims.items():
+            self._refuse_known(kind, keys)
         made = []
         if candidates:
             scope = _scope(candidates[0].key.iteration)
@@ -86,10 +95,12 @@ class RunFolder:
         for name, decided in (decisions or {}).items():
             for iteration in sorted({key.iteration for key in decided}):
                 scope = _scope(iteration, name)
-                self._claim("decisions", [scope])
                 of_it = {key: decision for key, decision in decided.items() if key.iteration == iteration}
                 made.append(self._write_segment("decisions", scope, rows.decision_rows(name, of_it)))
         self._acknowledge(made)
+        for kind, keys in claims.items():
+            if keys:
+                self._claimed(kind).update(keys)
 
     def candidate_keys(self, *, iteration: int | None = None, generator: str | None = None) -> set[CandidateKey]:
         return {
@@ -204,7 +215,7 @@ class RunFolder:
 
         Raises RunError if they were kept before, got damaged since, and are not the same any more.
         """
-        self._claim("prompts", [prompt.id for prompt in (*train, *heldout)])
+        self._refuse_known("prompts", [prompt.id for prompt in (*train, *heldout)])
         said = [rows.prompt_row(split, p) for split, some in (("train", train), ("heldout", heldout)) for p in some]
         content = hashlib.sha256(json.dumps(said).encode()).hexdigest()
         if self.ledger.meta("prompts") not in (None, content):
@@ -352,15 +363,13 @@ class RunFolder:
             for segment in made:
                 failpoints.reached(f"{segment.kind}.committed")
 
-    def _claim(self, kind: str, keys: Sequence[Any]) -> None:
-        """Refuse keys that are there already, or that come twice."""
-        if not keys:
-            return
-        known = self._claimed(kind)
-        for key in keys:
-            if key in known:
+    def _refuse_known(self, kind: str, keys: Sequence[Any]) -> None:
+        """Raise StoreError for keys that are there already, or that come twice."""
+        known = self._claimed(kind) if keys else set()
+        twice = len(set(keys)) < len(keys)
+        for place, key in enumerate(keys):
+            if key in known or (twice and key in keys[:place]):
                 raise StoreError(f"{kind}: {key} is in the run folder already.")
-            known.add(key)
 
     def _claimed(self, kind: str) -> set[Any]:
         """The keys that are there."""
@@ -388,6 +397,7 @@ class RunFolder:
                 aside = self.path / "damaged" / segment.path.replace("/", "-")
                 files.make_folder(aside.parent)
                 path.rename(aside)
+            self.reopen()  # its rows are owed again, whoever repairs
             self.ledger.drop_segment(segment.path)
             self.ledger.event("segment_damaged", {"path": segment.path, "rows": segment.rows, "scope": segment.scope})
         named = {self.path / segment.path for segment in self.ledger.segments()}
