@@ -17,7 +17,7 @@ from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tal
 from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.drawing import Drawing, Drawn, Order
-from rsft.errors import SelectionError
+from rsft.errors import RunError, SelectionError
 from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
 from rsft.forking import Fork, begin_fork, training_identity
@@ -302,12 +302,25 @@ class Stages:
                 result = terms.trainer.train(
                     self.parts.network, rows, start, where / "weights", self.recipe.seed, progress, judge
                 )
+            self._refuse_another(training, arm, result.policy)
             self.folder.write_json(
                 where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
             )
             steps = max((entry["step"] for entry in result.log), default=0)
-            note.update(rows=len(accepted), steps=steps, policy=self.folder.note_of(result.policy), identity=identity)
+            note.update(rows=len(accepted), steps=steps, identity=identity)
+            note.update(policy=self.folder.note_of(result.policy), files=self.folder.checksums(result.policy))
         return result.policy
+
+    def _refuse_another(self, training: Round, arm: Arm, policy: Policy) -> None:
+        """Raise RunError where a policy was trained again, because its weights were damaged, and is not the same."""
+        lost = self.folder.lost_policy(training.iteration, training.of(arm))
+        if lost not in (None, policy.hash):
+            raise RunError(
+                f"The weights of iteration {training.iteration} ({training.of(arm)}) were damaged, and training again "
+                f"gave others (policy {policy.hash}, not {lost}), as it may on another kind of machine. What came after "
+                "them rests on the lost ones. Bring these back, or start a run that takes over what is still valid "
+                f"(--fork {self.folder.path})."
+            )
 
     def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:
         """The accepted candidates of these iterations, in the order of their keys; nothing of what was rolled back."""

@@ -102,7 +102,7 @@ def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
     if not (path / _FILE).is_file():
         return None
     with RunFolder.open(path, write=False) as folder:
-        if not folder.finished or folder.damaged():
+        if not folder.finished or not folder.is_whole:
             return None
     refuse_other_recipe(recipe, path)
     summary: dict[str, Any] = json.loads((path / _FILE).read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 
 import rsft
+from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder
 from rsft.training.settings import launch_file
+from rsft.training.sft import SftTraining
 
 RECIPE = """
 model: {model}
@@ -64,7 +67,11 @@ def outcome(run: str) -> dict[str, Any]:
             "candidates": [replace(c, logprob=0.0, model_logprob=0.0) for c in folder.candidates()],
             "scores": folder.scores(),
             "decisions": [folder.decisions(arm) for arm in ("policy", "control")],
-            "policies": [stage["info"].get("policy") for stage in folder.stages()],
+            "policies": sorted(
+                (stage["iteration"], stage["arm"], *stage["info"]["policy"].values())
+                for stage in folder.stages()
+                if stage["stage"] == "train"
+            ),
             "rows": [json.loads(p.read_text())["rows"] for p in sorted(Path(run).glob("iterations/*/*/training.json"))],
         }
 
@@ -90,7 +97,7 @@ def whole(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_policies_are_new_and_known_by_their_content(whole: Path) -> None:
     said = outcome(str(whole / "runs/whole"))
-    hashes = [policy["hash"] for policy in said["policies"] if policy]
+    hashes = [policy for _, _, policy, _ in said["policies"]]
     assert len(hashes) == 4
     assert len(set(hashes)) == 4
     summary = json.loads((whole / "runs/whole/summary.json").read_text())
@@ -183,3 +190,34 @@ def test_a_fork_takes_over_what_would_be_drawn_and_trained_all_the_same(
         assert before["policy"] == after["policy"]
         assert before["heldout_acceptance"] == after["heldout_acceptance"]
     assert len(list(Path("runs/forked").rglob("adapter_model.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "gone"])
+def test_damaged_weights_are_found_and_trained_again(whole: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    monkeypatch.chdir(whole)
+    shutil.copytree("runs/whole", f"runs/{damage}")
+    weights = Path(f"runs/{damage}/iterations/1/policy/weights/adapter_model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.unlink() if damage == "gone" else weights.write_bytes(content)
+    before = outcome("runs/whole")
+    run(rsft.load_recipe("tiny.yaml", f"run=runs/{damage}"))
+    assert outcome(f"runs/{damage}") == before
+    with RunFolder.open(Path(f"runs/{damage}"), write=False) as folder:
+        (event,) = (event for event in folder.ledger.events() if event["kind"] == "policy_damaged")
+        assert (event["iteration"], event["arm"]) == (1, "policy")
+        assert folder.is_whole
+
+
+def test_weights_that_come_out_otherwise_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(whole)
+    shutil.copytree("runs/whole", "runs/otherwise")
+    Path("runs/otherwise/iterations/1/policy/weights/adapter_model.safetensors").unlink()
+    honest = SftTraining.train_rows
+
+    def otherwise(self: SftTraining, network: Any, rows: Any, start: Any, folder: Any, seed: int, *rest: Any) -> Any:
+        return honest(self, network, rows, start, folder, seed + 1, *rest)
+
+    monkeypatch.setattr(SftTraining, "train_rows", otherwise)
+    with pytest.raises(RunError, match=r"iteration 1 \(policy\) were damaged, and training again gave others"):
+        run(rsft.load_recipe("tiny.yaml", "run=runs/otherwise"))

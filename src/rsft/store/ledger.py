@@ -103,6 +103,10 @@ class Ledger:
             "INSERT OR REPLACE INTO stages VALUES(?, ?, ?, 'begun', NULL, ?, NULL)", (iteration, arm, stage, _now())
         )
 
+    def drop_stage(self, iteration: int, arm: str, stage: str) -> None:
+        """Forget that a stage was done."""
+        self._write("DELETE FROM stages WHERE iteration=? AND arm=? AND stage=?", (iteration, arm, stage))
+
     def finish_stage(
         self, iteration: int, arm: str, stage: str, info: dict[str, Any], events: Sequence[tuple[str, Any]] = ()
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -74,7 +75,7 @@ class RunFolder:
 
         A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
         """
-        claims = {
+        claims: dict[str, list[Any]] = {
             "candidates": [c.key for c in candidates],
             "scores": [_score_key(row) for row in scores],
             "decisions": [
@@ -259,6 +260,22 @@ class RunFolder:
             kind: str(Path(said).relative_to(self.path)) for kind, said in where.items() if said
         }
 
+    def checksums(self, policy: Policy) -> dict[str, str]:
+        """The checksum of each file that a policy is loaded from, by its path from the run folder on."""
+        where = policy.adapter or policy.weights
+        kinds = ("*.safetensors", "*.json")
+        found = sorted(path for kind in kinds for path in Path(where).glob(kind)) if where else []
+        return {str(path.relative_to(self.path)): files.sha256(path) for path in found}
+
+    def lost_policy(self, iteration: int, arm: str) -> str | None:
+        """The hash of a policy whose weights were damaged, so that it is to be trained again."""
+        lost = [
+            event["hash"]
+            for event in self.ledger.events()
+            if event["kind"] == "policy_damaged" and (event["iteration"], event["arm"]) == (iteration, arm)
+        ]
+        return str(lost[-1]) if lost else None
+
     def policy(self, iteration: int, arm: str) -> Policy | None:
         """The policy that an iteration trained, in the last of its rounds that is done; None if it has not (yet)."""
         rounds = [self.trained(iteration, arm)]
@@ -291,14 +308,26 @@ class RunFolder:
         """The process that writes this run now, if any."""
         return lock.holder(self.path / "lock")
 
-    def damaged(self) -> list[Segment]:
-        """The segments whose files are missing, or are not what was written."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether every file that the ledger names is there, and is what was written."""
+        return not self._damaged_segments() and not self._damaged_policies()
 
-        def is_whole(path: Path, sha256: str) -> bool:
-            return path.is_file() and files.sha256(path) == sha256
+    def _damaged_segments(self) -> list[Segment]:
+        return [segment for segment in self.ledger.segments() if not self._is_intact(segment.path, segment.sha256)]
 
-        segments = self.ledger.segments()
-        return [s for s in segments if not is_whole(files.inside(self.path, s.path), s.sha256)]
+    def _damaged_policies(self) -> list[dict[str, Any]]:
+        """The training stages whose policies' files are missing, or are not what was written."""
+        return [
+            stage
+            for stage in self.ledger.stages()
+            if stage["stage"] == "train"
+            and not all(self._is_intact(*file) for file in ((stage["info"] or {}).get("files") or {}).items())
+        ]
+
+    def _is_intact(self, named: str, sha256: str) -> bool:
+        path = files.inside(self.path, named)
+        return path.is_file() and files.sha256(path) == sha256
 
     # -- other files -------------------------------------------------------------------------------------------------
 
@@ -389,17 +418,29 @@ class RunFolder:
             return {segment.scope for segment in self.ledger.segments(kind)}
         return {row[1] for row in self._rows(kind, None, columns=2)}
 
+    def _set_aside(self, named: str) -> None:
+        """Move a damaged file or folder out of the way. What it held is owed again, whoever repairs."""
+        self.reopen()
+        path = files.inside(self.path, named)
+        if path.exists():
+            aside = self.path / "damaged" / named.replace("/", "-")
+            files.make_folder(aside.parent)
+            if aside.is_dir():
+                shutil.rmtree(aside)
+            path.rename(aside)
+
     def _repair(self) -> None:
-        """Set damaged segments aside, so that just their rows are owed again, and remove what no ledger entry names."""
-        for segment in self.damaged():
-            path = files.inside(self.path, segment.path)
-            if path.is_file():
-                aside = self.path / "damaged" / segment.path.replace("/", "-")
-                files.make_folder(aside.parent)
-                path.rename(aside)
-            self.reopen()  # its rows are owed again, whoever repairs
+        """Set aside what is damaged, so that just this is owed again, and remove what no ledger entry names."""
+        for segment in self._damaged_segments():
+            self._set_aside(segment.path)
             self.ledger.drop_segment(segment.path)
             self.ledger.event("segment_damaged", {"path": segment.path, "rows": segment.rows, "scope": segment.scope})
+        for stage in self._damaged_policies():
+            policy = stage["info"]["policy"]
+            where = {"iteration": stage["iteration"], "arm": stage["arm"]}
+            self._set_aside(policy.get("adapter") or policy["weights"])
+            self.ledger.event("policy_damaged", {**where, "hash": policy["hash"]})
+            self.ledger.drop_stage(**where, stage="train")
         named = {self.path / segment.path for segment in self.ledger.segments()}
         for kind in rows.KINDS:
             for file in (self.path / kind).glob("*"):
