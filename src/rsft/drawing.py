@@ -80,7 +80,7 @@ class Drawing:
         self.earlier = earlier
         self.seed = recipe.seed
         self.tell = tell
-        self.record = Record(recipe.scoring.max_failed)
+        self.record = Record(recipe.scoring.max_failed, recipe.scoring.max_seconds)
         self.prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
 
     def by_orders(self, iteration: int, policy: Policy, orders: Sequence[Order]) -> list[Drawn]:

@@ -44,7 +44,7 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
     """
     recipe = changed_recipe(run, overrides, "scorers", "scoring")
     with RunFolder.open(run, write=True) as folder:
-        again = _Rescoring(folder, Record(recipe.scoring.max_failed), tell)
+        again = _Rescoring(folder, Record(recipe.scoring.max_failed, recipe.scoring.max_seconds), tell)
         scorers = again.standardised(build_scorers(recipe.scorers, recipe.model))
         counts = {name: _Count() for name in scorers}
         replies = 0

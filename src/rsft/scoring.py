@@ -3,9 +3,12 @@ scores when all of these have spoken."""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
@@ -25,10 +28,11 @@ Scored = tuple[Candidate, Scores]
 
 class Record:
     """What scorers said in a run so far, so that slow ones are not asked about an equal reply twice; and how often they
-    failed, so that one that fails too often ends the run."""
+    failed, so that one that fails too often ends the run. `max_seconds` is how long they may take over a batch."""
 
-    def __init__(self, max_failed: float = 1.0) -> None:
+    def __init__(self, max_failed: float = 1.0, max_seconds: float = math.inf) -> None:
         self._max_failed = max_failed
+        self.max_seconds = max_seconds
         self._words: OrderedDict[tuple[str, str, str, tuple[int, ...]], Score] = OrderedDict()
         self._asked: defaultdict[str, set[CandidateKey]] = defaultdict(set)
         self._failed: defaultdict[str, set[CandidateKey]] = defaultdict(set)
@@ -70,6 +74,14 @@ class Record:
                     self._asked[name].add(key)
 
 
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """What a scorer is at work on, and since when."""
+
+    candidates: list[Candidate]
+    began: float
+
+
 def _content(name: str, candidate: Candidate) -> tuple[str, str, str, tuple[int, ...]]:
     return name, candidate.key.prompt_id, candidate.text, candidate.token_ids
 
@@ -92,10 +104,12 @@ class Scoring:
         self._done: list[Scored] = []
         self._error: BaseException | None = None
         self._ended = threading.Event()
+        self._busy: dict[str, _Batch] = {}
+        self._turns = threading.Lock()
 
     def __enter__(self) -> Scoring:
-        for name, inbox in self._slow.items():
-            threading.Thread(target=self._work, args=(name, inbox), name=f"scorer {name}", daemon=True).start()
+        for name in self._slow:
+            self._employ(name)
         return self
 
     def __exit__(
@@ -140,6 +154,7 @@ class Scoring:
         Raises what a scorer raised, or the ScoringError of one that failed too often, once nothing else is left to say:
         what was scored before is not lost.
         """
+        self._give_up_what_hangs()
         while not self._said.empty():
             self._hear(*self._said.get())
         done, self._done = self._done, []
@@ -151,10 +166,12 @@ class Scoring:
         """The same, but waits until there is one, for so long at most."""
         done = self.answered()
         while not done and self._open:
+            patience = min(seconds or math.inf, self._record.max_seconds)
             try:
-                self._hear(*self._said.get(timeout=seconds))
+                self._hear(*self._said.get(timeout=None if patience == math.inf else patience))
             except Empty:
-                break
+                if seconds is not None:
+                    break
             done = self.answered()
         return done
 
@@ -183,6 +200,26 @@ class Scoring:
                     said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
             self._done.append((candidate, {name: said[name] for name in (*self._scorers, *self._combined)}))
 
+    def _employ(self, name: str) -> None:
+        """Have somebody work on a scorer's inbox."""
+        inbox = self._slow[name]
+        threading.Thread(target=self._work, args=(name, inbox), name=f"scorer {name}", daemon=True).start()
+
+    def _give_up_what_hangs(self) -> None:
+        """Take from scorers the batches that they are too long over: these failed, and the rest is worked on anew. What
+        hangs can't be ended; nobody listens to it any more."""
+        most = self._record.max_seconds
+        for name, batch in list(self._busy.items()):
+            if time.monotonic() - batch.began > most and self._is_done(name, batch):
+                failed = Score.failed(f"the scorer took more than {most:g} s over {len(batch.candidates)} replies")
+                self._said.put((name, batch.candidates, [failed] * len(batch.candidates)))
+                self._employ(name)
+
+    def _is_done(self, name: str, batch: _Batch) -> bool:
+        """Take a batch off what is worked on; False if somebody did so before."""
+        with self._turns:
+            return self._busy.get(name) is batch and self._busy.pop(name) is batch
+
     def _work(self, name: str, inbox: SimpleQueue[Candidate | None]) -> None:
         while (first := inbox.get()) is not None and not self._ended.is_set():
             batch = [first]
@@ -190,10 +227,16 @@ class Scoring:
                 if (further := inbox.get()) is None:
                     return
                 batch.append(further)
+            self._busy[name] = at_work = _Batch(batch, time.monotonic())
+            said: list[Score] | BaseException
             try:
-                self._said.put((name, batch, _score(self._scorers[name], batch, self._prompts)))
+                said = _score(self._scorers[name], batch, self._prompts)
             except BaseException as error:  # for the thread that waits for it
-                self._said.put((name, batch, error))
+                said = error
+            if not self._is_done(name, at_work):
+                return  # it took too long, and another one works in its place
+            self._said.put((name, batch, said))
+            if isinstance(said, BaseException):
                 return
 
 

@@ -317,8 +317,8 @@ class Stages:
         if lost not in (None, policy.hash):
             raise RunError(
                 f"The weights of iteration {training.iteration} ({training.of(arm)}) were damaged, and training again "
-                f"gave others (policy {policy.hash}, not {lost}), as it may on another kind of machine. What came after "
-                "them rests on the lost ones. Bring these back, or start a run that takes over what is still valid "
+                f"gave others (policy {policy.hash}, not {lost}), as it may on another kind of machine. What came "
+                "after them rests on the lost ones. Bring these back, or start a run that takes over what is valid "
                 f"(--fork {self.folder.path})."
             )
 

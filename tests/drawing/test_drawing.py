@@ -99,7 +99,7 @@ def drawing(tmp_path: Path) -> Iterator[Callable[..., Drawing]]:
             scorers=build_scorers(SCORERS) | (scorers or {}),
             selection=parse_selection(SELECTION),
         )
-        recipe = SimpleNamespace(seed=0, scoring=SimpleNamespace(max_failed=1.0))
+        recipe = SimpleNamespace(seed=0, scoring=SimpleNamespace(max_failed=1.0, max_seconds=60))
         return Drawing(folder, parts, recipe, Silent())  # type: ignore[arg-type]
 
     yield make
