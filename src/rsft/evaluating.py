@@ -52,7 +52,7 @@ class Evaluating:
         order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self.greedy_law)
         (drawn,) = self.drawing.by_orders(iteration, policy, [order])
         passed = [reply.passed for reply in self.measured(drawn)]
-        return sum(passed) / len(passed)
+        return sum(passed) / max(1, len(passed))
 
     def measured(self, drawn: Drawn) -> list[Measured]:
         """Each reply with its scores, and whether it passes."""

@@ -106,6 +106,6 @@ class Fork:
 
 def training_identity(recipe: Recipe, start: Policy, rows: Sequence[Accepted]) -> str:
     """What tells a training from any other: how, from where on, and on which replies to which conversations."""
-    learnt = [(prompt.messages, candidate.token_ids) for prompt, candidate in rows]
+    learnt = [(prompt.messages, candidate.token_ids or candidate.text) for prompt, candidate in rows]
     said = [recipe.training, recipe.dtype, recipe.seed, start.hash, learnt]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from rsft.config.load import bundled_path, validate
 from rsft.config.mistakes import mistakes
 from rsft.config.schedule import at_iteration
 from rsft.engines.base import Engine
-from rsft.errors import RecipeError, RunError, nearest
+from rsft.errors import PromptError, RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.prompts import check_disjoint, load_prompts
@@ -56,6 +56,7 @@ class Checked:
 
     train: list[Prompt]
     heldout: list[Prompt]
+    anchors: list[Prompt]
     scorers: dict[str, Scorer]
     heldout_scorers: dict[str, Scorer]
     terms: Sequence[Terms]
@@ -72,9 +73,9 @@ class Parts(Checked):
 
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
-    plug_ins = _plug_ins(recipe)
-    train, heldout = read_prompts(recipe)
-    return Checked(train, heldout, *plug_ins)
+    scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
+    train, heldout, anchors = read_prompts(recipe)
+    return Checked(train, heldout, anchors, scorers, heldout_scorers, terms, selection)
 
 
 def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
@@ -89,9 +90,9 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
     for one in terms:
         one.trainer.check_machine()
-    kept = folder.load_prompts("train"), folder.load_prompts("heldout")
+    kept = tuple(folder.load_prompts(split) for split in ("train", "heldout", "anchor"))
     there = begun and bool(kept[0])  # they are not if they got damaged
-    train, heldout = kept if there else read_prompts(recipe)
+    train, heldout, anchors = kept if there else read_prompts(recipe)
     network = cache(lambda: load_network(recipe))
     name, options = _named(recipe.engine)
     engine = registry.load("engine", name).open(options, network)
@@ -101,9 +102,9 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
         folder.reopen()
         folder.write_text("recipe.yaml", recipe_yaml(recipe))
     if not there:
-        folder.save_prompts(train, heldout)
+        folder.save_prompts(train, heldout, anchors)
     _same_base(folder, engine.base)
-    return Parts(train, heldout, scorers, heldout_scorers, terms, selection, engine=engine, network=network)
+    return Parts(train, heldout, anchors, scorers, heldout_scorers, terms, selection, engine=engine, network=network)
 
 
 def load_network(recipe: Recipe) -> Network:
@@ -111,8 +112,8 @@ def load_network(recipe: Recipe) -> Network:
     return Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
 
 
-def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
-    """The recipe's train and held-out prompts, from their files."""
+def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
+    """The recipe's train and held-out prompts and its anchors, from their files."""
     said = recipe.prompts
 
     def read(sources: list[str], limit: int | None) -> list[Prompt]:
@@ -122,7 +123,23 @@ def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt]]:
     train = read(said.train, said.train_limit)
     heldout = read(said.heldout, said.heldout_limit) if said.heldout else []
     check_disjoint(train, heldout)
-    return train, heldout
+    return train, heldout, _anchors(recipe)
+
+
+def _anchors(recipe: Recipe) -> list[Prompt]:
+    """The recipe's anchor rows, whose ids meet no prompt's. Raises PromptError for one without a reply to learn."""
+    said = recipe.training.anchor
+    if said is None:
+        return []
+    rows = load_prompts([bundled_path(source) for source in said.rows], limit=said.limit)
+    for row in rows:
+        reply = row.fields.get("reference")
+        if not isinstance(reply, str) or not reply.strip():
+            raise PromptError(
+                f"The anchor row '{row.id}' (training.anchor.rows) has no reply to learn: its conversation must end "
+                "with a turn of the assistant's, or its field 'reference' hold a text."
+            )
+    return [replace(row, id=f"anchor:{row.id}") for row in rows]
 
 
 def saved_recipe(folder: Path) -> Recipe:

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from rsft import failpoints, guards, tuning
+from rsft.anchors import anchor_rows
 from rsft.bookkeeping import Arm, Books
 from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
 from rsft.calibrating import bound
@@ -269,16 +270,16 @@ class Stages:
     # -- train -------------------------------------------------------------------------------------------------------
 
     def train(self, training: Round, arm: Arm, policy: Policy) -> Policy:
-        """Train on what was accepted, from base on all iterations' or onwards from `policy` on this one's. A further
-        round goes on from the one before."""
+        """Train on what was accepted, from base or onwards from `policy`, with some anchors among it. A further round
+        goes on from the one before."""
         trained = self.folder.trained(training.iteration, training.of(arm))
         if trained is not None:
             return trained
         iteration, named = training.iteration, training.of(arm)
         terms = self._terms(iteration)
-        from_base = terms.recipe.training.start_from == "base"
-        start = self.base if from_base and training.number == 1 else policy
-        accepted = self._accepted(named, range(1, iteration + 1) if from_base else [iteration])
+        said = terms.recipe.training
+        start = self.base if said.start_from == "base" and training.number == 1 else policy
+        accepted = self._accepted(named, range(1, iteration + 1) if said.accumulates else [iteration])
         with self.books.stage(iteration, named, "train") as note:
             steps = 0
 
@@ -291,11 +292,13 @@ class Stages:
                 failpoints.reached("train.step")
 
             def judge(policy: Policy, prompts: Sequence[Prompt]) -> float:
-                self.books.begin(iteration, arm, "train", len(prompts), "replies")
-                return self.evaluating.share_passed(iteration, policy, prompts)
+                of_run = [prompt for prompt in prompts if prompt.id in self.drawing.prompts]  # no anchors
+                self.books.begin(iteration, arm, "train", len(of_run), "replies")
+                return self.evaluating.share_passed(iteration, policy, of_run)
 
             where = self.folder.iteration_path(iteration, named)
-            rows = [(self.drawing.prompts[candidate.key.prompt_id], candidate) for candidate in accepted]
+            anchors = anchor_rows(self.parts.anchors, said.anchor, len(accepted), iteration, self.recipe.seed)
+            rows = [(self.drawing.prompts[candidate.key.prompt_id], candidate) for candidate in accepted] + anchors
             identity = training_identity(terms.recipe, start, rows)
             result = self.earlier.training(identity, where / "weights") if self.earlier else None
             if result is None:
@@ -303,11 +306,10 @@ class Stages:
                     self.parts.network, rows, start, where / "weights", self.recipe.seed, progress, judge
                 )
             self._refuse_another(training, arm, result.policy)
-            self.folder.write_json(
-                where / "training.json", {"log": result.log, "rows": [asdict(c.key) for c in accepted]}
-            )
+            learnt = {"rows": [asdict(c.key) for c in accepted], "anchors": [anchor.id for anchor, _ in anchors]}
+            self.folder.write_json(where / "training.json", {"log": result.log, **learnt})
             steps = max((entry["step"] for entry in result.log), default=0)
-            note.update(rows=len(accepted), steps=steps, identity=identity)
+            note.update(rows=len(accepted), anchors=len(anchors), steps=steps, identity=identity)
             note.update(policy=self.folder.note_of(result.policy), files=self.folder.checksums(result.policy))
         return result.policy
 

@@ -34,7 +34,7 @@ def appraise_recipe(
     scorers = build_scorers(recipe.scorers, recipe.model)
     if labels is not None:
         return appraise(scorers, labelled(labels, rows), tell)
-    train, heldout = read_prompts(recipe)
+    train, heldout, _ = read_prompts(recipe)
     known = [*with_reference(heldout, seed), *with_reference(train, seed)]
     trials = trials_of(known[:rows], seed, same, among=known)
     if not trials:

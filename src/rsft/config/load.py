@@ -152,7 +152,10 @@ def _located_values(key: str, values: list[Any], beside: Path | None) -> list[An
 
 
 def _located_training(training: TrainingSection, beside: Path | None) -> TrainingSection:
-    """With an absolute path to the configuration that several processes are launched by, where it is a file."""
+    """With absolute paths to anchor rows, and to the file that says how several processes are launched."""
+    if training.anchor is not None:
+        rows = [_locate(source, beside) for source in training.anchor.rows]
+        training = training.model_copy(update={"anchor": training.anchor.model_copy(update={"rows": rows})})
     launch = training.options.get("launch")
     if not isinstance(launch, str) or not Path(launch).suffix:
         return training

@@ -153,6 +153,17 @@ class ScoringSection(Section):
     )
 
 
+class AnchorSection(Section):
+    """Other conversations with good replies, learnt beside what was accepted, against forgetting."""
+
+    rows: OneOrMore = Field(
+        description="Files or a datasets name, as prompts.train, without the recipe's template; each row with a last "
+        "turn of the assistant's, or a `reference`: that is what is learnt."
+    )
+    share: float = Field(0.1, gt=0, lt=1, description="The share of the training's rows that are such ones.")
+    limit: int | None = Field(None, ge=1, description="Take only this many rows.")
+
+
 class TrainingSection(Section):
     """How a policy is trained on accepted replies. Keys beyond these are the trainer's own."""
 
@@ -161,9 +172,18 @@ class TrainingSection(Section):
     type: str = Field("sft", description="The trainer.")
     start_from: Literal["base", "policy"] = Field(
         "base",
-        description="base: begin again from the base model, on what all iterations accepted; "
-        "policy: go on from the last policy, on what this iteration accepted.",
+        description="base: begin again from the base model; policy: go on from the last policy.",
     )
+    learn_from: Literal["auto", "all", "iteration"] = Field(
+        "auto",
+        description="What all iterations accepted so far, or this one; auto: all from base, this one from policy.",
+    )
+    anchor: AnchorSection | None = None
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether what all iterations accepted is learnt from."""
+        return self.start_from == "base" if self.learn_from == "auto" else self.learn_from == "all"
 
     @property
     def options(self) -> dict[str, Any]:

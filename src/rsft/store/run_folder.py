@@ -211,13 +211,14 @@ class RunFolder:
         heldout = json.loads(self.ledger.meta("heldout_scorers") or "{}")
         return self.scores(iteration=iteration, fingerprints=heldout | self.noted_scorers() or None)
 
-    def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
+    def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt], anchors: Sequence[Prompt] = ()) -> None:
         """Keep the prompts, in order, so that the run needs no other file from now on.
 
         Raises RunError if they were kept before, got damaged since, and are not the same any more.
         """
-        self._refuse_known("prompts", [prompt.id for prompt in (*train, *heldout)])
-        said = [rows.prompt_row(split, p) for split, some in (("train", train), ("heldout", heldout)) for p in some]
+        splits = {"train": train, "heldout": heldout, "anchor": anchors}
+        self._refuse_known("prompts", [prompt.id for some in splits.values() for prompt in some])
+        said = [rows.prompt_row(split, prompt) for split, some in splits.items() for prompt in some]
         content = hashlib.sha256(json.dumps(said).encode()).hexdigest()
         if self.ledger.meta("prompts") not in (None, content):
             raise RunError(

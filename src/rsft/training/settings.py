@@ -54,6 +54,11 @@ class SftSettings(BaseModel):
         ge=1,
         description="At most so many optimizer steps, however much was accepted; bounds the time of a round.",
     )
+    normalise: Literal["reply", "prompt"] = Field(
+        "reply",
+        description="What counts the same: each accepted reply (the gradient of expected acceptance), or each prompt, "
+        "whose replies share its weight (hard prompts then count as much as easy ones).",
+    )
     batch_size: int = Field(8, ge=1, description="Replies per optimizer step, in all processes together.")
     pack_tokens: int = Field(
         2048, ge=1, description="Most tokens of one forward and backward pass; bounds the memory of training."

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from rsft import failpoints
+from rsft.errors import PromptError
 from rsft.models.chat import ChatTokenizer
 from rsft.models.network import Network, adapter_hash
 from rsft.models.packing import ReplyRow
@@ -53,7 +55,8 @@ class SftTraining(SftSettings):
         judge: Judge,
     ) -> TrainingResult:
         """See `Trainer.train`. With LoRA the folder holds an adapter, else all weights."""
-        rows = training_rows(network().chat, accepted)
+        rows = training_rows(network().chat, accepted, self.normalise)
+        _refuse_too_long(rows, accepted, network().context_length)
         prompts = {row.prompt_ids: prompt for row, (prompt, _) in zip(rows, accepted, strict=True)}
 
         def judge_on(policy: Policy, heldout: Sequence[ReplyRow]) -> float:
@@ -103,6 +106,34 @@ class SftTraining(SftSettings):
         return Policy(hash=content_hash(folder), weights=str(folder))
 
 
-def training_rows(chat: ChatTokenizer, accepted: Sequence[Accepted]) -> list[ReplyRow]:
-    """The token ids of what was accepted: the conversation as the engine read it, the reply as it was sampled."""
-    return [ReplyRow(tuple(chat.prompt_ids(p.messages)), candidate.token_ids) for p, candidate in accepted]
+def training_rows(chat: ChatTokenizer, accepted: Sequence[Accepted], normalise: str = "reply") -> list[ReplyRow]:
+    """The token ids of what was accepted: the conversation as the engine read it, the reply as it was sampled. A reply
+    that nobody sampled, an anchor's, is tokenised.
+
+    With C accepted replies of a prompt, each of R rows of P prompts has weight 1, or normalised by prompt R/(P·C): 1 on
+    average. The first sums up to the gradient of expected acceptance; the second to ∇p·(1−(1−p)^N)/p on average, the
+    order-N truncation of ∇log p, which gives hard prompts their weight.
+    """
+    counts = Counter(prompt.id for prompt, _ in accepted)
+    weights = {
+        prompt_id: 1.0 if normalise == "reply" else len(accepted) / (len(counts) * count)
+        for prompt_id, count in counts.items()
+    }
+    return [
+        ReplyRow(
+            tuple(chat.prompt_ids(prompt.messages)),
+            candidate.token_ids or tuple(chat.reply_ids(candidate.text)),
+            weights[prompt.id],
+        )
+        for prompt, candidate in accepted
+    ]
+
+
+def _refuse_too_long(rows: Sequence[ReplyRow], accepted: Sequence[Accepted], most: int) -> None:
+    """Raise PromptError for an anchor that the model can't read. (What was sampled, it could.)"""
+    for row, (prompt, _) in zip(rows, accepted, strict=True):
+        if len(row.read_ids) > most:
+            raise PromptError(
+                f"The anchor row '{prompt.id}' has {len(row.read_ids)} tokens, and the model reads {most}: take it out "
+                "of training.anchor.rows."
+            )
