@@ -44,11 +44,18 @@ class Evaluation:
 
     def score(self, by: str = ACCEPTANCE) -> Interval:
         """The mean over prompts of the greedy reply's acceptance, or of a held-out scorer's word on it."""
-        return self.acceptance if by == ACCEPTANCE else metrics.mean(list(self._values(by).values()))
+        return self.acceptance if by == ACCEPTANCE else metrics.mean(list(self.values(by).values()))
+
+    def values(self, by: str) -> dict[str, float]:
+        """That score by prompt; where the held-out scorer failed there is none."""
+        if by == ACCEPTANCE:
+            return {prompt_id: float(reply.passed) for prompt_id, reply in self.greedy.items()}
+        said = {prompt_id: reply.heldout_scores[by].value for prompt_id, reply in self.greedy.items()}
+        return {prompt_id: value for prompt_id, value in said.items() if value is not None}
 
     def gain_over(self, other: Evaluation, by: str = ACCEPTANCE) -> Interval:
         """The paired difference in that score on the prompts of both; bootstrap interval over prompts."""
-        return _paired(self._values(by), other._values(by))
+        return _paired(self.values(by), other.values(by))
 
     def solved_more_than(self, other: Evaluation) -> Interval:
         """The paired difference in the share of prompts that one of their samples solves, as many of each looked at."""
@@ -83,13 +90,6 @@ class Evaluation:
         if self.sampled:
             said["sampled"] = self._sampled_numbers()
         return said
-
-    def _values(self, by: str) -> dict[str, float]:
-        """By prompt; where the held-out scorer failed there is none."""
-        if by == ACCEPTANCE:
-            return {prompt_id: float(reply.passed) for prompt_id, reply in self.greedy.items()}
-        said = {prompt_id: reply.heldout_scores[by].value for prompt_id, reply in self.greedy.items()}
-        return {prompt_id: value for prompt_id, value in said.items() if value is not None}
 
     def _sampled_numbers(self) -> dict[str, Any]:
         families = list(self.sampled.values())

@@ -50,6 +50,50 @@ def paired_difference(after: Sequence[float], before: Sequence[float], seed: int
     return mean([a - b for a, b in zip(after, before, strict=True)], seed)
 
 
+def crossed_mean(values_SP: Sequence[Sequence[float]] | Matrix) -> Interval:
+    """The grand mean of S seeds × P prompts, with a 95% interval that is right for other seeds and other prompts.
+
+    Two-way random effects without replication: the mean's variance is σ²(prompts)/P + σ²(seeds)/S + σ²(rest)/SP, which
+    (MS_prompts + MS_seeds − MS_rest) / SP estimates without bias. Where one of the two effects comes out negative, it
+    is taken for none, and the other's mean square stands alone. The t-quantile has the degrees of freedom of
+    Satterthwaite (Biometrics Bulletin 2, 1946): (Σ MSᵢ)² / Σ (MSᵢ² / fᵢ), signs kept in the first sum. Of one
+    seed it is `mean`, over prompts; of one prompt, the t-interval over seeds. `n` counts prompts.
+    """
+    table_SP = np.asarray(values_SP, dtype=np.float64)
+    if table_SP.ndim != 2 or not table_SP.size:
+        raise ValueError(f"a table of seeds × prompts is wanted; got the shape {table_SP.shape}")
+    seeds, prompts = table_SP.shape
+    if seeds == 1:
+        return mean(table_SP[0].tolist())
+    value = float(table_SP.mean())
+    of_seeds_S, of_prompts_P = table_SP.mean(axis=1), table_SP.mean(axis=0)
+    rest_SP = table_SP - of_seeds_S[:, None] - of_prompts_P + value
+    by_seeds = prompts * float(((of_seeds_S - value) ** 2).sum()) / (seeds - 1)
+    by_prompts = seeds * float(((of_prompts_P - value) ** 2).sum()) / max(1, prompts - 1)
+    by_rest = float((rest_SP**2).sum()) / max(1, (seeds - 1) * (prompts - 1))
+    squares = {"seeds": (by_seeds, seeds - 1), "prompts": (by_prompts, prompts - 1)}
+    if min(by_seeds, by_prompts) > by_rest:
+        terms = [*squares.values(), (-by_rest, (seeds - 1) * (prompts - 1))]
+    else:
+        terms = [max(squares.values())]
+    half = _half_width(terms) / sqrt(table_SP.size)
+    return Interval(value, value - half, value + half, prompts)
+
+
+def _half_width(terms: Sequence[tuple[float, int]]) -> float:
+    """Half a 95% interval of variance Σ MSᵢ: its root times the t-quantile with Satterthwaite's degrees of freedom.
+
+    `terms` holds each mean square, with its sign, and its own degrees of freedom.
+    """
+    from scipy.stats import t
+
+    variance = sum(square for square, _ in terms)
+    if variance <= 0:
+        return 0.0
+    degrees = 1 / sum((square / variance) ** 2 / freedom for square, freedom in terms if square)
+    return float(t.ppf(0.975, degrees)) * sqrt(variance)
+
+
 def pass_at(k: int, passed: Sequence[int], drawn: int) -> float:
     """The chance that at least one of k replies passes, averaged over prompts: 1 − C(n−c, k) / C(n, k).
 

@@ -145,6 +145,8 @@ def _anchors(recipe: Recipe) -> list[Prompt]:
 def saved_recipe(folder: Path) -> Recipe:
     """The resolved recipe of a run folder."""
     file = folder / "recipe.yaml"
+    if not file.is_file() and (seeds := sorted(folder.glob("seed_*/recipe.yaml"))):
+        raise RunError(f"{folder} holds the runs of several seeds. Name one of them: {seeds[0].parent}, for example.")
     try:
         said = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsft.config import Recipe
+from rsft.errors import RunError
 from rsft.evaluation import ACCEPTANCE
 from rsft.guards import best_of
 from rsft.setup import refuse_other_recipe
@@ -101,6 +102,8 @@ def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
     path = Path(recipe.run)
     if not (path / _FILE).is_file():
         return None
+    if not (path / "recipe.yaml").is_file():
+        raise RunError(f"{path} holds the runs of several seeds: name one of them, or go on with all (--seeds N).")
     with RunFolder.open(path, write=False) as folder:
         if not folder.finished or not folder.is_whole:
             return None

@@ -64,11 +64,11 @@ def test_by_prompt_the_gradient_is_the_truncated_one_of_the_log() -> None:
     for drawn in itertools.product(range(4), repeat=draws):
         kept = [y for y in drawn if y in good]
         chance = np.prod(law[list(drawn)])
-        for normalise in totals:
+        for normalise, so_far in totals.items():
             rows = training_rows(chat, [accepted(chat, texts[y]) for y in kept], normalise)
             by = len(rows) if normalise == "prompt" else 1  # weights are 1 on average, not in sum
             pulls = [row.weight / by * scores[y] for row, y in zip(rows, kept, strict=True)]
-            totals[normalise] = totals[normalise] + chance * np.sum([np.zeros(4), *pulls], axis=0)
+            totals[normalise] = so_far + chance * np.sum([np.zeros(4), *pulls], axis=0)
     assert totals["prompt"] == pytest.approx(slope * (1 - (1 - p) ** draws) / p)
     assert totals["reply"] == pytest.approx(draws * slope)
 

@@ -64,15 +64,35 @@ def run(
             "--fork", metavar="RUN", help="Begin a run that takes over from this one all that is still valid."
         ),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help="Run it under so many seeds, each in a folder of its own, and pool them."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe to its end, or go on with it where it was interrupted."""
     from rsft.config import load_recipe
 
     said = load_recipe(recipe, overrides or ())
+    if seeds is not None:
+        _run_seeds(said, seeds, fork, as_json)
+        return
     if fork is not None and Path(said.run) == fork.absolute():
         said = said.model_copy(update={"run": _free_beside(fork.absolute())})
     _run(said, as_json, fork)
+
+
+def _run_seeds(recipe: Any, seeds: int, fork: Path | None, as_json: bool) -> None:
+    from rsft.cli.display import reporter
+    from rsft.cli.tables import print_seeds
+    from rsft.errors import RecipeError
+    from rsft.seeds import run_seeds
+
+    if fork is not None:
+        raise RecipeError("--seeds begins runs of its own: leave out --fork.")
+    with reporter() as tell:
+        summary = run_seeds(recipe, seeds, tell)
+    _print(summary, as_json, print_seeds)
 
 
 def _free_beside(run: Path) -> str:

@@ -37,10 +37,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         console.print(f"Gain over control: {_gain(gain)}  (best of each, n = {gain['n']})")
         if gain["low"] <= 0:
             console.print("The gain over the control is not established: its interval reaches zero.")
-    for name, gains in summary["heldout_score_gains"].items():
-        said = ", ".join(f"{_change(gain)} {over.replace('_', ' ')}" for over, gain in gains.items() if gain)
-        if said:
-            console.print(f"{name}: {said}", soft_wrap=True)
+    _print_score_gains(summary)
     run = _from_here(summary["run"])
     console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
@@ -49,6 +46,50 @@ def print_summary(summary: dict[str, Any]) -> None:
         f"status {run}",
     ):
         console.print(f"  {_program()} {command}", soft_wrap=True, markup=False)
+
+
+def print_seeds(summary: dict[str, Any]) -> None:
+    """What several seeds say together."""
+    if summary["fakes"]:
+        console.print(f"These runs used fakes ({', '.join(summary['fakes'])}): they say nothing about a model.")
+    count = len(summary["seeds"])
+    table = Table(
+        title=f"Held-out acceptance under {count} seed{'s' if count > 1 else ''}: the mean, and each",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    arms = [arm for arm in ("policy", "control", "unfiltered") if any(part[arm] for part in summary["iterations"])]
+    for column in ("", *(column for arm in arms for column in (arm, "by seed"))):
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
+    rows = [("base", {"policy": summary["base"]})]
+    rows += [(f"iteration {part['iteration']}", part) for part in summary["iterations"]]
+    for name, part in rows:
+        cells = [(_interval(said), _by_seed(said)) for said in (part.get(arm) for arm in arms)]
+        table.add_row(name, *(cell for pair in cells for cell in pair))
+    console.print(table)
+    console.print("In brackets: 95% intervals, for other seeds and other prompts.")
+    for title, gain in (("base:   ", summary["gain_over_base"]), ("control:", summary["gain_over_control"])):
+        if gain:
+            console.print(f"Gain over {title} {_gain(gain)}  (each seed's best iteration, n = {gain['n']})")
+    _print_score_gains(summary)
+    for run, stopped in zip(summary["seeds"], summary["stopped"], strict=True):
+        if stopped:
+            line = f"! {_from_here(run)} was stopped in iteration {stopped['iteration']}: {stopped['why']}."
+            console.print(inert(line), style="yellow")
+    console.print(f"\nThe runs: {', '.join(_from_here(run) for run in summary['seeds'])}", soft_wrap=True)
+
+
+def _by_seed(said: dict[str, Any] | None) -> str:
+    return " ".join(f"{value:.0%}" for value in said["by_seed"]) if said else ""
+
+
+def _print_score_gains(summary: dict[str, Any]) -> None:
+    """What held-out scorers say of the gains."""
+    for name, gains in summary["heldout_score_gains"].items():
+        said = ", ".join(f"{_change(gain)} {over.replace('_', ' ')}" for over, gain in gains.items() if gain)
+        if said:
+            console.print(f"{name}: {said}", soft_wrap=True)
 
 
 def _acceptance(summary: dict[str, Any]) -> Table:
