@@ -73,7 +73,7 @@ def test_acceptance_that_rises_while_the_heldout_score_falls_is_a_gap() -> None:
 
 
 def test_samples_that_become_alike_are_a_collapse() -> None:
-    various, alike = ("a", "b", "c", "d"), ("a", "a", "a", "a")
+    various, alike = tuple("abcdefgh"), ("a",) * 8
     assert "different" in found({0: policy(3, samples=various), 1: policy(9, samples=alike)})["collapse"].why
     assert "collapse" not in found({0: policy(3, samples=various), 1: policy(9, samples=various)})
     narrower = {0: policy(3, samples=("a", "b", "right", "d")), 1: policy(40, samples=various)}

@@ -18,7 +18,12 @@ from rsft.scorers.processes.sandbox import why_not
 from rsft.types import Message, Prompt, Reply, Score
 
 TURNS = (Message("user", "When do you open?"),)
-FIELDS = {"facts": {"opening time": "9 am"}, "answer": "9", "tests": "assert opens() == 9"}
+FIELDS = {
+    "reference": "It opens at nine.",
+    "facts": {"opening time": "9 am"},
+    "answer": "9",
+    "tests": "assert opens() == 9",
+}
 TEXTS = ["We open at 9 am.", "", "No idea.", "我们早上九点开门", "a\nb", "\x00\ud83d", "x" * 5000]
 REPLIES = [Reply(Prompt(f"p{i}", TURNS, TURNS, FIELDS), text) for i, text in enumerate(TEXTS)]
 
