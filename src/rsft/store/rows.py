@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -71,6 +71,32 @@ def schemas() -> dict[str, Any]:
 
 KINDS = ("prompts", "candidates", "scores", "decisions")
 
+# How columns lie in a file. What repeats is a dictionary by default; not so token ids, whose repetitions zstd finds
+# more of by itself, nor measured numbers, whose bytes compress best apart (first bytes together, second bytes, ...),
+# nor texts. Of 131,072 replies of 19 tokens with made-up log-probabilities, bytes a candidate at zstd's level 6: 58
+# with everything as dictionaries, 51 so; at level 3, which takes half the time, 62 and 56.
+_ENCODINGS = {
+    "token_ids.list.element": "PLAIN",
+    "text": "DELTA_LENGTH_BYTE_ARRAY",
+    "messages": "DELTA_LENGTH_BYTE_ARRAY",
+    "conversation": "DELTA_LENGTH_BYTE_ARRAY",
+    "fields": "DELTA_LENGTH_BYTE_ARRAY",
+    "logprob": "BYTE_STREAM_SPLIT",
+    "model_logprob": "BYTE_STREAM_SPLIT",
+    "value": "BYTE_STREAM_SPLIT",
+}
+
+
+def layout(kind: str) -> dict[str, Any]:
+    """How a Parquet writer is to write a kind of segment."""
+    leaves = ["token_ids.list.element" if name == "token_ids" else name for name in schemas()[kind].names]
+    return {
+        "compression": "zstd",
+        "compression_level": 6,
+        "use_dictionary": [leaf for leaf in leaves if leaf not in _ENCODINGS] or False,
+        "column_encoding": {leaf: _ENCODINGS[leaf] for leaf in leaves if leaf in _ENCODINGS} or None,
+    }
+
 
 def table(kind: str, rows: Iterable[tuple[Any, ...]]) -> Any:
     """An Arrow table of rows whose values are in the order of the kind's schema."""
@@ -112,8 +138,8 @@ def score_of(row: Sequence[Any]) -> ScoreRow:
     return ScoreRow(CandidateKey(*key), scorer, fingerprint, Score(value, explanation, failure))
 
 
-def decision_rows(selection: str, decisions: Mapping[CandidateKey, Decision]) -> list[tuple[Any, ...]]:
-    return [(*_key(key), selection, d.accepted, d.rule, d.explanation) for key, d in decisions.items()]
+def decision_row(selection: str, key: CandidateKey, decision: Decision) -> tuple[Any, ...]:
+    return (*_key(key), selection, decision.accepted, decision.rule, decision.explanation)
 
 
 def decision_of(row: Sequence[Any]) -> tuple[CandidateKey, Decision]:
