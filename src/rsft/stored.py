@@ -12,7 +12,7 @@ from rsft.errors import RunError
 from rsft.selection import Pool
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.store import RunFolder
-from rsft.types import Candidate, CandidateKey, Score
+from rsft.types import Candidate, CandidateKey, Decision, Score
 
 _KEY = ("prompt_id", "sample_index", "generator")
 # Details are read of so many candidates in a row at a time: as objects they take some hundred megabytes.
@@ -21,24 +21,31 @@ _WINDOW = 32_768
 _MANY_PROMPTS = 20_000
 
 
+class StoredDecisions:
+    """The candidates on which a set of decisions decided in an iteration, and which of them it accepted."""
+
+    def __init__(self, folder: RunFolder, iteration: int, name: str) -> None:
+        accepted: list[Mask] = []
+
+        def decided() -> Iterator[Any]:
+            for table in folder.tables("decisions", f"{iteration}:{name}", [*_KEY, "accepted"]):
+                accepted.append(np.asarray(table["accepted"]))
+                yield table
+
+        self.keys = Keys(decided())
+        self.accepted_N: Mask = _joined(accepted, np.bool_)
+
+
 class StoredPool:
     """The train prompts' candidates of one iteration, with their scores, and which the run accepted: none, until it has
     decided."""
 
     def __init__(self, folder: RunFolder, iteration: int, fingerprints: Mapping[str, str]) -> None:
-        accepted: list[Mask] = []
-
-        def decided() -> Iterator[Any]:
-            for table in folder.tables("decisions", f"{iteration}:policy", [*_KEY, "accepted"]):
-                accepted.append(np.asarray(table["accepted"]))
-                yield table
-
-        self.keys = Keys(decided())
-        if not accepted:
-            self.keys = Keys(_drawn(folder, iteration))
+        decided = StoredDecisions(folder, iteration, "policy")
+        self.keys = decided.keys if len(decided.keys) else Keys(_drawn(folder, iteration))
         details = _Stored(folder, iteration, fingerprints, self.keys)
         self.texts_of = details.texts_of
-        self.accepted_N: Mask = np.concatenate(accepted) if accepted else np.zeros(len(self.keys), dtype=np.bool_)
+        self.accepted_N: Mask = decided.accepted_N if len(decided.keys) else np.zeros(len(self.keys), dtype=np.bool_)
         self.pool = Pool(
             prompt_ids=self.keys.prompt_ids,
             prompt_N=self.keys.prompt_N,
@@ -162,6 +169,63 @@ def stored_scores(folder: RunFolder, iteration: int, fingerprints: Mapping[str, 
             mine = known & (scorers == names[name]) & (of == prints[fingerprint])
             columns[name][places[mine]] = values[mine]
     return columns
+
+
+def stored_lengths(folder: RunFolder, iteration: int, keys: Keys) -> Iterator[tuple[Places, Places]]:
+    """Some places after the other, with the numbers of tokens of the candidates there."""
+    import pyarrow.compute as pc
+
+    for table in folder.tables("candidates", str(iteration), [*_KEY, "token_ids"]):
+        places, lengths = keys.places(table), pc.list_value_length(table["token_ids"]).to_numpy()
+        yield places[places >= 0], lengths[places >= 0].astype(np.intp)
+
+
+def stored_rules(folder: RunFolder, iteration: int, name: str) -> dict[str, int]:
+    """How many candidates each rule decided on in a set of decisions, that which decided on most first."""
+    numbers: dict[str, int] = {}
+    counts = np.zeros(0, dtype=np.intp)
+    for table in folder.tables("decisions", f"{iteration}:{name}", ["rule"]):
+        said = _numbers(table["rule"], _numbering(numbers))
+        counts = np.append(counts, np.zeros(len(numbers) - len(counts), dtype=np.intp))
+        counts += np.bincount(said, minlength=len(numbers))
+    return dict(sorted(zip(numbers, counts.tolist(), strict=True), key=lambda one: -one[1]))
+
+
+def first_decided(
+    folder: RunFolder,
+    iteration: int,
+    name: str,
+    most: int,
+    *,
+    accepted: bool | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> dict[CandidateKey, Decision]:
+    """The first decisions of a set in an iteration, in the order of keys: all there are, or those that `accepted`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first: Any = None
+    for some in folder.tables("decisions", f"{iteration}:{name}", [*_KEY, "accepted", "rule", "explanation"], only):
+        table = some if accepted is None else some.filter(pc.equal(some["accepted"], accepted))
+        table = pa.table({column: pc.cast(table[column], _plain(table[column].type)) for column in table.column_names})
+        if first is not None and len(first) == most:
+            table = table.filter(pc.less_equal(table["prompt_id"], first["prompt_id"][-1]))
+        first = table if first is None else pa.concat_tables([first, table])
+        first = first.sort_by([(column, "ascending") for column in _KEY]).slice(0, most)
+    found = first.to_pylist() if first is not None else []
+    return {
+        CandidateKey(iteration, row["prompt_id"], row["sample_index"], row["generator"]): Decision(
+            row["accepted"], row["rule"], row["explanation"]
+        )
+        for row in found
+    }
+
+
+def _plain(kind: Any) -> Any:
+    """The type of what a dictionary's numbers stand for."""
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _baselines(

@@ -155,5 +155,10 @@ def _turns(messages: Sequence[Message]) -> str:
     return json.dumps([[message.role, message.content] for message in messages])
 
 
+def last_turn(messages: str) -> str:
+    """What the last of stored turns says."""
+    return str(json.loads(messages)[-1][1])
+
+
 def _messages(text: str) -> tuple[Message, ...]:
     return tuple(Message(role, content) for role, content in json.loads(text))

@@ -7,17 +7,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import compress, groupby, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from rsft import failpoints
 from rsft.errors import RunError, StoreError
 from rsft.store import files, lock, rows
-from rsft.store.claims import Claims, Hashes, hashes
+from rsft.store.claims import Claims
 from rsft.store.ledger import Ledger, Segment
 from rsft.store.segments import GROUP_ROWS, Segments
 from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
+
+_Keyed = TypeVar("_Keyed", Candidate, rows.ScoreRow)
 
 _ARMS = ("policy", "control", "unfiltered")
 
@@ -38,8 +40,7 @@ class RunFolder:
         self.path = path
         self.ledger = ledger
         self._segments = Segments(path, ledger)
-        # Of each kind those of the scope that was last written to: a run writes to one after the other.
-        self._claims: dict[str, tuple[str, Claims]] = {}
+        self._claims = Claims(self._segments)
 
     @classmethod
     @contextlib.contextmanager
@@ -79,18 +80,19 @@ class RunFolder:
 
         A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
         """
-        said = {
-            "candidates": _by_scope(candidates, rows.candidate_row),
-            "scores": _by_scope(scores, rows.score_row),
+        tables = {
+            ("candidates", scope): rows.table("candidates", map(rows.candidate_row, some))
+            for scope, some in _by_scope(candidates).items()
         }
-        tables = {(k, scope): rows.table(k, some) for k, of_kind in said.items() for scope, some in of_kind.items()}
-        claimed = {of: self._refuse_known(*of, table) for of, table in tables.items()}
+        for scope, said in _by_scope(scores).items():
+            tables["scores", scope] = rows.table("scores", map(rows.score_row, said))
+        claimed = {of: self._claims.refuse_known(*of, table) for of, table in tables.items()}
         made = [self._segments.write(*of, [table]) for of, table in tables.items()]
         for name, decided in (decisions or {}).items():
             made += self._write_decisions(name, sorted(decided.items(), key=lambda one: one[0].iteration))
         self._acknowledge(made)
         for (kind, scope), hashes_N in claimed.items():
-            self._claimed(kind, scope).add(hashes_N)
+            self._claims.add(kind, scope, hashes_N)
             self._segments.merge_small(kind, scope)
 
     def decide(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> None:
@@ -150,14 +152,11 @@ class RunFolder:
 
     def not_there(self, scores: Sequence[rows.ScoreRow]) -> list[rows.ScoreRow]:
         """Those of the scores that the folder does not hold yet. A failed one can be made good."""
-        there: set[Any] = set()
-        for scope, said in _by_scope(scores, rows.score_row).items():
-            table = rows.table("scores", said)
-            met_N = self._claimed("scores", scope).met(_hashes("scores", table))
-            met_N |= self._claimed("scores", scope).met(_hashes("scores", table, known=True))
-            there |= self._keys_there("scores", scope, table.filter(met_N))
-        keys = map(_score_key, scores)
-        return [row for row, key in zip(scores, keys, strict=True) if not there & {key, (*key[:-1], True)}]
+        missing: list[rows.ScoreRow] = []
+        for scope, some in _by_scope(scores).items():
+            table = rows.table("scores", map(rows.score_row, some))
+            missing += compress(some, self._claims.missing_scores(scope, table))
+        return missing
 
     def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
         """The named set's decisions, of one iteration or of all."""
@@ -218,10 +217,16 @@ class RunFolder:
         """The fingerprints of the scorers that decide in this run; none if it did not come so far."""
         return dict(json.loads(self.ledger.meta("scorers") or "{}"))
 
-    def own_scores(self, *, iteration: int | None = None) -> dict[CandidateKey, dict[str, Score]]:
+    def own_scores(
+        self,
+        *,
+        iteration: int | None = None,
+        generators: Collection[str] | None = None,
+        prompt_ids: Collection[str] | None = None,
+    ) -> dict[CandidateKey, dict[str, Score]]:
         """Scores by the scorers that decide or look on in this run, whatever others have said since."""
-        heldout = json.loads(self.ledger.meta("heldout_scorers") or "{}")
-        return self.scores(iteration=iteration, fingerprints=heldout | self.noted_scorers() or None)
+        own = json.loads(self.ledger.meta("heldout_scorers") or "{}") | self.noted_scorers()
+        return self.scores(iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=own or None)
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt], anchors: Sequence[Prompt] = ()) -> None:
         """Keep the prompts, in order, so that the run needs no other file from now on.
@@ -248,6 +253,10 @@ class RunFolder:
         """A split's prompts, in order: all of them, or those with some ids."""
         only = {} if ids is None else {"id": ids}
         return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only) if row[0] == split]
+
+    def last_turns(self, split: str) -> Iterator[tuple[str, str]]:
+        """The id and the last turn of a split's prompts, in order."""
+        return ((row[1], rows.last_turn(row[2])) for row in self._rows("prompts", None, columns=3) if row[0] == split)
 
     def prompt_ids(self, split: str) -> list[str]:
         """The ids of a split's prompts, in order."""
@@ -407,36 +416,6 @@ class RunFolder:
             for segment in made:
                 failpoints.reached(f"{segment.kind}.committed")
 
-    def _refuse_known(self, kind: str, scope: str, table: Any) -> Hashes:
-        """Raise StoreError for keys that are there already, or that come twice. Returns what to claim."""
-        hashes_N = _hashes(kind, table)
-        known = self._keys_there(kind, scope, table.filter(self._claimed(kind, scope).met(hashes_N)))
-        if known or len(set(hashes_N.tolist())) < len(hashes_N):
-            for key in _keys(kind, table):
-                if key in known:
-                    raise StoreError(f"{kind}: {key} is in the run folder already.")
-                known.add(key)
-        return hashes_N
-
-    def _claimed(self, kind: str, scope: str) -> Claims:
-        """The claims to keys of a scope."""
-        known = self._claims.get(kind)
-        if known is not None and known[0] == scope:
-            return known[1]
-        claims = Claims()
-        for table in self.tables(kind, scope, [*_KEYS[kind], *(["value"] if kind == "scores" else [])]):
-            claims.add(_hashes(kind, table))
-        self._claims[kind] = scope, claims
-        return claims
-
-    def _keys_there(self, kind: str, scope: str, suspects: Any) -> set[Any]:
-        """Those keys of a table's prompts that the folder holds: a look at the rows themselves."""
-        if not len(suspects):
-            return set()
-        prompts = {"prompt_id": set(suspects["prompt_id"].to_pylist())}
-        columns = [*_KEYS[kind], *(["value"] if kind == "scores" else [])]
-        return {key for table in self.tables(kind, scope, columns, prompts) for key in _keys(kind, table)}
-
     def _set_aside(self, named: str) -> None:
         """Move a damaged file or folder out of the way. What it held is owed again, whoever repairs."""
         self.reopen()
@@ -472,38 +451,11 @@ def _scope(iteration: int, name: str | None = None) -> str:
     return str(iteration) if name is None else f"{iteration}:{name}"
 
 
-_KEYS = {
-    "candidates": ("prompt_id", "sample_index", "generator"),
-    "scores": ("prompt_id", "sample_index", "generator", "scorer", "fingerprint"),
-}
-"""What tells rows of a scope apart; and for scores, whether there is a value: a failed one can be made good."""
-
-
-def _keys(kind: str, table: Any) -> Iterator[tuple[Any, ...]]:
-    columns = [table[name].to_pylist() for name in _KEYS[kind]]
-    if kind == "scores":
-        columns.append(table["value"].is_valid().to_pylist())
-    return zip(*columns, strict=True)
-
-
-def _score_key(row: rows.ScoreRow) -> tuple[Any, ...]:
-    key = row.key
-    return key.prompt_id, key.sample_index, key.generator, row.scorer, row.fingerprint, row.score.value is not None
-
-
-def _hashes(kind: str, table: Any, *, known: bool = False) -> Hashes:
-    """What to claim for a table's rows; for `known` scores what they would claim if all of them had a value."""
-    texts = [name for name in _KEYS[kind] if name != "sample_index"]
-    if kind != "scores":
-        return hashes(table, texts, "sample_index")
-    return hashes(table, texts, "sample_index", known or table["value"].is_valid().to_numpy())
-
-
-def _by_scope(nouns: Iterable[Any], row: Any) -> dict[str, list[tuple[Any, ...]]]:
-    """Rows of nouns with keys, by what they are of."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
+def _by_scope(nouns: Iterable[_Keyed]) -> dict[str, list[_Keyed]]:
+    """Nouns with keys, by what they are of."""
+    found: dict[str, list[_Keyed]] = {}
     for noun in nouns:
-        found.setdefault(_scope(noun.key.iteration), []).append(row(noun))
+        found.setdefault(_scope(noun.key.iteration), []).append(noun)
     return found
 
 
