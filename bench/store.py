@@ -1,6 +1,6 @@
 """A run folder with ten million candidates: written, resumed, decided, selected again, shown and reported.
 
-    python -m bench.store [--candidates 10000000] [--each 32] [--segments FOLDER]
+    python -m bench.store [--candidates 10000000] [--each 32]
 
 Writes a run of one iteration (so many candidates of each prompt, three scorers' words on each) as the loop writes it,
 noun by noun through `RunFolder.commit`, as many at a time as a quick engine has committed; then has it read as the
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from bench.workload import report, say
 from rsft.config import recipe_yaml
 from rsft.config.load import validate
 from rsft.store import RunFolder, ScoreRow
-from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Message, Prompt, Score
 
 SCORERS = {"facts": "5f3c0e9ab121", "relevance": "77ab10c2de55", "tidy": "c0ffee12ab90"}
 GENERATOR = "0123456789ab"
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        said = STEPS[arguments.step](arguments.run, arguments.candidates, arguments.each)
+        said = STEPS[arguments.step](Case(arguments.run, arguments.candidates, arguments.each))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({**said, "peak_mb": round(peak)}))
         return
@@ -87,42 +88,65 @@ def _summary(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-# -- steps ---------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the steps work on: a run folder, and how many candidates there are to be in all, and of each prompt."""
+
+    run: Path
+    candidates: int
+    each: int
+
+    @property
+    def first(self) -> range:
+        """The places of the candidates that are there before the run is resumed."""
+        return range(self.candidates // 2)
+
+    @property
+    def next(self) -> range:
+        """Those that are committed first when it is."""
+        return range(self.first.stop, self.first.stop + min(AT_ONCE, self.candidates // 4))
+
+    @property
+    def rest(self) -> range:
+        return range(self.next.stop, self.candidates)
 
 
-def write_half(run: Path, candidates: int, each: int) -> dict[str, Any]:
+# -- steps ------------------------------------------------------------------------------------------------------------
+
+
+def write_half(case: Case) -> dict[str, Any]:
     """The first half of the iteration, in a folder with its prompts and all else that a run notes."""
     recipe = {
-        "run": str(run),
+        "run": str(case.run),
         "model": "none",
         "prompts": {"train": "none.jsonl"},
-        "sampling": {"candidates": each},
+        "sampling": {"candidates": case.each},
         "scorers": dict.fromkeys(SCORERS, "one_line"),
         "selection": RULES,
     }
-    with RunFolder.open(run, write=True) as folder:
+    with RunFolder.open(case.run, write=True) as folder:
         folder.write_text("recipe.yaml", recipe_yaml(validate(recipe, where="bench")))
-        folder.save_prompts(_prompts(candidates // each), [])
+        folder.save_prompts(_prompts(case.candidates // case.each), [])
         folder.note_scorers(SCORERS, {})
         folder.begin_stage(1, "policy", "sample")
-        return _write(folder, range(candidates // 2), each)
+        return _write(folder, case.first, case.each)
 
 
-def resume(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def resume(case: Case) -> dict[str, Any]:
     """Open the folder for writing, find what is owed, and commit the first of it: from then on a run goes on."""
     from rsft.stored import Stock
 
     began = time.perf_counter()
-    with RunFolder.open(run, write=True) as folder:
+    with RunFolder.open(case.run, write=True) as folder:
         opened = time.perf_counter()
         stock = Stock(folder, 1, [GENERATOR], SCORERS)
-        prompts, _ = stock.missing(GENERATOR, folder.prompt_ids("train"), each)
+        prompts, _ = stock.missing(GENERATOR, folder.prompt_ids("train"), case.each)
         found = time.perf_counter()
         there, scored = len(stock.keys), int(stock.scored_N.sum())
-        said = _write(folder, range(candidates // 2, candidates // 2 + min(AT_ONCE, candidates // 4)), each)
+        said = _write(folder, case.next, case.each)
         ended = time.perf_counter()
-    assert there == scored == candidates // 2
-    assert len(prompts) == candidates - there
+    assert there == scored == len(case.first)
+    assert len(prompts) == case.candidates - there
     return {
         "seconds": round(ended - began - said["seconds_making"], 2),
         "seconds_to_open": round(opened - began, 2),
@@ -132,21 +156,21 @@ def resume(run: Path, candidates: int, each: int) -> dict[str, Any]:
     }
 
 
-def write_rest(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def write_rest(case: Case) -> dict[str, Any]:
     """The rest of the iteration."""
-    with RunFolder.open(run, write=True) as folder:
-        said = _write(folder, range(candidates // 2 + min(AT_ONCE, candidates // 4), candidates), each)
+    with RunFolder.open(case.run, write=True) as folder:
+        said = _write(folder, case.rest, case.each)
         folder.finish_stage(1, "policy", "sample", {"generators": [GENERATOR]})
         return said | {"segments": len(folder.ledger.segments())}
 
 
-def decide(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def decide(case: Case) -> dict[str, Any]:
     """The decisions of the recipe's own rules, each with its reason, kept as the run's."""
     from rsft.selection import parse_selection
     from rsft.stored import StoredPool
 
     began = time.perf_counter()
-    with RunFolder.open(run, write=True) as folder:
+    with RunFolder.open(case.run, write=True) as folder:
         stored = StoredPool(folder, 1, SCORERS)
         decided = parse_selection(RULES).decide(stored.pool)
         rules = time.perf_counter()
@@ -159,63 +183,67 @@ def decide(run: Path, candidates: int, each: int) -> dict[str, Any]:
     }
 
 
-def select(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def select(case: Case) -> dict[str, Any]:
     """Other rules, as `rsft select` applies them."""
     from rsft.reselection import reselect
 
-    (part,), seconds = _timed(lambda: reselect(run, [f"selection={json.dumps(OTHER_RULES)}"])["iterations"])
-    assert part["candidates"] == candidates
+    (part,), seconds = _timed(lambda: reselect(case.run, [f"selection={json.dumps(OTHER_RULES)}"])["iterations"])
+    assert part["candidates"] == case.candidates
     return {"seconds": seconds, "accepted": part["now"]["accepted"]}
 
 
-def show(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def show(case: Case) -> dict[str, Any]:
     """The slowest of what `rsft show` is asked for: accepted ones, those of a rule, those of one prompt."""
     from rsft.reading import Filter, decided_candidates
 
     wanted = {"accepted": Filter(accepted=True), "rule": Filter(rule=RULES[2]), "prompt": Filter(prompt_id=_id(7))}
     seconds = {}
     for name, one in wanted.items():
-        shown, seconds[name] = _timed(lambda one=one: decided_candidates(run, one))
+        shown, seconds[name] = _timed(lambda one=one: decided_candidates(case.run, one))
         assert len(shown) == 10
     return {"seconds": max(seconds.values()), **{f"seconds_{name}": of for name, of in seconds.items()}}
 
 
-def show_prompts(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def show_prompts(case: Case) -> dict[str, Any]:
     """How every prompt fared, as `rsft show --prompts` has it."""
     from rsft.reading import prompts_of
 
-    rows, seconds = _timed(lambda: prompts_of(run, None))
-    assert sum(row["candidates"] for row in rows) == candidates
+    rows, seconds = _timed(lambda: prompts_of(case.run, None))
+    assert sum(row["candidates"] for row in rows) == case.candidates
     return {"seconds": seconds, "prompts": len(rows)}
 
 
-def status_of(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def status_of(case: Case) -> dict[str, Any]:
     from rsft.reading import status
 
-    said, seconds = _timed(lambda: status(run))
-    assert said["candidates"] == candidates
+    said, seconds = _timed(lambda: status(case.run))
+    assert said["candidates"] == case.candidates
     return {"seconds": seconds}
 
 
-def report_of(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def report_of(case: Case) -> dict[str, Any]:
     """Counts and histograms of scores and of accepted replies over prompts."""
     from rsft.distributions import distributions
 
-    (part,), seconds = _timed(lambda: distributions(run))
-    assert sum(part["scores"]["relevance"]["counts"]) == part["candidates"] == candidates
+    (part,), seconds = _timed(lambda: distributions(case.run))
+    assert sum(part["scores"]["relevance"]["counts"]) == part["candidates"] == case.candidates
     return {"seconds": seconds, "accepted": part["accepted"]}
 
 
-def measure(run: Path, candidates: int, each: int) -> dict[str, Any]:
+def measure(case: Case) -> dict[str, Any]:
     """What it takes on the disk."""
-    sizes = {kind.name: sum(file.stat().st_size for file in kind.iterdir()) for kind in run.iterdir() if kind.is_dir()}
+    sizes = {
+        kind.name: sum(file.stat().st_size for file in kind.iterdir()) for kind in case.run.iterdir() if kind.is_dir()
+    }
     return {
-        "bytes_per_candidate": round(sum(size for kind, size in sizes.items() if kind != "prompts") / candidates, 1),
-        **{kind: round(size / candidates, 1) for kind, size in sizes.items()},
+        "bytes_per_candidate": round(
+            sum(size for kind, size in sizes.items() if kind != "prompts") / case.candidates, 1
+        ),
+        **{kind: round(size / case.candidates, 1) for kind, size in sizes.items()},
     }
 
 
-STEPS: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {
+STEPS: dict[str, Callable[[Case], dict[str, Any]]] = {
     "write half": write_half,
     "resume": resume,
     "write the rest": write_rest,
@@ -249,7 +277,7 @@ def _write(folder: RunFolder, places: range, each: int) -> dict[str, Any]:
     return {"rows": rows, "seconds_in": round(inside, 2), "seconds_making": round(making, 2)}
 
 
-# -- what is written -----------------------------------------------------------------------------------------------------
+# -- what is written --------------------------------------------------------------------------------------------------
 
 
 class Talk:

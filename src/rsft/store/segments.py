@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import dropwhile, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,11 @@ class Segments:
 
         Until the ledger names the large one instead of its parts, these are what is there; then they are removed.
         """
-        for size in _SMALL_ROWS:
-            parts = self._small_ones(kind, scope, size)
+        for least, most in pairwise((0, *_SMALL_ROWS)):
+            parts = self._latest(kind, scope, least, most)
+            few = sum(part.rows >= least for part in parts) < MERGED_AT_ONCE
             # A damaged part stays as it is: its rows must not get a checksum that says that they are whole.
-            if len(parts) < MERGED_AT_ONCE or not all(map(self.is_intact, parts)):
+            if few or not all(map(self.is_intact, parts)):
                 continue
             made = self.write(kind, scope, self._regrouped(parts), event="merge")
             self._ledger.replace_segments(parts, made)
@@ -105,10 +106,11 @@ class Segments:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _small_ones(self, kind: str, scope: str, size: int) -> list[Segment]:
-        """The segments at the end of a scope that have fewer rows."""
-        latest = reversed(self._ledger.segments(kind, scope))
-        return list(takewhile(lambda segment: segment.rows < size, latest))[::-1]
+    def _latest(self, kind: str, scope: str, least: int, most: int) -> list[Segment]:
+        """The last segments of a scope that have fewer than `most` rows each, without those behind them that have fewer
+        than `least`: these wait until they are many."""
+        backwards = dropwhile(lambda segment: segment.rows < least, reversed(self._ledger.segments(kind, scope)))
+        return list(takewhile(lambda segment: segment.rows < most, backwards))[::-1]
 
     def _holding(self, kind: str, scope: str, row: int) -> tuple[Segment, int] | None:
         """The segment that holds a row of a scope, and its first row; None behind the last one."""
