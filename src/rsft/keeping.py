@@ -68,7 +68,8 @@ class Keeping:
         ]
         self._folder.commit(
             candidates=[candidate for candidate, _ in self._waiting] if self._known is None else [],
-            scores=self._folder.not_there(scores),
+            scores=scores,
+            known_scores="skip",  # a candidate that was damaged is drawn again, and its scores may be whole
         )
         self.kept |= {one[0].key: one for one in self._waiting}
         self._waiting = []

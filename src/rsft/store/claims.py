@@ -49,22 +49,21 @@ class Claims:
         """What is there from now on."""
         self._of(kind, scope).add(hashes)
 
-    def missing_scores(self, scope: str, table: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """(N,): which scores are not there, neither like this nor, for one that failed, with a value."""
+    def missing_scores(self, scope: str, table: Any) -> Any:
+        """The rows of scores that are not there, neither like this nor, for one that failed, with a value."""
         runs = self._of("scores", scope)
         met_N = runs.met(_hashes("scores", table)) | runs.met(_hashes("scores", table, with_value=True))
         known = self._looked_up("scores", scope, table.filter(met_N))
         if not known:
-            return np.ones(len(table), dtype=np.bool_)
-        return np.array([not known & {key, (*key[:-1], True)} for key in _keys("scores", table)])
+            return table
+        return table.filter([not known & {key, (*key[:-1], True)} for key in _keys("scores", table)])
 
     def _of(self, kind: str, scope: str) -> _Runs:
         held = self._held.get(kind)
         if held is None or held[0] != scope:
             self._held.pop(kind, None)
             runs = _Runs()
-            for table in self._rows(kind, scope):
-                runs.add(_hashes(kind, table))
+            runs.add(np.concatenate([np.zeros(0, np.uint64), *(_hashes(kind, t) for t in self._rows(kind, scope))]))
             held = self._held[kind] = scope, runs
         return held[1]
 
@@ -97,10 +96,11 @@ class _Runs:
 
     def met(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(N,): whether each is among them."""
+        order = np.argsort(hashes)  # neighbours are looked for where the one before was found
         met_N = np.zeros(len(hashes), dtype=np.bool_)
         for run in self._runs:
             if len(run):
-                met_N |= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
+                met_N[order] |= run[np.minimum(np.searchsorted(run, hashes[order]), len(run) - 1)] == hashes[order]
         return met_N
 
 

@@ -7,9 +7,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import compress, groupby, islice
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from rsft import failpoints
 from rsft.errors import RunError, StoreError
@@ -19,7 +20,7 @@ from rsft.store.ledger import Ledger, Segment
 from rsft.store.segments import GROUP_ROWS, Segments
 from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
 
-_Keyed = TypeVar("_Keyed", Candidate, rows.ScoreRow)
+_Item = TypeVar("_Item")
 
 _ARMS = ("policy", "control", "unfiltered")
 
@@ -75,17 +76,18 @@ class RunFolder:
         candidates: Sequence[Candidate] = (),
         scores: Sequence[rows.ScoreRow] = (),
         decisions: Mapping[str, Mapping[CandidateKey, Decision]] | None = None,
+        known_scores: Literal["refuse", "skip"] = "refuse",
     ) -> None:
         """Add rows, all of them or none. `decisions` maps a selection's name to its decisions.
 
-        A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
+        A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten. Scores may be
+        skipped instead, if the same scorer's word is there; a failed one can always be made good.
         """
-        tables = {
-            ("candidates", scope): rows.table("candidates", map(rows.candidate_row, some))
-            for scope, some in _by_scope(candidates).items()
-        }
-        for scope, said in _by_scope(scores).items():
-            tables["scores", scope] = rows.table("scores", map(rows.score_row, said))
+        tables = {("candidates", scope): some for scope, some in _by_scope(rows.candidates_table(candidates))}
+        for scope, some in _by_scope(rows.scores_table(scores)):
+            table = some if known_scores == "refuse" else self._claims.missing_scores(scope, some)
+            if len(table):
+                tables["scores", scope] = table
         claimed = {of: self._claims.refuse_known(*of, table) for of, table in tables.items()}
         made = [self._segments.write(*of, [table]) for of, table in tables.items()]
         for name, decided in (decisions or {}).items():
@@ -149,14 +151,6 @@ class RunFolder:
         repeating = {"prompt_id", "generator", "scorer", "fingerprint", "finish_reason", "ended_by", "rule"}
         numbers = [name for name in columns if name in repeating]
         yield from self._segments.tables(kind, scope, columns, as_numbers=numbers, only=only)
-
-    def not_there(self, scores: Sequence[rows.ScoreRow]) -> list[rows.ScoreRow]:
-        """Those of the scores that the folder does not hold yet. A failed one can be made good."""
-        missing: list[rows.ScoreRow] = []
-        for scope, some in _by_scope(scores).items():
-            table = rows.table("scores", map(rows.score_row, some))
-            missing += compress(some, self._claims.missing_scores(scope, table))
-        return missing
 
     def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
         """The named set's decisions, of one iteration or of all."""
@@ -237,9 +231,10 @@ class RunFolder:
         ids = [prompt.id for some in splits.values() for prompt in some]
         if self.ledger.scopes("prompts") or len(set(ids)) < len(ids):
             raise StoreError(f"The prompts are in {self.path} already, or one of them comes twice.")
+        said = [(split, prompt) for split, some in splits.items() for prompt in some]
         content = hashlib.sha256(b"[")
-        for place, row in enumerate(_prompt_rows(splits)):
-            content.update((", " if place else "").encode() + json.dumps(row).encode())
+        for place, one in enumerate(said):
+            content.update((", " if place else "").encode() + json.dumps(rows.prompt_row(*one)).encode())
         content.update(b"]")
         if self.ledger.meta("prompts") not in (None, content.hexdigest()):
             raise RunError(
@@ -247,7 +242,7 @@ class RunFolder:
                 "Bring back the files that the run began with, or start another run (--set run=...)."
             )
         self.ledger.set_meta("prompts", content.hexdigest())
-        self._acknowledge([self._segments.write("prompts", "all", _grouped("prompts", _prompt_rows(splits)))])
+        self._acknowledge([self._segments.write("prompts", "all", map(rows.prompts_table, _groups(said)))])
 
     def load_prompts(self, split: str, ids: Collection[str] | None = None) -> list[Prompt]:
         """A split's prompts, in order: all of them, or those with some ids."""
@@ -406,8 +401,8 @@ class RunFolder:
             scope = _scope(iteration, name)
             if self.ledger.segments("decisions", scope) or any(scope == one.scope for one in made):
                 raise StoreError(f"decisions: {scope} is in the run folder already.")
-            said = (rows.decision_row(name, key, decision) for key, decision in of_it)
-            made.append(self._segments.write("decisions", scope, _grouped("decisions", said)))
+            tables = map(partial(rows.decisions_table, name), _groups(of_it))
+            made.append(self._segments.write("decisions", scope, tables))
         return made
 
     def _acknowledge(self, made: Sequence[Segment]) -> None:
@@ -451,23 +446,20 @@ def _scope(iteration: int, name: str | None = None) -> str:
     return str(iteration) if name is None else f"{iteration}:{name}"
 
 
-def _by_scope(nouns: Iterable[_Keyed]) -> dict[str, list[_Keyed]]:
-    """Nouns with keys, by what they are of."""
-    found: dict[str, list[_Keyed]] = {}
-    for noun in nouns:
-        found.setdefault(_scope(noun.key.iteration), []).append(noun)
-    return found
+def _by_scope(table: Any) -> Iterator[tuple[str, Any]]:
+    """A table's rows by what they are of."""
+    import pyarrow.compute as pc
+
+    iterations = pc.unique(table["iteration"]).to_pylist()
+    for iteration in iterations:
+        yield _scope(iteration), table if len(iterations) == 1 else table.filter(pc.field("iteration") == iteration)
 
 
-def _prompt_rows(splits: Mapping[str, Sequence[Prompt]]) -> Iterator[tuple[Any, ...]]:
-    return (rows.prompt_row(split, prompt) for split, some in splits.items() for prompt in some)
-
-
-def _grouped(kind: str, said: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-    """Rows as tables of the usual size."""
-    said = iter(said)
-    while some := list(islice(said, GROUP_ROWS)):
-        yield rows.table(kind, some)
+def _groups(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """As many at a time as a group of rows has."""
+    items = iter(items)
+    while some := list(islice(items, GROUP_ROWS)):
+        yield some
 
 
 def _written(path: Path, text: str) -> None:
