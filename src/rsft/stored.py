@@ -12,10 +12,11 @@ from rsft.errors import RunError
 from rsft.selection import Pool
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.store import RunFolder
+from rsft.store.rows import candidate_of, schemas
 from rsft.types import Candidate, CandidateKey, Decision, Score
 
 _KEY = ("prompt_id", "sample_index", "generator")
-# Details are read of so many candidates in a row at a time: as objects they take some hundred megabytes.
+# Details are held of so many candidates in a row: who asks for one goes on to the next, as a rule.
 _WINDOW = 32_768
 # Beyond so many prompts, looking up which parts of a file hold them saves nothing.
 _MANY_PROMPTS = 20_000
@@ -158,17 +159,33 @@ class Keys:
 def stored_scores(folder: RunFolder, iteration: int, fingerprints: Mapping[str, str], keys: Keys) -> dict[str, Any]:
     """The values that scorers with these fingerprints gave to the candidates (N,), NaN where there is none."""
     columns = {name: np.full(len(keys), np.nan) for name in fingerprints}
+    for name, places, table in _said(folder, iteration, fingerprints, keys, ["value"]):
+        values = table["value"].to_numpy()
+        # A failed score may have been made good in a later segment, never the other way round.
+        known = ~np.isnan(values)
+        columns[name][places[known]] = values[known]
+    return columns
+
+
+def _said(
+    folder: RunFolder,
+    iteration: int,
+    fingerprints: Mapping[str, str],
+    keys: Keys,
+    columns: Sequence[str],
+    only: Mapping[str, Collection[str]] | None = None,
+) -> Iterator[tuple[str, Places, Any]]:
+    """Some columns of what the scorers with these fingerprints said, in the order of its making: whose words they are,
+    the places of the candidates that they are of, and the rows."""
     names = {name: number for number, name in enumerate(fingerprints)}
     prints = {said: number for number, said in enumerate(dict.fromkeys(fingerprints.values()))}
-    for table in folder.tables("scores", str(iteration), [*_KEY, "scorer", "fingerprint", "value"]):
-        places, values = keys.places(table), table["value"].to_numpy()
+    for table in folder.tables("scores", str(iteration), [*_KEY, "scorer", "fingerprint", *columns], only):
+        places, words = keys.places(table), table.select(columns)
         scorers, of = _numbers(table["scorer"], _known(names)), _numbers(table["fingerprint"], _known(prints))
-        # A failed score may have been made good in a later segment, never the other way round.
-        known = (places >= 0) & ~np.isnan(values)
         for name, fingerprint in fingerprints.items():
-            mine = known & (scorers == names[name]) & (of == prints[fingerprint])
-            columns[name][places[mine]] = values[mine]
-    return columns
+            mine = (places >= 0) & (scorers == names[name]) & (of == prints[fingerprint])
+            if mine.any():
+                yield name, places[mine], words.filter(mine)
 
 
 def stored_lengths(folder: RunFolder, iteration: int, keys: Keys) -> Iterator[tuple[Places, Places]]:
@@ -288,7 +305,9 @@ class _Stored:
 
     def __init__(self, folder: RunFolder, iteration: int, fingerprints: Mapping[str, str], keys: Keys) -> None:
         self._folder, self._iteration, self._fingerprints, self._keys = folder, iteration, fingerprints, keys
-        self._held: dict[str, tuple[int, Mapping[CandidateKey, Any]]] = {}
+        self._candidates_from, self._scores_from = -1, -1
+        self._candidates: tuple[Any, Any] = None, None
+        self._scores: dict[str, list[Any]] = {}
 
     @cached_property
     def texts(self) -> Sequence[str]:
@@ -326,27 +345,47 @@ class _Stored:
         return numbers_N
 
     def candidate(self, place: int) -> Candidate:
-        found: Candidate = self._detail("candidates", place)
-        return found
+        start = place - place % _WINDOW
+        if self._candidates_from != start:
+            self._candidates_from, self._candidates = start, self._candidates_at(start)
+        table, row_of = self._candidates
+        return candidate_of([column[int(row_of[place - start])].as_py() for column in table.columns])
 
     def score(self, name: str, place: int) -> Score:
-        found: Mapping[str, Score] = self._detail("scores", place)
-        return found[name]
+        start = place - place % _WINDOW
+        if self._scores_from != start:
+            self._scores_from, self._scores = start, self._scores_at(start)
+        said = self._scores[name][place - start]
+        return Score.failed("there is no score") if said is None else Score(*said)
 
-    def _detail(self, kind: str, place: int) -> Any:
-        """A candidate, or its scores. Those about it are held as well: who asks goes on to the next, as a rule."""
-        window = place // _WINDOW
-        if self._held.get(kind, (-1,))[0] != window:
-            places = slice(window * _WINDOW, (window + 1) * _WINDOW)
-            prompts = np.unique(self._keys.prompt_N[places])
-            ids = {self._keys.prompt_ids[prompt] for prompt in prompts}
-            self._held.pop(kind, None)
-            self._held[kind] = (
-                window,
-                (
-                    {c.key: c for c in self._folder.candidates(iteration=self._iteration, prompt_ids=ids)}
-                    if kind == "candidates"
-                    else self._folder.scores(iteration=self._iteration, prompt_ids=ids, fingerprints=self._fingerprints)
-                ),
-            )
-        return self._held[kind][1][self._keys.key(self._iteration, place)]
+    def _candidates_at(self, start: int) -> tuple[Any, Places]:
+        """The rows of a window's candidates, and which is whose."""
+        import pyarrow as pa
+
+        columns = schemas()["candidates"].names
+        row_of: Places = np.full(_WINDOW, -1)
+        parts: list[Any] = []
+        for table in self._folder.tables("candidates", str(self._iteration), columns, self._prompts_at(start)):
+            places = self._keys.places(table) - start
+            rows = np.flatnonzero((places >= 0) & (places < _WINDOW))
+            row_of[places[rows]] = sum(len(part) for part in parts) + np.arange(len(rows))
+            parts.append(table.take(rows).cast(schemas()["candidates"]))
+        return pa.concat_tables(parts).combine_chunks(), row_of
+
+    def _scores_at(self, start: int) -> dict[str, list[Any]]:
+        """What each scorer said of a window's candidates: value, explanation, failure."""
+        held: dict[str, list[Any]] = {name: [None] * _WINDOW for name in self._fingerprints}
+        words = ["value", "explanation", "failure"]
+        some = _said(self._folder, self._iteration, self._fingerprints, self._keys, words, only=self._prompts_at(start))
+        for name, places, table in some:
+            near = (places >= start) & (places < start + _WINDOW)
+            of_place = held[name]
+            rows = zip(*(column.to_pylist() for column in table.filter(near).columns), strict=True)
+            for place, row in zip((places[near] - start).tolist(), rows, strict=True):
+                of_place[place] = row
+        return held
+
+    def _prompts_at(self, start: int) -> Mapping[str, Collection[str]]:
+        """Whose rows a window's are among."""
+        prompts = np.unique(self._keys.prompt_N[start : start + _WINDOW])
+        return {"prompt_id": [self._keys.prompt_ids[prompt] for prompt in prompts]}
