@@ -11,7 +11,7 @@ import pytest
 from test_store_run_folder import candidate, key, score_row
 
 from rsft import failpoints
-from rsft.errors import StoreError
+from rsft.errors import RunError, StoreError
 from rsft.store import RunFolder, ScoreRow, claims, segments
 from rsft.types import Candidate, Decision, Score
 
@@ -113,6 +113,24 @@ def test_a_damaged_part_is_not_merged_but_found_by_the_next_writer(tmp_path: Pat
         assert folder.candidate_keys() == {key(i) for i in (0, 1, 4, 5, 6, 7)}
         (event,) = folder.ledger.events()
         assert (event["kind"], event["rows"]) == ("segment_damaged", 2)
+
+
+def test_a_disk_that_is_full_when_it_merges_loses_nothing(tmp_path: Path) -> None:
+    def full(point: str) -> None:
+        if point == "merge.written":
+            raise OSError(28, "No space left on device")
+
+    write(tmp_path, range(3))
+    with RunFolder.open(tmp_path, write=True) as folder:
+        with failpoints.listening(full), pytest.raises(RunError, match=r"No space left on device.*rsft resume"):
+            folder.commit(candidates=[candidate(7), candidate(6)], scores=[score_row(7, 1.0), score_row(6, 6 / 7)])
+        with pytest.raises(StoreError, match="already"):
+            folder.commit(candidates=[candidate(7)])
+        with pytest.raises(StoreError, match="already"):
+            folder.commit(scores=[score_row(7)])
+    assert order(tmp_path) == expected()[:8]
+    write(tmp_path)
+    assert order(tmp_path) == expected()
 
 
 def test_reading_goes_on_while_a_writer_merges(tmp_path: Path) -> None:

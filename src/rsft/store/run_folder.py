@@ -93,9 +93,10 @@ class RunFolder:
         for name, decided in (decisions or {}).items():
             made += self._write_decisions(name, sorted(decided.items(), key=lambda one: one[0].iteration))
         self._acknowledge(made)
-        for (kind, scope), hashes_N in claimed.items():
-            self._claims.add(kind, scope, hashes_N)
-            self._segments.merge_small(kind, scope)
+        for of, hashes_N in claimed.items():
+            self._claims.add(*of, hashes_N)
+        for of in claimed:
+            self._segments.merge_small(*of)
 
     def decide(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> None:
         """Add a selection's decisions one by one, iteration after iteration: all of them or none, however many. An
