@@ -31,7 +31,7 @@ class Segments:
         self._ledger = ledger
 
     def write(self, kind: str, scope: str, tables: Iterable[Any], event: str | None = None) -> Segment:
-        """Write a segment that the ledger is still to name; each table is a group of its rows. Its failpoints are
+        """Write a segment that the ledger is still to name, a table after the other. Its failpoints are
         called by the event (the kind, if there is none)."""
         import pyarrow.parquet as pq
 
@@ -41,7 +41,7 @@ class Segments:
             nonlocal count
             with pq.ParquetWriter(aside, rows.schemas()[kind], **rows.layout(kind)) as writer:
                 for table in tables:
-                    writer.write_table(table)
+                    writer.write_table(table, row_group_size=GROUP_ROWS)
                     count += table.num_rows
 
         event = event or kind
