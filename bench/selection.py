@@ -102,7 +102,7 @@ def write_run(path: Path, candidates: int) -> None:
     with RunFolder.open(path, write=True) as folder:
         recipe = validate({**RECIPE, "run": str(path)}, where="bench")
         folder.write_text("recipe.yaml", recipe_yaml(recipe))
-        folder.note_scorers({name: f"fingerprint of {name}" for name in SCORERS})
+        folder.note_scorers({name: f"fingerprint of {name}" for name in SCORERS}, {})
         segments: list[Segment] = []
 
         def write(kind: str, scope: str, columns: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ class Drawing:
         stock = self._stock(iteration, generators)
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
-        with Keeping(self.folder, self.parts.scorers, drawn=True) as keeping:
+        with Keeping(self.folder, self.parts.scorers) as keeping:
             for one in self._draw(policy, owed):
                 keeping.keep([one])
         stock |= keeping.kept
@@ -131,7 +131,7 @@ class Drawing:
         ]
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
-        with Keeping(self.folder, self.parts.scorers, drawn=True) as keeping:
+        with Keeping(self.folder, self.parts.scorers) as keeping:
             for candidate, _ in self._draw(policy, owed, watching, pace):
                 drawn_tokens += len(candidate.token_ids)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
@@ -145,7 +145,7 @@ class Drawing:
         found = self._stock(iteration, [whose])
         keys = (CandidateKey(iteration, prompt_id, 0, whose) for prompt_id in texts)
         owed = [Candidate(key, texts[key.prompt_id], (), "stop", 0.0, 0.0) for key in keys if key not in found]
-        with Keeping(self.folder, self.parts.scorers, drawn=True) as keeping:
+        with Keeping(self.folder, self.parts.scorers) as keeping:
             for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, {}):
                 keeping.keep([one])
         return Drawn.of([*found.values(), *keeping.kept.values()], 0)
@@ -157,7 +157,7 @@ class Drawing:
         known = {
             k: s for i in iterations for k, s in self.folder.scores(iteration=i, fingerprints=fingerprints).items()
         }
-        with Keeping(self.folder, scorers, drawn=False) as keeping:
+        with Keeping(self.folder, scorers, known) as keeping:
             for one in score_owed(scorers, self.prompts, self.record, drawn.candidates, known):
                 keeping.keep([one])
         return {key: said for key, (_, said) in keeping.kept.items()}
@@ -214,9 +214,9 @@ class Drawing:
         if self.earlier is not None:
             heldout = {name: scorer.fingerprint for name, scorer in self.parts.heldout_scorers.items()}
             self.earlier.take_over(iteration, generators, fingerprints | heldout)
-        candidates = [c for c in self.folder.candidates(iteration=iteration) if c.key.generator in generators]
-        known = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
-        with Keeping(self.folder, self.parts.scorers, drawn=False) as keeping:
+        candidates = self.folder.candidates(iteration=iteration, generators=generators)
+        known = self.folder.scores(iteration=iteration, generators=generators, fingerprints=fingerprints)
+        with Keeping(self.folder, self.parts.scorers, known) as keeping:
             for one in score_owed(self.parts.scorers, self.prompts, self.record, candidates, known):
                 keeping.keep([one])
         return keeping.kept

@@ -24,8 +24,8 @@ def evaluated(folder: RunFolder, recipe: Recipe, iteration: int, arm: str) -> Ev
     heldout = {prompt.id for prompt in folder.load_prompts("heldout")}
     drawn = [
         candidate
-        for candidate in folder.candidates(iteration=int(note["drawn_in"]))
-        if candidate.key.generator in generators and candidate.key.prompt_id in heldout
+        for candidate in folder.candidates(iteration=int(note["drawn_in"]), generators=generators)
+        if candidate.key.prompt_id in heldout
     ]
     replies = _measured(folder, recipe, drawn)
     sampled: dict[str, list[Measured]] = {}

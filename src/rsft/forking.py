@@ -72,7 +72,7 @@ class Fork:
             for candidate in candidates
             for name, score in scores.get(candidate.key, {}).items()
         ]
-        self._new.commit(candidates=candidates, scores=rows)
+        self._new.commit(candidates=candidates, scores=rows, known_scores="skip")
         there |= {candidate.key for candidate in candidates}
         known = {(label.key, label.labeller) for label in self._new.ledger.labels()}
         labels = self._old.labels(iteration=iteration)

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rsft.budget import Tally, lists_of_prompts, tallies_of
+import numpy as np
+
+from rsft.budget import lists_of_prompts
 from rsft.errors import RunError
 from rsft.selection import Pool, parse_selection
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
+from rsft.stored import StoredDecisions, first_decided, stored_lengths
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
 
 
@@ -25,7 +28,7 @@ def status(run: Path) -> dict[str, Any]:
             "finished": folder.finished,
             "writer": folder.writer_pid(),
             "iterations": recipe.loop.iterations,
-            "candidates": len(folder.candidate_keys()),
+            "candidates": folder.count("candidates"),
             "stages": folder.stages(),
         }
 
@@ -51,14 +54,37 @@ class Filter:
 
 def decided_candidates(run: Path, wanted: Filter) -> list[dict[str, Any]]:
     """Decided candidates with their prompt's last turn, every score, and the rule that decided, in key order."""
+    only = {name: [text] for name, text in (("rule", wanted.rule), ("prompt_id", wanted.prompt_id)) if text is not None}
+    shown: list[dict[str, Any]] = []
     with RunFolder.open(run, write=False) as folder:
-        decisions = folder.decisions(wanted.arm, iteration=wanted.iteration)
-        keys = [key for key, decision in sorted(decisions.items()) if wanted.wants(key, decision)][: wanted.limit]
-        prompts = {prompt.id: prompt for prompt in folder.load_prompts("train")}
-        iterations = sorted({key.iteration for key in keys})
-        candidates = {c.key: c for i in iterations for c in folder.candidates(iteration=i)}
-        scores = {key: said for i in iterations for key, said in folder.own_scores(iteration=i).items()}
-    return [_shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]) for key in keys]
+        iterations = folder.decided_iterations(wanted.arm) if wanted.iteration is None else [wanted.iteration]
+        for iteration in iterations:
+            left = wanted.limit - len(shown)
+            decided = first_decided(folder, iteration, wanted.arm, left, accepted=wanted.accepted, only=only)
+            ids = {key.prompt_id for key in decided}
+            prompts = {prompt.id: prompt for prompt in folder.load_prompts("train", ids)}
+            candidates = {c.key: c for c in folder.candidates(iteration=iteration, prompt_ids=ids)}
+            scores = folder.own_scores(iteration=iteration, prompt_ids=ids)
+            shown += [
+                _shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decision)
+                for key, decision in decided.items()
+            ]
+            if len(shown) == wanted.limit:
+                break
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Fared:
+    """How many candidates of a prompt there were, how many of them were accepted, and their tokens."""
+
+    candidates: int = 0
+    accepted: int = 0
+    tokens: int = 0
+
+    @property
+    def always_solved(self) -> bool:
+        return self.accepted == self.candidates >= 2
 
 
 def prompts_of(run: Path, iteration: int | None) -> list[dict[str, Any]]:
@@ -69,28 +95,40 @@ def prompts_of(run: Path, iteration: int | None) -> list[dict[str, Any]]:
     """
     recipe = saved_recipe(run)
     with RunFolder.open(run, write=False) as folder:
-        decided = folder.decisions("policy", iteration=iteration)
-        last = max((key.iteration for key in decided), default=None) if iteration is None else iteration
-        decided = {key: decision for key, decision in decided.items() if key.iteration == last}
-        if last is None or not decided:
+        decided = folder.decided_iterations("policy")
+        last = max(decided, default=0) if iteration is None else iteration
+        if last not in decided:
             raise RunError(f"The run {run} has decided on no candidates {_of(iteration)}yet.")
-        drawn = [candidate for candidate in folder.candidates(iteration=last) if candidate.key in decided]
-        tallies = tallies_of(decided, drawn)
-        listed = lists_of_prompts(tallies, recipe.sampling.candidates)
+        fared = _fared(folder, last)
+        listed = lists_of_prompts(fared, recipe.sampling.candidates)
         states = {prompt_id: state.replace("_", " ") for state, ids in listed.items() for prompt_id in ids}
         rows = [
             {
-                "prompt_id": prompt.id,
+                "prompt_id": prompt_id,
                 "iteration": last,
-                "state": states.get(prompt.id, "solved" if prompt.id in tallies else "resting"),
-                "candidates": tallies.get(prompt.id, Tally()).candidates,
-                "accepted": tallies.get(prompt.id, Tally()).accepted,
-                "tokens": tallies.get(prompt.id, Tally()).tokens,
-                "asked": prompt.messages[-1].content,
+                "state": states.get(prompt_id, "solved" if prompt_id in fared else "resting"),
+                **asdict(fared.get(prompt_id, _Fared())),
+                "asked": asked,
             }
-            for prompt in folder.load_prompts("train")
+            for prompt_id, asked in folder.last_turns("train")
         ]
     return sorted(rows, key=lambda row: (row["accepted"] / max(1, row["candidates"]), -row["candidates"]))
+
+
+def _fared(folder: RunFolder, iteration: int) -> dict[str, _Fared]:
+    """How the prompts of an iteration fared by what was decided in the end, by prompt id."""
+    decided = StoredDecisions(folder, iteration, "policy")
+    keys = decided.keys
+    tokens_P = np.zeros(len(keys.prompt_ids), dtype=np.int64)
+    for places, lengths in stored_lengths(folder, iteration, keys):
+        np.add.at(tokens_P, keys.prompt_N[places], lengths)
+    columns = (
+        np.bincount(keys.prompt_N, minlength=len(tokens_P)),
+        np.bincount(keys.prompt_N[decided.accepted_N], minlength=len(tokens_P)),
+        tokens_P,
+    )
+    said = zip(*(column.tolist() for column in columns), strict=True)
+    return {prompt_id: _Fared(*of_prompt) for prompt_id, of_prompt in zip(keys.prompt_ids, said, strict=True)}
 
 
 def _of(iteration: int | None) -> str:
@@ -113,9 +151,8 @@ def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:
             if said["policy"] == policy_hash and said["temperature"] == 0
         }
         prompts = {prompt.id: prompt for prompt in folder.load_prompts("heldout")}
-        drawn = folder.candidates(iteration=iteration)
-        scores = folder.own_scores(iteration=iteration)
-    replies = [c for c in drawn if c.key.generator in greedy and c.key.prompt_id in prompts]
+        replies = folder.candidates(iteration=iteration, generators=greedy, prompt_ids=prompts)
+        scores = folder.own_scores(iteration=iteration, generators=greedy, prompt_ids=prompts)
     if not replies:
         raise RunError(f"The run {run} has no held-out replies of iteration {iteration} ({wanted.arm}) yet.")
     decisions = selection.judge(Pool.scored(replies, scores))

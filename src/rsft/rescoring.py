@@ -16,9 +16,6 @@ from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey
 
-# Candidates whose scores are committed together.
-_COMMIT = 1024
-
 
 @dataclass(slots=True)
 class _Count:
@@ -48,7 +45,7 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
         scorers = again.standardised(build_scorers(recipe.scorers, recipe.model))
         counts = {name: _Count() for name in scorers}
         replies = 0
-        for iteration in sorted({key.iteration for key in folder.candidate_keys()}):
+        for iteration in folder.drawn_iterations():
             candidates = [candidate for candidate in folder.candidates(iteration=iteration) if candidate.is_reply]
             known = again.known(scorers, iteration)
             for candidate, said in again.scored(scorers, iteration, candidates, known):
@@ -97,7 +94,7 @@ class _Rescoring:
     ) -> Iterator[Scored]:
         """The candidates with every scorer's word, as they come; what is new is kept."""
         self._tell.begin(f"iteration {iteration} · scoring", len(candidates), "candidates")
-        with Keeping(self._folder, scorers, drawn=False, at_once=_COMMIT) as keeping:
+        with Keeping(self._folder, scorers, known) as keeping:
             for one in score_owed(scorers, self._prompts, self._record, candidates, known):
                 keeping.keep([one])
                 self._tell.advance(1)

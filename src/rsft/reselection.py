@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,22 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
             raise RunError(f"The run {run} has decided on no candidates yet.")
         fingerprints = _fingerprints(folder, own, recipe)
         said: list[dict[str, Any]] = []
-        decided: dict[CandidateKey, Decision] = {}
-        for iteration in iterations:
-            stored = StoredPool(folder, iteration, fingerprints)
-            _all_scored(stored, selection, run)
-            of_iteration = parse_selection(at_iteration(recipe, iteration).selection)
-            now = bound(of_iteration, folder, recipe, iteration).decide(stored.pool)
-            said.append({"iteration": iteration, **compared(stored, now)})
-            if name is not None:
-                decided |= zip(stored.keys.all(iteration), now, strict=True)
-        if name is not None:
-            folder.add_selection(name, recipe.selection, decided)
+
+        def decided() -> Iterator[tuple[CandidateKey, Decision]]:
+            """One after the other: the decisions of a large run, each with its reason, would fill the memory."""
+            for iteration in iterations:
+                stored = StoredPool(folder, iteration, fingerprints)
+                _all_scored(stored, selection, run)
+                of_iteration = parse_selection(at_iteration(recipe, iteration).selection)
+                now = bound(of_iteration, folder, recipe, iteration).decide(stored.pool)
+                said.append({"iteration": iteration, **compared(stored, now)})
+                if name is not None:
+                    yield from zip(stored.keys.all(iteration), now, strict=True)
+
+        if name is None:
+            deque(decided(), maxlen=0)
+        else:
+            folder.add_selection(name, recipe.selection, decided())
     return {"run": str(run), "selection": [rule.name for rule in selection.rules], "name": name, "iterations": said}
 
 

@@ -73,7 +73,7 @@ def test_a_stored_pool_is_the_pool_that_was_decided_on(done: Path) -> None:
         candidates = [c for c in folder.candidates(iteration=2) if c.key in decided]
         live = Pool.scored(candidates, folder.own_scores(iteration=2))
         stored = StoredPool(folder, 2, folder.noted_scorers())
-        keys = stored.keys.all(2)
+        keys = list(stored.keys.all(2))
         assert set(keys) == set(decided)
         place_of = {candidate.key: place for place, candidate in enumerate(candidates)}
         order = [place_of[key] for key in keys]

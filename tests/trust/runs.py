@@ -59,6 +59,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rsft.Recipe:
     """A recipe that has every stage there is, in a folder of its own; some rows at a time are committed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(Keeping.__init__.__kwdefaults__, "at_once", 24)
+    monkeypatch.setitem(Keeping.__init__.__kwdefaults__, "seconds", 0.0)
     return make_recipe()
 
 

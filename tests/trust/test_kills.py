@@ -50,6 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counter[st
     make_recipe()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(Keeping.__init__.__kwdefaults__, "at_once", 24)
+        patch.setitem(Keeping.__init__.__kwdefaults__, "seconds", 0.0)
         reached: Counter[str] = Counter()
         with failpoints.listening(lambda name: reached.update([name])):
             run(elsewhere("runs/whole"))

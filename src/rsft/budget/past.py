@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from rsft.budget.belief import standardised
 from rsft.budget.tally import Tally
@@ -70,7 +70,20 @@ def tallies_of(decisions: Mapping[CandidateKey, Decision], candidates: Iterable[
     return tallies
 
 
-def lists_of_prompts(tallies: Mapping[str, Tally], even: int) -> dict[str, list[str]]:
+class Counts(Protocol):
+    """How many candidates a prompt had, and how many of them were accepted: all, of two or more, is always solved."""
+
+    @property
+    def candidates(self) -> int: ...
+
+    @property
+    def accepted(self) -> int: ...
+
+    @property
+    def always_solved(self) -> bool: ...
+
+
+def lists_of_prompts(tallies: Mapping[str, Counts], even: int) -> dict[str, list[str]]:
     """The prompts at both ends: without an accepted reply (those that made way before they had the `even` number of
     candidates are deferred), and with nothing else."""
     unsolved = {p: tally for p, tally in tallies.items() if not tally.accepted}

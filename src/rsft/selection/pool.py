@@ -30,6 +30,9 @@ class Details(Protocol):
 
     def score(self, name: str, place: int) -> Score: ...
 
+    def ended_by(self, places: Places) -> Sequence[str | None]:
+        """The rules that ended some candidates while they were drawn; None for one that no rule ended."""
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -152,6 +155,10 @@ class _Known:
     def score(self, name: str, place: int) -> Score:
         return self._scores[name][place]
 
+    def ended_by(self, places: Places) -> Sequence[str | None]:
+        some = (self._candidates[place] for place in places)
+        return [candidate.ended_by if candidate.finish_reason == "ended" else None for candidate in some]
+
 
 def _starts(sorted_N: Numbers) -> Places:
     """Where each run of equal numbers begins."""
@@ -164,9 +171,11 @@ def mixed(numbers: Lots) -> Lots:
     """Numbers whose bits hang on all of theirs (the finaliser of SplitMix64; Steele, Lea & Flood 2014)."""
     with np.errstate(over="ignore"):
         z = numbers + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z ^= z >> np.uint64(shift)
+            z *= np.uint64(factor)
+        z ^= z >> np.uint64(31)
+        return z
 
 
 def stable_hash(*parts: object) -> str:

@@ -108,9 +108,9 @@ class Decided(Sequence[Decision]):
 
     def reasons(self) -> Mapping[str, int]:
         """How many candidates each rule decided on, those without a whole reply among them."""
-        unfinished = (self[int(place)].rule for place in np.flatnonzero(self.by_N == _UNFINISHED))
         counts: dict[str, int] = {}
-        for name in unfinished:
+        for ended_by in self.pool.details.ended_by(np.flatnonzero(self.by_N == _UNFINISHED)):
+            name = self._ended(ended_by)
             counts[name] = counts.get(name, 0) + 1
         for number, count in enumerate(np.bincount(self.by_N[self.by_N >= 0], minlength=len(self.rules) + 1).tolist()):
             name = ACCEPTED if number == len(self.rules) else self.rules[number].name
@@ -148,8 +148,12 @@ class Decided(Sequence[Decision]):
     def _unfinished(self, candidate: Candidate) -> Decision:
         """The decision on a candidate that is not a whole reply."""
         if candidate.finish_reason == "ended":
-            known = {SPECULATIVE, *(rule.name for rule in self.rules)}
-            rule = candidate.ended_by if candidate.ended_by in known else FINISHED
+            rule = self._ended(candidate.ended_by)
             return Decision(False, rule, f"ended after {len(candidate.token_ids)} tokens: {candidate.why}")
         said = {"length": "cut by the length limit", "cancelled": "cancelled"}
         return Decision(False, FINISHED, said.get(candidate.finish_reason, "the candidate failed"))
+
+    def _ended(self, by: str | None) -> str:
+        """The name that a rule which ended a candidate has in decisions; FINISHED for one of another selection."""
+        known = {SPECULATIVE, *(rule.name for rule in self.rules)}
+        return by if by in known else FINISHED

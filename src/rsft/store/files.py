@@ -43,6 +43,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_as_written(path: Path, checksum: str) -> bool:
+    return path.is_file() and sha256(path) == checksum
+
+
 def inside(root: Path, relative: str) -> Path:
     """The path of a file that the ledger names, which must lie in the run folder. Raises StoreError."""
     path = root / relative

@@ -86,6 +86,16 @@ class Ledger:
         rows = [(s.path, s.kind, s.scope, s.sha256, s.rows, _now()) for s in segments]
         self._write_all("INSERT INTO segments VALUES(?, ?, ?, ?, ?, ?)", rows)
 
+    def replace_segments(self, parts: Sequence[Segment], whole: Segment) -> None:
+        """Make a segment exist instead of others of its scope, in the place of the first of them."""
+        (place,) = self._db.execute("SELECT rowid FROM segments WHERE path=?", (parts[0].path,)).fetchone()
+        gone: list[tuple[str, tuple[Any, ...]]] = [
+            ("DELETE FROM segments WHERE path=?", (part.path,)) for part in parts
+        ]
+        made = (place, *astuple(whole), _now())
+        columns = "rowid, path, kind, scope, sha256, rows, created_at"
+        self._write_together([*gone, (f"INSERT INTO segments({columns}) VALUES(?, ?, ?, ?, ?, ?, ?)", made)])
+
     def drop_segment(self, path: str) -> None:
         self._write("DELETE FROM segments WHERE path=?", (path,))
 
@@ -97,6 +107,16 @@ class Ledger:
             (kind, scope),
         )
         return [Segment(*row) for row in found]
+
+    def scopes(self, kind: str) -> list[str]:
+        """The scopes of which there are segments of a kind, in the order of their first ones."""
+        found = self._db.execute("SELECT scope FROM segments WHERE kind=? GROUP BY scope ORDER BY min(rowid)", (kind,))
+        return [scope for (scope,) in found]
+
+    def count_rows(self, kind: str) -> int:
+        """How many rows of a kind there are."""
+        (count,) = self._db.execute("SELECT coalesce(sum(rows), 0) FROM segments WHERE kind=?", (kind,)).fetchone()
+        return int(count)
 
     def begin_stage(self, iteration: int, arm: str, stage: str) -> None:
         self._write(

@@ -6,18 +6,23 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeVar
 
 from rsft import failpoints
 from rsft.errors import RunError, StoreError
 from rsft.store import files, lock, rows
+from rsft.store.claims import Claims
 from rsft.store.ledger import Ledger, Segment
+from rsft.store.segments import GROUP_ROWS, Segments
 from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
 
+_Item = TypeVar("_Item")
+
 _ARMS = ("policy", "control", "unfiltered")
-_MANY_ROWS = 100_000
 
 
 def round_name(arm: str, number: int) -> str:
@@ -35,7 +40,8 @@ class RunFolder:
     def __init__(self, path: Path, ledger: Ledger) -> None:
         self.path = path
         self.ledger = ledger
-        self._known: dict[str, set[Any]] = {}
+        self._segments = Segments(path, ledger)
+        self._claims = Claims(self._segments)
 
     @classmethod
     @contextlib.contextmanager
@@ -70,82 +76,82 @@ class RunFolder:
         candidates: Sequence[Candidate] = (),
         scores: Sequence[rows.ScoreRow] = (),
         decisions: Mapping[str, Mapping[CandidateKey, Decision]] | None = None,
+        known_scores: Literal["refuse", "skip"] = "refuse",
     ) -> None:
         """Add rows, all of them or none. `decisions` maps a selection's name to its decisions.
 
-        A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten.
+        A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten. Scores may be
+        skipped instead, if the same scorer's word is there; a failed one can always be made good.
         """
-        claims: dict[str, list[Any]] = {
-            "candidates": [c.key for c in candidates],
-            "scores": [_score_key(row) for row in scores],
-            "decisions": [
-                _scope(iteration, name)
-                for name, decided in (decisions or {}).items()
-                for iteration in {key.iteration for key in decided}
-            ],
-        }
-        for kind, keys in claims.items():
-            self._refuse_known(kind, keys)
-        made = []
-        if candidates:
-            scope = _scope(candidates[0].key.iteration)
-            made.append(self._write_segment("candidates", scope, [rows.candidate_row(c) for c in candidates]))
-        if scores:
-            scope = _scope(scores[0].key.iteration)
-            made.append(self._write_segment("scores", scope, [rows.score_row(s) for s in scores]))
+        tables = {("candidates", scope): some for scope, some in _by_scope(rows.candidates_table(candidates))}
+        for scope, some in _by_scope(rows.scores_table(scores)):
+            table = some if known_scores == "refuse" else self._claims.missing_scores(scope, some)
+            if len(table):
+                tables["scores", scope] = table
+        claimed = {of: self._claims.refuse_known(*of, table) for of, table in tables.items()}
+        made = [self._segments.write(*of, [table]) for of, table in tables.items()]
         for name, decided in (decisions or {}).items():
-            for iteration in sorted({key.iteration for key in decided}):
-                scope = _scope(iteration, name)
-                of_it = {key: decision for key, decision in decided.items() if key.iteration == iteration}
-                made.append(self._write_segment("decisions", scope, rows.decision_rows(name, of_it)))
+            made += self._write_decisions(name, sorted(decided.items(), key=lambda one: one[0].iteration))
         self._acknowledge(made)
-        for kind, keys in claims.items():
-            if keys:
-                self._claimed(kind).update(keys)
+        for of, hashes_N in claimed.items():
+            self._claims.add(*of, hashes_N)
+        for of in claimed:
+            self._segments.merge_small(*of)
+
+    def decide(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> None:
+        """Add a selection's decisions one by one, iteration after iteration: all of them or none, however many. An
+        iteration that it has decided already is a StoreError."""
+        self._acknowledge(self._write_decisions(name, decided))
 
     def candidate_keys(self, *, iteration: int | None = None, generator: str | None = None) -> set[CandidateKey]:
-        return {
-            CandidateKey(*row)
-            for row in self._rows("candidates", iteration, columns=4)
-            if generator is None or row[3] == generator
-        }
+        only = {} if generator is None else {"generator": [generator]}
+        return {CandidateKey(*row) for row in self._rows("candidates", iteration, columns=4, only=only)}
 
-    def candidates(self, *, iteration: int | None = None, generator: str | None = None) -> list[Candidate]:
-        """In the order of their keys."""
-        found = [
-            rows.candidate_of(row)
-            for row in self._rows("candidates", iteration)
-            if generator is None or row[3] == generator
-        ]
+    def candidates(
+        self,
+        *,
+        iteration: int | None = None,
+        generators: Collection[str] | None = None,
+        prompt_ids: Collection[str] | None = None,
+    ) -> list[Candidate]:
+        """In the order of their keys. Of some prompts, only what may hold them is read."""
+        found = map(rows.candidate_of, self._rows_of("candidates", iteration, generators, prompt_ids))
         return sorted(found, key=lambda candidate: candidate.key)
 
     def scores(
         self,
         *,
         iteration: int | None = None,
-        generator: str | None = None,
+        generators: Collection[str] | None = None,
+        prompt_ids: Collection[str] | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> dict[CandidateKey, dict[str, Score]]:
-        """Scores by candidate and scorer: of the scorers with these fingerprints, or else the last of each name."""
+        """Scores by candidate and scorer: of the scorers with these fingerprints, or else the last of each name. Of
+        some prompts, only what may hold them is read."""
         found: dict[CandidateKey, dict[str, Score]] = {}
-        for row in self._rows("scores", iteration):
+        for row in self._rows_of("scores", iteration, generators, prompt_ids):
             said = rows.score_of(row)
-            if generator is not None and said.key.generator != generator:
-                continue
             if fingerprints is None or fingerprints.get(said.scorer) == said.fingerprint:
                 found.setdefault(said.key, {})[said.scorer] = said.score
         return found
 
-    def tables(self, kind: str, scope: str, columns: Sequence[str]) -> Iterator[Any]:
-        """The segments of a kind as Arrow tables of some columns, in the order of their making. Ids, and whatever else
-        repeats, come as dictionaries with numbers."""
-        repeating = {"prompt_id", "generator", "scorer", "fingerprint", "finish_reason", "rule"}
-        yield from self._tables(kind, scope, columns, [name for name in columns if name in repeating])
+    def count(self, kind: str) -> int:
+        """How many rows of a kind there are, by the ledger."""
+        return self.ledger.count_rows(kind)
 
-    def not_there(self, scores: Sequence[rows.ScoreRow]) -> list[rows.ScoreRow]:
-        """Those of the scores that the folder does not hold yet. A failed one can be made good."""
-        known = self._claimed("scores")
-        return [row for row in scores if not known & {_score_key(row), (*_score_key(row)[:3], True)}]
+    def drawn_iterations(self) -> list[int]:
+        """The iterations of which there are candidates."""
+        return sorted(map(int, self.ledger.scopes("candidates")))
+
+    def tables(
+        self, kind: str, scope: str, columns: Sequence[str], only: Mapping[str, Collection[str]] | None = None
+    ) -> Iterator[Any]:
+        """The rows of a scope as Arrow tables of some columns, in the order of their making, some at a time. Ids, and
+        whatever else repeats, come as dictionaries with numbers. `only` names columns of texts, and
+        those of which rows are wanted."""
+        repeating = {"prompt_id", "generator", "scorer", "fingerprint", "finish_reason", "ended_by", "rule"}
+        numbers = [name for name in columns if name in repeating]
+        yield from self._segments.tables(kind, scope, columns, as_numbers=numbers, only=only)
 
     def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
         """The named set's decisions, of one iteration or of all."""
@@ -166,11 +172,11 @@ class RunFolder:
                 f"there already ({', '.join(taken)})."
             )
 
-    def add_selection(self, name: str, rules: Any, decisions: Mapping[CandidateKey, Decision]) -> None:
+    def add_selection(self, name: str, rules: Any, decided: Iterable[tuple[CandidateKey, Decision]]) -> None:
         """Keep a named set of decisions, with the rules that made it. None is ever overwritten."""
         self.check_name(name)
         self.ledger.set_meta(f"selection {name}", json.dumps(rules))
-        self.commit(decisions={name: decisions})
+        self.decide(name, decided)
 
     def selections(self) -> dict[str, Any]:
         """The rules of the sets of decisions that somebody named."""
@@ -206,10 +212,16 @@ class RunFolder:
         """The fingerprints of the scorers that decide in this run; none if it did not come so far."""
         return dict(json.loads(self.ledger.meta("scorers") or "{}"))
 
-    def own_scores(self, *, iteration: int | None = None) -> dict[CandidateKey, dict[str, Score]]:
+    def own_scores(
+        self,
+        *,
+        iteration: int | None = None,
+        generators: Collection[str] | None = None,
+        prompt_ids: Collection[str] | None = None,
+    ) -> dict[CandidateKey, dict[str, Score]]:
         """Scores by the scorers that decide or look on in this run, whatever others have said since."""
-        heldout = json.loads(self.ledger.meta("heldout_scorers") or "{}")
-        return self.scores(iteration=iteration, fingerprints=heldout | self.noted_scorers() or None)
+        own = json.loads(self.ledger.meta("heldout_scorers") or "{}") | self.noted_scorers()
+        return self.scores(iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=own or None)
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt], anchors: Sequence[Prompt] = ()) -> None:
         """Keep the prompts, in order, so that the run needs no other file from now on.
@@ -217,19 +229,34 @@ class RunFolder:
         Raises RunError if they were kept before, got damaged since, and are not the same any more.
         """
         splits = {"train": train, "heldout": heldout, "anchor": anchors}
-        self._refuse_known("prompts", [prompt.id for some in splits.values() for prompt in some])
-        said = [rows.prompt_row(split, prompt) for split, some in splits.items() for prompt in some]
-        content = hashlib.sha256(json.dumps(said).encode()).hexdigest()
-        if self.ledger.meta("prompts") not in (None, content):
+        ids = [prompt.id for some in splits.values() for prompt in some]
+        if self.ledger.scopes("prompts") or len(set(ids)) < len(ids):
+            raise StoreError(f"The prompts are in {self.path} already, or one of them comes twice.")
+        said = [(split, prompt) for split, some in splits.items() for prompt in some]
+        content = hashlib.sha256(b"[")
+        for place, one in enumerate(said):
+            content.update((", " if place else "").encode() + json.dumps(rows.prompt_row(*one)).encode())
+        content.update(b"]")
+        if self.ledger.meta("prompts") not in (None, content.hexdigest()):
             raise RunError(
                 f"The prompts in {self.path} are damaged, and the recipe's files now hold others. "
                 "Bring back the files that the run began with, or start another run (--set run=...)."
             )
-        self.ledger.set_meta("prompts", content)
-        self._acknowledge([self._write_segment("prompts", "all", said)])
+        self.ledger.set_meta("prompts", content.hexdigest())
+        self._acknowledge([self._segments.write("prompts", "all", map(rows.prompts_table, _groups(said)))])
 
-    def load_prompts(self, split: str) -> list[Prompt]:
-        return [rows.prompt_of(row) for row in self._rows("prompts", None) if row[0] == split]
+    def load_prompts(self, split: str, ids: Collection[str] | None = None) -> list[Prompt]:
+        """A split's prompts, in order: all of them, or those with some ids."""
+        only = {} if ids is None else {"id": ids}
+        return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only) if row[0] == split]
+
+    def last_turns(self, split: str) -> Iterator[tuple[str, str]]:
+        """The id and the last turn of a split's prompts, in order."""
+        return ((row[1], rows.last_turn(row[2])) for row in self._rows("prompts", None, columns=3) if row[0] == split)
+
+    def prompt_ids(self, split: str) -> list[str]:
+        """The ids of a split's prompts, in order."""
+        return [row[1] for row in self._rows("prompts", None, columns=2) if row[0] == split]
 
     # -- stages, generators, events ----------------------------------------------------------------------------------
 
@@ -315,7 +342,7 @@ class RunFolder:
         return not self._damaged_segments() and not self._damaged_policies()
 
     def _damaged_segments(self) -> list[Segment]:
-        return [segment for segment in self.ledger.segments() if not self._is_intact(segment.path, segment.sha256)]
+        return [segment for segment in self.ledger.segments() if not self._segments.is_intact(segment)]
 
     def _damaged_policies(self) -> list[dict[str, Any]]:
         """The training stages whose policies' files are missing, or are not what was written."""
@@ -327,8 +354,7 @@ class RunFolder:
         ]
 
     def _is_intact(self, named: str, sha256: str) -> bool:
-        path = files.inside(self.path, named)
-        return path.is_file() and files.sha256(path) == sha256
+        return files.is_as_written(files.inside(self.path, named), sha256)
 
     # -- other files -------------------------------------------------------------------------------------------------
 
@@ -348,76 +374,43 @@ class RunFolder:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _rows(self, kind: str, scope: str | int | None, columns: int | None = None) -> Iterator[tuple[Any, ...]]:
-        """The rows of a kind's segments, in the order of their making; only the first `columns` if so asked."""
+    def _rows(
+        self,
+        kind: str,
+        scope: str | int | None,
+        columns: int | None = None,
+        only: Mapping[str, Collection[str]] | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a scope, or of all, in the order of their making; only the first `columns` if so asked."""
         scope = str(scope) if isinstance(scope, int) else scope
-        for table in self._tables(kind, scope, rows.schemas()[kind].names[:columns]):
+        for table in self._segments.tables(kind, scope, rows.schemas()[kind].names[:columns], only=only):
             yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
-    def _tables(
-        self, kind: str, scope: str | None, columns: Sequence[str], as_numbers: Sequence[str] = ()
-    ) -> Iterator[Any]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    def _rows_of(
+        self,
+        kind: str,
+        iteration: int | None,
+        generators: Collection[str] | None,
+        prompt_ids: Collection[str] | None,
+    ) -> Iterator[tuple[Any, ...]]:
+        only = {"generator": generators, "prompt_id": prompt_ids}
+        return self._rows(kind, iteration, only={name: some for name, some in only.items() if some is not None})
 
-        for segment in self.ledger.segments(kind, scope):
-            path = files.inside(self.path, segment.path)
-            try:
-                with pq.ParquetFile(path, read_dictionary=list(as_numbers)) as file:
-                    # Threads cost more than they give where there is little to read.
-                    table = file.read(list(columns), use_threads=segment.rows > _MANY_ROWS)
-            except (OSError, pa.ArrowException) as error:
-                raise RunError(f"{path} can't be read: {error}. Let rsft resume {self.path} mend it.") from error
-            if table.num_rows != segment.rows:
-                raise StoreError(f"{path} holds {table.num_rows} rows, and the ledger says {segment.rows}.")
-            yield table
-
-    def _write_segment(self, kind: str, scope: str, said: list[tuple[Any, ...]]) -> Segment:
-        import pyarrow.parquet as pq
-
-        table = rows.table(kind, said)
-        # Of one commit there are several before the ledger names any.
-        there = (int(path.stem) for path in (self.path / kind).glob("*.parquet"))
-        path = self.path / kind / f"{1 + max(there, default=0):06d}.parquet"
-        files.put(
-            path,
-            lambda aside: pq.write_table(table, aside, compression="zstd"),
-            before_rename=lambda: failpoints.reached(f"{kind}.written"),
-        )
-        failpoints.reached(f"{kind}.renamed")
-        return Segment(str(path.relative_to(self.path)), kind, scope, files.sha256(path), table.num_rows)
+    def _write_decisions(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> list[Segment]:
+        made: list[Segment] = []
+        for iteration, of_it in groupby(decided, key=lambda one: one[0].iteration):
+            scope = _scope(iteration, name)
+            if self.ledger.segments("decisions", scope) or any(scope == one.scope for one in made):
+                raise StoreError(f"decisions: {scope} is in the run folder already.")
+            tables = map(partial(rows.decisions_table, name), _groups(of_it))
+            made.append(self._segments.write("decisions", scope, tables))
+        return made
 
     def _acknowledge(self, made: Sequence[Segment]) -> None:
         if made:
             self.ledger.add_segments(made)
             for segment in made:
                 failpoints.reached(f"{segment.kind}.committed")
-
-    def _refuse_known(self, kind: str, keys: Sequence[Any]) -> None:
-        """Raise StoreError for keys that are there already, or that come twice."""
-        known = self._claimed(kind) if keys else set()
-        twice = len(set(keys)) < len(keys)
-        for place, key in enumerate(keys):
-            if key in known or (twice and key in keys[:place]):
-                raise StoreError(f"{kind}: {key} is in the run folder already.")
-
-    def _claimed(self, kind: str) -> set[Any]:
-        """The keys that are there."""
-        if kind not in self._known:
-            self._known[kind] = self._keys_on_disk(kind)
-        return self._known[kind]
-
-    def _keys_on_disk(self, kind: str) -> set[Any]:
-        if kind == "candidates":
-            return set(self.candidate_keys())
-        if kind == "scores":
-            return {
-                (CandidateKey(*row[:4]), row[4], row[5], row[6] is not None)
-                for row in self._rows(kind, None, columns=7)
-            }
-        if kind == "decisions":
-            return {segment.scope for segment in self.ledger.segments(kind)}
-        return {row[1] for row in self._rows(kind, None, columns=2)}
 
     def _set_aside(self, named: str) -> None:
         """Move a damaged file or folder out of the way. What it held is owed again, whoever repairs."""
@@ -454,8 +447,20 @@ def _scope(iteration: int, name: str | None = None) -> str:
     return str(iteration) if name is None else f"{iteration}:{name}"
 
 
-def _score_key(row: rows.ScoreRow) -> tuple[CandidateKey, str, str, bool]:
-    return row.key, row.scorer, row.fingerprint, row.score.value is not None
+def _by_scope(table: Any) -> Iterator[tuple[str, Any]]:
+    """A table's rows by what they are of."""
+    import pyarrow.compute as pc
+
+    iterations = pc.unique(table["iteration"]).to_pylist()
+    for iteration in iterations:
+        yield _scope(iteration), table if len(iterations) == 1 else table.filter(pc.field("iteration") == iteration)
+
+
+def _groups(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """As many at a time as a group of rows has."""
+    items = iter(items)
+    while some := list(islice(items, GROUP_ROWS)):
+        yield some
 
 
 def _written(path: Path, text: str) -> None:

@@ -1,0 +1,81 @@
+"""How scores and accepted replies are spread in a run: what a report draws, read column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.config import Recipe
+from rsft.config.schedule import at_iteration
+from rsft.selection import parse_selection
+from rsft.selection.pool import Mask, Values
+from rsft.selection.threshold import Threshold
+from rsft.setup import saved_recipe
+from rsft.store import RunFolder
+from rsft.stored import StoredPool, stored_rules
+
+_BINS = 20
+
+
+def distributions(run: Path) -> list[dict[str, Any]]:
+    """Of each iteration that was decided: how many `candidates` there are, how many were `accepted`, how many each rule
+    `decided`; of each scorer a histogram; and how the accepted ones are spread over `prompts`. Raises RunError.
+    """
+    recipe = saved_recipe(run)
+    with RunFolder.open(run, write=False) as folder:
+        return [_of_iteration(folder, recipe, iteration) for iteration in folder.decided_iterations("policy")]
+
+
+def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str, Any]:
+    stored = StoredPool(folder, iteration, folder.noted_scorers())
+    pool, accepted_N = stored.pool, stored.accepted_N
+    lines = _lines(recipe, iteration)
+    return {
+        "iteration": iteration,
+        "candidates": len(pool),
+        "accepted": int(accepted_N.sum()),
+        "decided": stored_rules(folder, iteration, "policy"),
+        "scores": {
+            name: {**_histogram(values_N, accepted_N), "lines": lines.get(name, [])}
+            for name, values_N in pool.scores.items()
+        },
+        "prompts": _over_prompts(np.bincount(pool.prompt_N), pool.counts(accepted_N)),
+    }
+
+
+def _lines(recipe: Recipe, iteration: int) -> Mapping[str, list[float]]:
+    """The values at which the recipe's rules draw a line, by score."""
+    lines: dict[str, list[float]] = {}
+    for rule in parse_selection(at_iteration(recipe, iteration).selection).rules:
+        if isinstance(rule, Threshold):
+            lines.setdefault(rule.score, []).append(rule.value)
+    return lines
+
+
+def _histogram(values_N: Values, accepted_N: Mask) -> dict[str, Any]:
+    """Between the `edges`, bin by bin: how many candidates have such a value, and how many of these were accepted.
+    `failed` ones have none."""
+    known_N = ~np.isnan(values_N)
+    values = values_N[known_N]
+    counts, edges = np.histogram(values, _BINS)
+    accepted, _ = np.histogram(values[accepted_N[known_N]], edges)
+    return {
+        "failed": int(len(values_N) - len(values)),
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+        "accepted": accepted.tolist(),
+    }
+
+
+def _over_prompts(candidates_P: Any, accepted_P: Any) -> dict[str, Any]:
+    """How many prompts have how many accepted replies, from none on; and how many have which share of their candidates
+    accepted, in ten bins from 0 to 1."""
+    shares, _ = np.histogram(accepted_P / np.maximum(1, candidates_P), 10, (0.0, 1.0))
+    return {
+        "prompts": len(candidates_P),
+        "by_accepted": np.bincount(accepted_P).tolist(),
+        "by_share": shares.tolist(),
+    }
