@@ -221,7 +221,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
     say(f"iteration 1: {summary['iterations'][0]['accepted']} accepted of {summary['iterations'][0]['candidates']}")
     with RunFolder.open(Path(kept), write=True) as folder:
         parts = set_up(recipe, folder)
-        policy = folder.policy(1, "policy")
+        policy = folder.policies.of(1, "policy")
         assert policy is not None
     if arguments.prompts:
         further = load_recipe(arguments.recipe, [*overrides, f"prompts.train_limit={arguments.prompts}"])

@@ -2,53 +2,67 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Collection, Mapping, Sequence
 
 from rsft.config import Recipe
-from rsft.config.schedule import at_iteration
 from rsft.evaluation import Evaluation, Measured
-from rsft.selection import Pool, parse_selection
+from rsft.selection import Pool, Selection
+from rsft.setup import measuring_rules
 from rsft.store import RunFolder
-from rsft.types import Candidate
+from rsft.types import Candidate, CandidateKey, Score
 
 
-def evaluated(folder: RunFolder, recipe: Recipe, iteration: int, arm: str) -> Evaluation | None:
-    """An arm's evaluation in an iteration (0: the base's, of the arm `policy`); None if it was not measured (yet).
+def evaluated(
+    folder: RunFolder, recipe: Recipe, iteration: int, arm: str, rules: Selection | None = None
+) -> Evaluation | None:
+    """An arm's evaluation in an iteration (0: the base's, of the arm `policy`); None if it was not measured (yet), or
+    some of what was measured got damaged since.
 
-    Whether replies pass is judged by the recipe's rules, which may be others than the run's own.
+    Whether replies pass is judged by the rules; by default the recipe's own.
     """
     note = folder.stage_done(iteration, arm, "evaluate")
     if note is None:
         return None
     generators = {name for name, law in folder.ledger.generators().items() if law["policy"] == note["of_policy"]}
-    heldout = {prompt.id for prompt in folder.load_prompts("heldout")}
-    drawn = [
+    heldout = folder.prompt_ids("heldout")
+    of_policy = {"iteration": int(note["drawn_in"]), "generators": generators, "prompt_ids": heldout}
+    sampled_of = set(heldout[: recipe.evaluation.sampled_prompts])
+    # Sample 0 is the greedy reply. There may be more samples than were asked for, where a run took over from another.
+    replies = [
         candidate
-        for candidate in folder.candidates(iteration=int(note["drawn_in"]), generators=generators)
-        if candidate.key.prompt_id in heldout
+        for candidate in folder.candidates(**of_policy)
+        if candidate.key.sample_index <= (recipe.evaluation.samples if candidate.key.prompt_id in sampled_of else 0)
     ]
-    replies = _measured(folder, recipe, drawn)
+    measured = _measured(recipe, rules or measuring_rules(recipe), replies, folder.own_scores(**of_policy))
+    if measured is None or len(measured) != note["replies"]:
+        return None
+    greedy = {one.candidate.key.prompt_id: one for one in measured if not one.candidate.key.sample_index}
     sampled: dict[str, list[Measured]] = {}
-    for reply in replies:
-        if reply.candidate.key.sample_index:
-            sampled.setdefault(reply.candidate.key.prompt_id, []).append(reply)
-    # Sample 0 is the greedy reply.
-    greedy = {one.candidate.key.prompt_id: one for one in replies if not one.candidate.key.sample_index}
+    for one in measured:
+        if one.candidate.key.sample_index:
+            sampled.setdefault(one.candidate.key.prompt_id, []).append(one)
     return Evaluation(greedy, sampled)
 
 
-def _measured(folder: RunFolder, recipe: Recipe, replies: list[Candidate]) -> list[Measured]:
-    if not replies:
-        return []
-    iterations = {candidate.key.iteration for candidate in replies}
-    scores = {key: said for i in iterations for key, said in folder.own_scores(iteration=i).items()}
-    own, looking_on = (
-        {key: {name: score for name, score in said.items() if name in names} for key, said in scores.items()}
-        for names in (recipe.scorers, recipe.evaluation.scorers)
-    )
-    selection = parse_selection(at_iteration(recipe, sys.maxsize).selection)
-    decisions = selection.judge(Pool.scored(replies, own))
-    return [
-        Measured(candidate, own[candidate.key], decision.accepted, looking_on[candidate.key])
-        for candidate, decision in zip(replies, decisions, strict=True)
-    ]
+def _measured(
+    recipe: Recipe,
+    rules: Selection,
+    replies: Sequence[Candidate],
+    scores: Mapping[CandidateKey, Mapping[str, Score]],
+) -> list[Measured] | None:
+    """The replies as measured; None where one lacks a score."""
+    found = []
+    own = {one.key: _of(recipe.scorers, scores.get(one.key, {})) for one in replies}
+    if any(len(said) < len(recipe.scorers) for said in own.values()):
+        return None
+    decisions = rules.judge(Pool.scored(replies, own)) if replies else ()
+    for candidate, decision in zip(replies, decisions, strict=True):
+        looking_on = _of(recipe.evaluation.scorers, scores[candidate.key])
+        if candidate.key.sample_index == 0 and len(looking_on) < len(recipe.evaluation.scorers):
+            return None
+        found.append(Measured(candidate, own[candidate.key], decision, looking_on))
+    return found
+
+
+def _of(names: Collection[str], scores: Mapping[str, Score]) -> dict[str, Score]:
+    return {name: score for name, score in scores.items() if name in names}

@@ -10,6 +10,7 @@ from rsft import metrics
 from rsft.bookkeeping import Arm, Books
 from rsft.config import Recipe
 from rsft.drawing import Drawing, Drawn, Order
+from rsft.evaluated import evaluated
 from rsft.evaluation import Evaluation, Measured
 from rsft.types import Policy, Prompt, SamplingParams
 
@@ -30,6 +31,8 @@ class Evaluating:
         heldout, wanted = self.drawing.parts.heldout, self.recipe.evaluation
         if not heldout:
             return None
+        if (known := evaluated(self.drawing.folder, self.recipe, iteration, arm)) is not None:
+            return known
         for_samples = heldout[: wanted.sampled_prompts] if wanted.samples else []
         total = len(heldout) + wanted.samples * len(for_samples)
         with self.books.stage(iteration, arm, "evaluate", total, "replies") as note:
@@ -44,6 +47,7 @@ class Evaluating:
                 sampled=_by_prompt(self.measured(sampled)),
             )
             note.update(evaluation.numbers(), of_policy=policy.hash, drawn_in=drawn_in)
+            note.update(replies=len(greedy.candidates) + len(sampled.candidates))
             note.update(kl_from_base=self._divergence(policy, sampled))
         return evaluation
 
@@ -55,12 +59,12 @@ class Evaluating:
         return sum(passed) / max(1, len(passed))
 
     def measured(self, drawn: Drawn) -> list[Measured]:
-        """Each reply with its scores, and whether it passes."""
+        """Each reply with its scores, and whether it passes the rules that judge one by itself."""
         if not drawn.candidates:
             return []
         decisions = self.drawing.parts.selection.judge(drawn.pool)
         return [
-            Measured(candidate, drawn.scores[candidate.key], decision.accepted)
+            Measured(candidate, drawn.scores[candidate.key], decision)
             for candidate, decision in zip(drawn.candidates, decisions, strict=True)
         ]
 

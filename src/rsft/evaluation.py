@@ -9,7 +9,7 @@ from typing import Any
 from rsft import metrics
 from rsft.selection.pool import stable_hash
 from rsft.text import normalise, word_count, words
-from rsft.types import Candidate, Interval, Score
+from rsft.types import Candidate, Decision, Interval, Score
 
 ACCEPTANCE = "acceptance"
 """The score of a held-out reply that is 1 if it passes the rules, and 0 if not."""
@@ -21,13 +21,22 @@ _MOST_COMPARED = 200
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One held-out reply: the candidate, its scores by scorer name, whether it passes the rules that judge a reply by
-    itself, and what held-out scorers say of it."""
+    """One held-out reply: the candidate, its scores by scorer name, what the rules that judge a reply by itself decide
+    on it, and what held-out scorers say of it."""
 
     candidate: Candidate
     scores: Mapping[str, Score]
-    passed: bool
+    decision: Decision
     heldout_scores: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.decision.accepted
+
+    @property
+    def all_scores(self) -> Mapping[str, Score]:
+        """By selecting and held-out scorers, which have no name in common."""
+        return {**self.scores, **self.heldout_scores}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +52,44 @@ class Evaluation:
         return metrics.share([reply.passed for reply in self.greedy.values()])
 
     def score(self, by: str = ACCEPTANCE) -> Interval:
-        """The mean over prompts of the greedy reply's acceptance, or of a held-out scorer's word on it."""
+        """The mean over prompts of the greedy reply's acceptance, or of a scorer's word on it."""
         return self.acceptance if by == ACCEPTANCE else metrics.mean(list(self.values(by).values()))
 
     def values(self, by: str) -> dict[str, float]:
-        """That score by prompt; where the held-out scorer failed there is none."""
+        """That score by prompt; where the scorer failed, or said nothing, there is none."""
         if by == ACCEPTANCE:
             return {prompt_id: float(reply.passed) for prompt_id, reply in self.greedy.items()}
-        said = {prompt_id: reply.heldout_scores[by].value for prompt_id, reply in self.greedy.items()}
-        return {prompt_id: value for prompt_id, value in said.items() if value is not None}
+        said = {prompt_id: reply.all_scores.get(by) for prompt_id, reply in self.greedy.items()}
+        return {prompt_id: score.value for prompt_id, score in said.items() if score and score.value is not None}
 
     def gain_over(self, other: Evaluation, by: str = ACCEPTANCE) -> Interval:
         """The paired difference in that score on the prompts of both; bootstrap interval over prompts."""
-        return _paired(self.values(by), other.values(by))
+        return paired(self.values(by), other.values(by))
 
     def solved_more_than(self, other: Evaluation) -> Interval:
         """The paired difference in the share of prompts that one of their samples solves, as many of each looked at."""
-        drawn = min((len(family) for one in (self, other) for family in one.sampled.values()), default=0)
-        ours, theirs = (
-            {prompt: float(any(reply.passed for reply in family[:drawn])) for prompt, family in one.sampled.items()}
-            for one in (self, other)
-        )
-        return _paired(ours, theirs)
+        drawn = min(self.samples, other.samples)
+        return paired(self.solved(drawn), other.solved(drawn))
+
+    def among(self, prompt_ids: Sequence[str]) -> Evaluation:
+        """What was measured on some of the prompts, in their order."""
+        greedy = {prompt_id: self.greedy[prompt_id] for prompt_id in prompt_ids if prompt_id in self.greedy}
+        sampled = {prompt_id: self.sampled[prompt_id] for prompt_id in prompt_ids if prompt_id in self.sampled}
+        return Evaluation(greedy, sampled)
+
+    @property
+    def samples(self) -> int:
+        """So many samples there are of each prompt that has some, at least."""
+        return min(map(len, self.sampled.values()), default=0)
+
+    def solved(self, drawn: int) -> dict[str, float]:
+        """Of each prompt with samples whether one of the first `drawn` passes."""
+        return {prompt: float(share > 0) for prompt, share in self.passing(drawn).items()}
+
+    def passing(self, drawn: int) -> dict[str, float]:
+        """Of each prompt with samples the share of its first `drawn` that passes."""
+        families = {prompt: family[:drawn] for prompt, family in self.sampled.items() if drawn}
+        return {prompt: sum(reply.passed for reply in family) / drawn for prompt, family in families.items()}
 
     @property
     def mean_words(self) -> float:
@@ -94,7 +119,7 @@ class Evaluation:
     def _sampled_numbers(self) -> dict[str, Any]:
         families = list(self.sampled.values())
         replies = [reply for family in families for reply in family]
-        drawn = min(map(len, families))
+        drawn = self.samples
         passed = [sum(reply.passed for reply in family[:drawn]) for family in families]
         tokens = sum(len(reply.candidate.token_ids) for reply in replies)
         return {
@@ -109,7 +134,8 @@ class Evaluation:
         }
 
 
-def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Interval:
+def paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Interval:
+    """The paired difference between values by prompt, on the prompts of both; bootstrap interval over prompts."""
     both = [prompt_id for prompt_id in ours if prompt_id in theirs]
     return metrics.paired_difference([ours[prompt_id] for prompt_id in both], [theirs[prompt_id] for prompt_id in both])
 

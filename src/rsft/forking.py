@@ -32,6 +32,14 @@ def begin_fork(new: RunFolder, old: Path) -> None:
     new.ledger.set_meta(_FROM, str(old.absolute()))
 
 
+def free_beside(run: Path) -> Path:
+    """A name for a fork: the run's with the next number that is free."""
+    number = 2
+    while (path := run.with_name(f"{run.name}-{number}")).exists():
+        number += 1
+    return path
+
+
 class Fork:
     """The run that another one takes over from.
 
@@ -50,12 +58,18 @@ class Fork:
     @classmethod
     @contextlib.contextmanager
     def open(cls, new: RunFolder, recipe: Recipe, prompts: Mapping[str, Prompt]) -> Iterator[Fork | None]:
-        """The run that this one takes over from; None if there is none, or none any more."""
+        """The run that this one takes over from; None if there is none, or none any more. Raises RunError for one that
+        is damaged."""
         noted = new.ledger.meta(_FROM)
         if noted is None or not (Path(noted) / "recipe.yaml").is_file():
             yield None
             return
         with RunFolder.open(Path(noted), write=False) as old:
+            if not old.is_whole:
+                # What is copied gets a checksum of its own, and would pass for whole from then on.
+                raise RunError(
+                    f"The run {noted}, from which this one takes over, is damaged: rsft resume {noted} first."
+                )
             yield cls(new, old, prompts, saved_recipe(old.path).seed == recipe.seed)
 
     def take_over(self, iteration: int, generators: Collection[str], fingerprints: Mapping[str, str]) -> None:
@@ -86,7 +100,7 @@ class Fork:
         return None
 
     def _copied(self, iteration: int, arm: str, folder: Path) -> TrainingResult | None:
-        policy = self._old.trained(iteration, arm)
+        policy = self._old.policies.trained(iteration, arm)
         where = (policy.adapter or policy.weights) if policy else None
         if policy is None or where is None or not Path(where).is_dir():
             return None  # it has no weights of its own, or somebody removed them

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from rsft.config.guards import Collapse, FewAccepted, Gap, GuardsSection, Length, Plateau, Regression, Unsolved
 from rsft.evaluation import ACCEPTANCE, Evaluation
 from rsft.types import Interval
+
+# Guards that look at the policy: what they find is a fault of its own.
+_OF_POLICIES = ("regression", "gap", "collapse", "length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,8 @@ class History:
     """What the guards look at: a run up to an iteration.
 
     `evaluations` are the policy's by iteration, with the base's at 0 (none where nothing is held out), and `by` is the
-    score that the best is chosen by. `accepted` counts this iteration's accepted replies, `unsolved` the `prompts` that
-    have had none in any iteration.
+    score that the best is chosen by, among those that are not `disowned`. `accepted` counts this iteration's accepted
+    replies, `unsolved` the `prompts` that have had none in any iteration.
     """
 
     iteration: int
@@ -35,21 +39,37 @@ class History:
     accepted: int
     unsolved: int
     prompts: int
+    disowned: Collection[int] = ()
 
     @property
     def best(self) -> int:
         """The iteration with the best held-out score, the earliest of equals; 0 is the base."""
-        return best_of(self.evaluations, self.by) or 0
+        return best_of(self._may_be_best, self.by) or 0
 
     @property
     def best_before(self) -> int:
         """The same of the iterations before this one."""
-        return best_of({i: one for i, one in self.evaluations.items() if i < self.iteration}, self.by) or 0
+        return best_of({i: one for i, one in self._may_be_best.items() if i < self.iteration}, self.by) or 0
+
+    @property
+    def _may_be_best(self) -> Mapping[int, Evaluation]:
+        return {i: one for i, one in self.evaluations.items() if i not in self.disowned}
 
 
 def best_of(evaluations: Mapping[int, Evaluation], by: str) -> int | None:
-    """The iteration whose policy scores best on held-out prompts, the earliest of equals."""
-    return max(evaluations, key=lambda iteration: (evaluations[iteration].score(by).value, -iteration), default=None)
+    """The iteration whose policy scores best on held-out prompts, the earliest of equals.
+
+    Compared are means over the prompts on which all have a score, so that none wins because the scorer failed on its
+    hard ones; one that has no score at all is not looked at.
+    """
+    scores = {iteration: said for iteration, one in evaluations.items() if (said := one.values(by))}
+    common = set.intersection(*(set(said) for said in scores.values())) if scores else set()
+
+    def mean(iteration: int) -> float:
+        said = scores[iteration]
+        return fmean(said[prompt_id] for prompt_id in sorted(common or said))
+
+    return max(scores, key=lambda iteration: (mean(iteration), -iteration), default=None)
 
 
 def alarms(said: GuardsSection, history: History) -> list[Alarm]:
@@ -80,6 +100,11 @@ def act(found: Sequence[Alarm]) -> str | None:
     return next((gravest for gravest in ("stop", "roll_back") if gravest in acts), None)
 
 
+def disowns(found: Sequence[Alarm]) -> bool:
+    """Whether one of them ends the run, or sends it back, because of the policy itself: then it is never the best."""
+    return any(alarm.guard in _OF_POLICIES and alarm.act in ("stop", "roll_back") for alarm in found)
+
+
 def _few_accepted(said: FewAccepted, seen: History) -> Iterator[str]:
     if seen.accepted < said.least:
         yield (
@@ -108,7 +133,7 @@ def _plateau(said: Plateau, seen: History) -> Iterator[str]:
         best = seen.evaluations[seen.best].score(seen.by).value
         yield (
             f"{_name(seen.by)} is not above that of {_whose(seen.best)} ({_value(seen.by, best)}), which is "
-            f"{said.after} iterations ago"
+            f"{seen.iteration - seen.best} iterations ago"
         )
 
 

@@ -22,7 +22,7 @@ class Keeping:
 
     `at_once` together, and no sooner than some seconds after the last time, so that a quick engine makes no more
     commits than a slow one. That is what a crash can cost. The rest is committed at its end, even where that is the
-    error of a scorer; not where the folder can't be written.
+    error of a scorer, or an interruption by hand; not where the folder can't be written.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Keeping:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None or (isinstance(error, UserError) and not isinstance(error, RunError)):
+        if error is None or (isinstance(error, UserError | KeyboardInterrupt) and not isinstance(error, RunError)):
             self.flush()
 
     def keep(self, scored: Iterable[Scored]) -> None:

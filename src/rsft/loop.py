@@ -53,7 +53,7 @@ def run(recipe: Recipe, tell: Reporter | None = None, fork: Path | None = None) 
             if verdict == "stop":
                 break
             if verdict == "roll_back":
-                policy = stages.rolled_back(iteration, "policy")
-                controls = {arm: stages.rolled_back(iteration, arm) for arm in controls}
+                policy = stages.sets_out(iteration + 1, "policy")
+                controls = {arm: stages.sets_out(iteration + 1, arm) for arm in controls}
 
         return summarise(stages, finished=True)

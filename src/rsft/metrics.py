@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from math import comb, exp, log, sqrt
 from typing import Any
 
@@ -14,6 +15,7 @@ from rsft.types import Interval
 
 _CONFIDENCE_Z = 1.959963984540054  # two-sided 95%
 _RESAMPLES = 4000
+_LEAST_PAIRS = 6
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 Words = Sequence[str]
@@ -44,10 +46,23 @@ def mean(values: Sequence[float], seed: int = 0) -> Interval:
 
 
 def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
-    """The mean of after − before over the same prompts in the same order, with its 95% bootstrap interval."""
+    """The mean of after − before over the same prompts in the same order, with its 95% bootstrap interval.
+
+    Of fewer than 6 prompts the interval holds 0 in any case: not even if all of them differ to one side could a sign
+    test tell that from chance (2 · 2⁻⁵ > 0.05), and resampling a few equal values says that there is no doubt at all.
+    """
     if len(after) != len(before):
         raise ValueError(f"paired values must be of the same prompts; got {len(after)} and {len(before)}")
-    return mean([a - b for a, b in zip(after, before, strict=True)], seed)
+    found = mean([a - b for a, b in zip(after, before, strict=True)], seed)
+    return found if found.n >= _LEAST_PAIRS else replace(found, low=min(found.low, 0.0), high=max(found.high, 0.0))
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """The chance that, were both equally good, the prompts that only one of two passes divide so unequally, or more:
+    the exact two-sided test of McNemar (Psychometrika 12, 1947), which is a binomial one. 1 where there are none."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(won, lost + won).pvalue) if lost + won else 1.0
 
 
 def crossed_mean(values_SP: Sequence[Sequence[float]] | Matrix) -> Interval:

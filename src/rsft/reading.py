@@ -12,7 +12,7 @@ import numpy as np
 
 from rsft.budget import lists_of_prompts
 from rsft.errors import RunError
-from rsft.selection import Pool, parse_selection
+from rsft.evaluated import evaluated
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredDecisions, first_decided, stored_lengths
@@ -55,23 +55,23 @@ class Filter:
 def decided_candidates(run: Path, wanted: Filter) -> list[dict[str, Any]]:
     """Decided candidates with their prompt's last turn, every score, and the rule that decided, in key order."""
     only = {name: [text] for name, text in (("rule", wanted.rule), ("prompt_id", wanted.prompt_id)) if text is not None}
-    shown: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     with RunFolder.open(run, write=False) as folder:
         iterations = folder.decided_iterations(wanted.arm) if wanted.iteration is None else [wanted.iteration]
         for iteration in iterations:
-            left = wanted.limit - len(shown)
+            left = wanted.limit - len(found)
             decided = first_decided(folder, iteration, wanted.arm, left, accepted=wanted.accepted, only=only)
             ids = {key.prompt_id for key in decided}
             prompts = {prompt.id: prompt for prompt in folder.load_prompts("train", ids)}
             candidates = {c.key: c for c in folder.candidates(iteration=iteration, prompt_ids=ids)}
             scores = folder.own_scores(iteration=iteration, prompt_ids=ids)
-            shown += [
-                _shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decision)
+            found += [
+                shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decision)
                 for key, decision in decided.items()
             ]
-            if len(shown) == wanted.limit:
+            if len(found) == wanted.limit:
                 break
-    return shown
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,47 +140,39 @@ def heldout_replies(run: Path, wanted: Filter) -> list[dict[str, Any]]:
 
     Their decisions are made anew, by the rules that judge a reply by itself. Raises RunError if there are none.
     """
-    selection = parse_selection(saved_recipe(run).selection)
+    recipe = saved_recipe(run)
     iteration = best_iteration(run, wanted.arm) if wanted.iteration is None else wanted.iteration
     with RunFolder.open(run, write=False) as folder:
-        policy = folder.policy(iteration, wanted.arm) if iteration else None
-        policy_hash = policy.hash if policy else folder.ledger.meta("base")
-        greedy = {
-            generator
-            for generator, said in folder.ledger.generators().items()
-            if said["policy"] == policy_hash and said["temperature"] == 0
-        }
         prompts = {prompt.id: prompt for prompt in folder.load_prompts("heldout")}
-        replies = folder.candidates(iteration=iteration, generators=greedy, prompt_ids=prompts)
-        scores = folder.own_scores(iteration=iteration, generators=greedy, prompt_ids=prompts)
-    if not replies:
+        measured = evaluated(folder, recipe, iteration, wanted.arm)
+    if measured is None:
         raise RunError(f"The run {run} has no held-out replies of iteration {iteration} ({wanted.arm}) yet.")
-    decisions = selection.judge(Pool.scored(replies, scores))
     return [
-        _shown(prompts[candidate.key.prompt_id], candidate, scores[candidate.key], decision)
-        for candidate, decision in zip(replies, decisions, strict=True)
-        if wanted.wants(candidate.key, decision)
+        shown(prompts[prompt_id], reply.candidate, reply.all_scores, reply.decision)
+        for prompt_id, reply in measured.greedy.items()
+        if wanted.wants(reply.candidate.key, reply.decision)
     ][: wanted.limit]
 
 
 def best_iteration(run: Path, arm: str = "policy") -> int:
     """An arm's best iteration as the summary has it; 0, which is the base model, if there is none yet."""
-    return int(_summary(run).get("best_iteration" if arm == "policy" else "best_control_iteration") or 0)
+    return int(summary_of(run).get("best_iteration" if arm == "policy" else "best_control_iteration") or 0)
 
 
 def handed_back(run: Path) -> int | None:
     """The iteration whose policy the run hands back, so far: 0 is the base. None where nothing was measured yet."""
-    found: int | None = _summary(run).get("handed_back")
+    found: int | None = summary_of(run).get("handed_back")
     return found
 
 
-def _summary(run: Path) -> dict[str, Any]:
+def summary_of(run: Path) -> dict[str, Any]:
     """The summary as it is now; empty where there is none yet."""
     file = run / "summary.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _shown(prompt: Prompt, candidate: Candidate, scores: Mapping[str, Score], decision: Decision) -> dict[str, Any]:
+def shown(prompt: Prompt, candidate: Candidate, scores: Mapping[str, Score], decision: Decision) -> dict[str, Any]:
+    """A reply with all that is known of it, ready for JSON."""
     return {
         **asdict(candidate.key),
         "asked": prompt.messages[-1].content,

@@ -27,10 +27,7 @@ def retrain(run: Path, name: str, tell: Reporter) -> dict[str, Any]:
         iteration = max(folder.decided_iterations(name))
         if not any(decision.accepted for decision in folder.decisions(name).values()):
             raise SelectionError(f"The set '{name}' accepts nothing, so there is nothing to train on.")
-        before = stages.base if iteration == 1 else folder.policy(iteration - 1, "policy")
-        if before is None:
-            raise RunError(f"The run {run} has no policy of iteration {iteration - 1} to train from.")
-        trained = stages.train(Round(iteration, 1), name, before)
+        trained = stages.train(Round(iteration, 1), name, stages.sets_out(iteration, "policy"))
         stages.evaluate(iteration, name, trained)
         own = folder.stage_done(iteration, "policy", "evaluate") or {}
         done = folder.stage_done(iteration, name, "evaluate") or {}

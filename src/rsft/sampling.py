@@ -72,11 +72,11 @@ def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) 
         if iteration is None:
             iteration = handed_back(run)
         if iteration is None:
-            trained_in = (i for i in range(1, recipe.loop.iterations + 1) if folder.policy(i, "policy"))
+            trained_in = (i for i in range(1, recipe.loop.iterations + 1) if folder.policies.of(i, "policy"))
             iteration = max(trained_in, default=0)
         if iteration == 0:
             return network.base
-        trained = folder.policy(iteration, "policy")
+        trained = folder.policies.of(iteration, "policy")
         if trained is None:
             raise RunError(f"The run {run} has no policy of iteration {iteration} (yet). 0 is the base model.")
         return trained

@@ -16,11 +16,10 @@ from rsft.loop import run
 from rsft.metrics import crossed_mean
 from rsft.progress import Reporter, Silent
 from rsft.setup import saved_recipe
-from rsft.store import RunFolder, files
-from rsft.types import Interval
+from rsft.store import ARMS, RunFolder, files
 from rsft.version import __version__
 
-Measured = Mapping[tuple[int, str], Evaluation]
+Evaluations = Mapping[tuple[int, str], Evaluation]
 """A run's evaluations by iteration and arm."""
 
 
@@ -60,7 +59,7 @@ def pooled(group: Path, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "fakes": runs[0]["fakes"],
         "base": _acceptance(measured, 0, "policy"),
         "iterations": [
-            {"iteration": i, **{arm: _acceptance(measured, i, arm) for arm in ("policy", "control", "unfiltered")}}
+            {"iteration": i, **{arm: _acceptance(measured, i, arm) for arm in ARMS}}
             for i in range(1, 1 + max(len(one["iterations"]) for one in runs))
         ],
         "best_iterations": [iteration for iteration, _ in best],
@@ -78,29 +77,26 @@ def pooled(group: Path, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _measured(path: Path) -> Measured:
+def _measured(path: Path) -> Evaluations:
     recipe = saved_recipe(path)
     with RunFolder.open(path, write=False) as folder:
-        done = {
-            (s["iteration"], s["arm"]) for s in folder.stages() if (s["stage"], s["status"]) == ("evaluate", "done")
-        }
-        found = {(i, arm): evaluated(folder, recipe, i, arm) for i, arm in done}
+        found = {(i, arm): evaluated(folder, recipe, i, arm) for i, arm in folder.done("evaluate")}
     return {key: evaluation for key, evaluation in found.items() if evaluation is not None}
 
 
-def _acceptance(runs: Sequence[Measured], iteration: int, arm: str) -> dict[str, Any] | None:
+def _acceptance(runs: Sequence[Evaluations], iteration: int, arm: str) -> dict[str, Any] | None:
     """The share of prompts that pass, of each seed that came so far and of all together."""
     there = [one[iteration, arm] for one in runs if (iteration, arm) in one]
     if not there:
         return None
     return {
         "by_seed": [one.acceptance.value for one in there],
-        "heldout_acceptance": asdict(_crossed([one.values(ACCEPTANCE) for one in there])),
+        "heldout_acceptance": _crossed([one.values(ACCEPTANCE) for one in there]),
     }
 
 
 def _gain(
-    runs: Sequence[Measured],
+    runs: Sequence[Evaluations],
     ours: Sequence[tuple[int | None, str]],
     theirs: Sequence[tuple[int | None, str]],
     by: str = ACCEPTANCE,
@@ -114,13 +110,13 @@ def _gain(
             return None
         had, has = before.values(by), after.values(by)
         differences.append({prompt_id: value - had[prompt_id] for prompt_id, value in has.items() if prompt_id in had})
-    return asdict(_crossed(differences))
+    return _crossed(differences)
 
 
-def _crossed(rows: Sequence[Mapping[str, float]]) -> Interval:
-    """The mean over seeds and the prompts that all of them have."""
+def _crossed(rows: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
+    """The mean over seeds and the prompts that all of them have; None without any."""
     common = sorted(set.intersection(*(set(row) for row in rows)))
-    return crossed_mean([[row[prompt_id] for prompt_id in common] for row in rows])
+    return asdict(crossed_mean([[row[prompt_id] for prompt_id in common] for row in rows])) if common else None
 
 
 def _written(path: Path, said: Mapping[str, Any]) -> None:

@@ -203,8 +203,14 @@ def refuse_many_processes() -> None:
 def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], dict[str, Scorer], Sequence[Terms], Selection]:
     scorers = build_scorers(recipe.scorers, recipe.model)
     terms = [_terms(at_iteration(recipe, iteration), scorers) for iteration in range(1, recipe.loop.iterations + 1)]
-    measuring = _terms(at_iteration(recipe, sys.maxsize), scorers).selection
+    measuring = measuring_rules(recipe)
+    measuring.check(list(scorers))
     return scorers, _heldout_scorers(recipe), terms, measuring
+
+
+def measuring_rules(recipe: Recipe) -> Selection:
+    """The rules that judge held-out replies: in all iterations alike, the last that the schedule has."""
+    return parse_selection(at_iteration(recipe, sys.maxsize).selection)
 
 
 def _terms(recipe: Recipe, scorers: Mapping[str, Scorer]) -> Terms:

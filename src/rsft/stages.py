@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from rsft import failpoints, guards, tuning
+from rsft import failpoints, guards, lineage, notes, tuning
 from rsft.anchors import anchor_rows
 from rsft.bookkeeping import Arm, Books
 from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
@@ -22,14 +20,12 @@ from rsft.errors import RunError, SelectionError
 from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
 from rsft.forking import Fork, begin_fork, training_identity
-from rsft.metrics import spearman
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
 from rsft.selection import Pool, all_whole, random_selection
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder, round_name
-from rsft.text import word_count
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
@@ -116,7 +112,7 @@ class Stages:
             (drawn,) = self.drawing.by_orders(0, self.base, [order])
             whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
             standards = measure(wanted, whole)
-            note.update(_drawn_numbers(drawn), standards=standards)
+            note.update(notes.of_drawn(drawn), standards=standards)
         return standards
 
     # -- sample and score --------------------------------------------------------------------------------------------
@@ -153,8 +149,10 @@ class Stages:
         prompt_ids = [prompt.id for prompt in parts.train]
         about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
         with self.books.stage(iteration, "policy", "sample", about, "candidates") as note:
-            drawn = self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching)
-            note.update(_drawn_numbers(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))
+            drawn = self.drawing.kept(self.folder.decisions("policy", iteration=iteration))
+            if drawn is None:
+                drawn = self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching)
+            note.update(notes.of_drawn(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))
             self._baselines = self._replies_to_compare_with(iteration, policy)
             note.update(baselines={name: one.candidates[0].key.generator for name, one in self._baselines.items()})
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
@@ -213,7 +211,7 @@ class Stages:
             wanted = {prompt_id: min(max(most, count), count + _SPARE) for prompt_id, count in counts.items()}
         with self.books.stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
             (drawn,) = self.drawing.by_orders(iteration, policy, [Order(wanted, law)])
-            note.update(_drawn_numbers(drawn))
+            note.update(notes.of_drawn(drawn))
         return drawn
 
     # -- select ------------------------------------------------------------------------------------------------------
@@ -244,9 +242,11 @@ class Stages:
         return self._select(training.iteration, training.of(arm), drawn, rules)
 
     def _select(self, iteration: int, arm: Arm, drawn: Drawn, rules: Rules) -> Decisions:
+        decided = self.folder.decisions(arm, iteration=iteration)
+        there = bool(decided)
+        if there and self.folder.stage_done(iteration, arm, "select") is not None:
+            return decided
         with self.books.stage(iteration, arm, "select", len(drawn.candidates), "candidates") as note:
-            decided = self.folder.decisions(arm, iteration=iteration)
-            there = bool(decided)
             if not there:
                 decisions = rules(drawn.pool)
                 decided = dict(zip((c.key for c in drawn.candidates), decisions, strict=True))
@@ -260,9 +260,9 @@ class Stages:
             if arm == "policy":
                 tallies = tallies_of(decided, drawn.candidates)
                 note.update(lists_of_prompts(tallies, self._terms(iteration).recipe.sampling.candidates))
-                note.update(_lengths(drawn, decided))
+                note.update(notes.lengths(drawn, decided))
             if not counts:
-                raise SelectionError(_nothing_accepted(iteration, note))
+                raise SelectionError(notes.nothing_accepted(iteration, note))
             if not there:
                 self.folder.commit(decisions={arm: decided})
         return decided
@@ -272,14 +272,15 @@ class Stages:
     def train(self, training: Round, arm: Arm, policy: Policy) -> Policy:
         """Train on what was accepted, from base or onwards from `policy`, with some anchors among it. A further round
         goes on from the one before."""
-        trained = self.folder.trained(training.iteration, training.of(arm))
+        trained = self.folder.policies.trained(training.iteration, training.of(arm))
         if trained is not None:
             return trained
         iteration, named = training.iteration, training.of(arm)
         terms = self._terms(iteration)
         said = terms.recipe.training
         start = self.base if said.start_from == "base" and training.number == 1 else policy
-        accepted = self._accepted(named, range(1, iteration + 1) if said.accumulates else [iteration])
+        learnt_from = set(range(1, iteration + 1) if said.accumulates else [iteration])
+        accepted = self._accepted(named, learnt_from - lineage.taken_back(self.folder, iteration))
         with self.books.stage(iteration, named, "train") as note:
             steps = 0
 
@@ -310,12 +311,14 @@ class Stages:
             self.folder.write_json(where / "training.json", {"log": result.log, **learnt})
             steps = max((entry["step"] for entry in result.log), default=0)
             note.update(rows=len(accepted), anchors=len(anchors), steps=steps, identity=identity)
-            note.update(policy=self.folder.note_of(result.policy), files=self.folder.checksums(result.policy))
+            note.update(
+                policy=self.folder.policies.note(result.policy), files=self.folder.policies.checksums(result.policy)
+            )
         return result.policy
 
     def _refuse_another(self, training: Round, arm: Arm, policy: Policy) -> None:
         """Raise RunError where a policy was trained again, because its weights were damaged, and is not the same."""
-        lost = self.folder.lost_policy(training.iteration, training.of(arm))
+        lost = self.folder.policies.lost(training.iteration, training.of(arm))
         if lost not in (None, policy.hash):
             raise RunError(
                 f"The weights of iteration {training.iteration} ({training.of(arm)}) were damaged, and training again "
@@ -324,10 +327,10 @@ class Stages:
                 f"(--fork {self.folder.path})."
             )
 
-    def _accepted(self, arm: Arm, iterations: Sequence[int] | range) -> list[Candidate]:
-        """The accepted candidates of these iterations, in the order of their keys; nothing of what was rolled back."""
+    def _accepted(self, arm: Arm, iterations: Collection[int]) -> list[Candidate]:
+        """The accepted candidates of these iterations, in the order of their keys."""
         accepted = []
-        for iteration in set(iterations) - self._rolled_back():
+        for iteration in iterations:
             decided = self.folder.decisions(arm, iteration=iteration)
             of_iteration = self.folder.candidates(iteration=iteration)
             accepted += [c for c in of_iteration if c.key in decided and decided[c.key].accepted]
@@ -349,7 +352,9 @@ class Stages:
         with self.books.stage(iteration, "policy", "guard") as note:
             history = self._history(iteration)
             found = guards.alarms(self.recipe.guards, history)
-            note.update(alarms=[asdict(alarm) for alarm in found], act=guards.act(found), best=history.best)
+            disowned = guards.disowns(found)
+            best = history.best_before if disowned else history.best
+            note.update(alarms=[asdict(alarm) for alarm in found], act=guards.act(found), best=best, disowned=disowned)
             note["events"] = [("guard", {"iteration": iteration, **asdict(alarm)}) for alarm in found]
             for alarm in found:
                 self.tell.say(f"iteration {iteration}, {alarm.guard} ({alarm.act}): {alarm.why}")
@@ -366,26 +371,20 @@ class Stages:
             iteration,
             {i: one for (i, arm), one in self.evaluations.items() if arm == "policy"},
             self.recipe.evaluation.best_is_by,
+            disowned=lineage.disowned(self.folder),
             accepted=sum(accepted_counts(self.folder.decisions("policy", iteration=iteration)).values()),
             unsolved=len(train - solved),
             prompts=len(train),
         )
 
-    def rolled_back(self, iteration: int, arm: Arm) -> Policy:
-        """An arm's policy of the best iteration, as the guards saw it at the end of this one."""
-        best = int((self.folder.stage_done(iteration, "policy", "guard") or {})["best"])
-        policy = self.folder.policy(best, arm) if best else self.base
-        assert policy is not None
+    def sets_out(self, iteration: int, arm: Arm) -> Policy:
+        """The policy of an arm that an iteration sets out from: that of the iteration before, or the best one where the
+        run went back to that. Raises RunError if there is none yet."""
+        earlier = lineage.set_out_from(self.folder, iteration)
+        policy = self.folder.policies.of(earlier, arm) if earlier else self.base
+        if policy is None:
+            raise RunError(f"The run {self.folder.path} has no policy of iteration {earlier} ({arm}) to go on from.")
         return policy
-
-    def _rolled_back(self) -> set[int]:
-        """The iterations that a guard took back."""
-        found: set[int] = set()
-        for stage in self.folder.stages():
-            note = stage["info"] or {}
-            if stage["stage"] == "guard" and note.get("act") == "roll_back":
-                found |= set(range(int(note["best"]) + 1, stage["iteration"] + 1))
-        return found
 
 
 def accepted_counts(decisions: Decisions) -> Counter[str]:
@@ -395,43 +394,3 @@ def accepted_counts(decisions: Decisions) -> Counter[str]:
 
 def _fingerprints(scorers: Mapping[str, Scorer]) -> dict[str, str]:
     return {name: scorer.fingerprint for name, scorer in scorers.items()}
-
-
-def _drawn_numbers(drawn: Drawn) -> dict[str, Any]:
-    return {
-        "candidates": len(drawn.candidates),
-        "tokens": sum(len(candidate.token_ids) for candidate in drawn.candidates),
-        "drawn_tokens": drawn.drawn_tokens,
-        "unneeded_tokens": drawn.unneeded_tokens,
-        "prompts": len({candidate.key.prompt_id for candidate in drawn.candidates}),
-        "failed": sum(candidate.finish_reason == "failed" for candidate in drawn.candidates),
-    }
-
-
-def _lengths(drawn: Drawn, decided: Decisions) -> dict[str, Any]:
-    """Whether scores go with length: the mean words of whole and of accepted replies, and each score's rank correlation
-    (Spearman) with the words of a reply."""
-    whole = [candidate for candidate in drawn.candidates if candidate.is_reply]
-    counts = {candidate.key: word_count(candidate.text) for candidate in whole}
-    accepted = [count for key, count in counts.items() if decided[key].accepted]
-    correlations = {}
-    for name in sorted({name for candidate in whole for name in drawn.scores[candidate.key]}):
-        values = {candidate.key: drawn.scores[candidate.key][name].value for candidate in whole}
-        known = [(counts[key], value) for key, value in values.items() if value is not None]
-        correlations[name] = spearman([count for count, _ in known], [value for _, value in known])
-    return {
-        "whole_words": fmean(counts.values()) if counts else None,
-        "accepted_words": fmean(accepted) if accepted else None,
-        "length_correlations": correlations,
-    }
-
-
-def _nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:
-    rules = "\n".join(f"  - {rule}: rejected {count}" for rule, count in note["rejected_by"].items())
-    return (
-        f"Iteration {iteration} accepted none of {note['candidates']} candidates, so there is nothing to train on.\n"
-        f"{rules}\n"
-        "Look at them (rsft show RUN --rejected). Then draw more candidates (--set sampling.candidates=...), help the "
-        "model with a template, or relax a rule, in another run folder (--set run=...). No threshold is ever lowered "
-        "by itself."
-    )

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsft import lineage
 from rsft.config import Recipe
 from rsft.errors import RunError
-from rsft.evaluation import ACCEPTANCE
+from rsft.evaluation import ACCEPTANCE, Evaluation
 from rsft.guards import best_of
 from rsft.setup import refuse_other_recipe
 from rsft.store import RunFolder
@@ -43,7 +44,7 @@ _OF_SELECT = (
     "accepted_words",
     "length_correlations",
 )
-_NOT_OF_EVALUATE = ("seconds", "of_policy", "drawn_in")
+_NOT_OF_EVALUATE = ("seconds", "of_policy", "drawn_in", "replies")
 _STAGES = ("tune", "sample", "select", "train", "evaluate")
 
 
@@ -51,9 +52,9 @@ def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
     """Build the summary from what the run folder holds, write it there, and return it.
 
     `finished` says that nothing is owed any more. What the run folder then says is final.
-    An arm's best iteration is the one with the best held-out score, the earlier of equals. All arms choose theirs in
-    the same way, so that choosing favours none. What is handed back is the best policy; 0 is the base, where training
-    made nothing better.
+    An arm's best iteration is the one with the best held-out score, the earlier of equals, but for what a guard
+    disowned. All arms choose theirs in the same way otherwise, so that choosing favours none. What is handed back is
+    the best policy; 0 is the base, where training made nothing better.
     """
     recipe, parts = stages.recipe, stages.parts
     by = recipe.evaluation.best_is_by
@@ -74,7 +75,7 @@ def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
         "best_by": by,
         "best_iteration": best,
         "best_control_iteration": best_control,
-        "handed_back": best_of({i: one for (i, arm), one in stages.evaluations.items() if arm == "policy"}, by),
+        "handed_back": best_of(_may_be_best(stages, "policy"), by),
         "gain_over_base": _gain(stages, (best, "policy"), (0, "policy")),
         "gain_over_control": _gain(stages, (best, "policy"), (best_control, "control")),
         "heldout_score_gains": {
@@ -109,6 +110,7 @@ def finished_summary(recipe: Recipe) -> dict[str, Any] | None:
             return None
     refuse_other_recipe(recipe, path)
     summary: dict[str, Any] = json.loads((path / _FILE).read_text(encoding="utf-8"))
+    summary["run"] = str(path)  # it may have been moved
     goes_on = len(summary["iterations"]) < recipe.loop.iterations and summary["stopped"] is None
     return None if goes_on else summary
 
@@ -154,8 +156,14 @@ def _arm(stages: Stages, iteration: int, arm: Arm) -> dict[str, Any] | None:
 
 def _best(stages: Stages, arm: Arm) -> int | None:
     """The iteration whose policy is best on held-out prompts."""
-    of_arm = {iteration: e for (iteration, which), e in stages.evaluations.items() if which == arm and iteration > 0}
-    return best_of(of_arm, stages.recipe.evaluation.best_is_by)
+    trained = {iteration: one for iteration, one in _may_be_best(stages, arm).items() if iteration > 0}
+    return best_of(trained, stages.recipe.evaluation.best_is_by)
+
+
+def _may_be_best(stages: Stages, arm: Arm) -> dict[int, Evaluation]:
+    """An arm's evaluations by iteration; of the policy's without those that a guard disowned."""
+    disowned = lineage.disowned(stages.folder) if arm == "policy" else set()
+    return {i: one for (i, of), one in stages.evaluations.items() if of == arm and i not in disowned}
 
 
 def _gain(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rsft import keeping
+from rsft.errors import RunError, ScoringError
 from rsft.keeping import Keeping
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Score
@@ -66,6 +67,17 @@ def test_known_scores_are_not_kept_again(tmp_path: Path) -> None:
         assert len(folder.candidates()) == 3
         values = {key.sample_index: said["facts"].value for key, said in folder.scores(iteration=1).items()}
         assert values == {0: 1.0, 1: None, 2: 1.0, 3: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("error", "rows"), [(KeyboardInterrupt(), 2), (ScoringError("failed"), 2), (RunError("full"), 0), (KeyError(), 0)]
+)
+def test_what_waits_is_kept_where_a_user_or_a_scorer_ends_it(tmp_path: Path, error: BaseException, rows: int) -> None:
+    with RunFolder.open(tmp_path, write=True) as folder:
+        kept = Keeping(folder, SCORERS)
+        kept.keep([scored(0), scored(1)])
+        kept.__exit__(type(error), error, None)
+        assert len(folder.candidates()) == rows
 
 
 def test_scores_whose_candidates_were_lost_are_not_kept_twice(tmp_path: Path) -> None:

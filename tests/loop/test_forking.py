@@ -11,8 +11,10 @@ import pytest
 import rsft
 from rsft.engines.scripted import ScriptedEngine
 from rsft.errors import RunError
+from rsft.evaluated import evaluated
 from rsft.forking import begin_fork
 from rsft.loop import run
+from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import Label
 
@@ -74,7 +76,9 @@ def outcome(path: Path) -> dict[str, Any]:
             "scores": folder.own_scores(),
             "decisions": [folder.decisions(arm) for arm in ("policy", "control")],
             "policies": [
-                folder.policy(i, arm) and folder.policy(i, arm).hash for i in (1, 2) for arm in ("policy", "control")
+                folder.policies.of(i, arm) and folder.policies.of(i, arm).hash
+                for i in (1, 2)
+                for arm in ("policy", "control")
             ],
         }
 
@@ -114,6 +118,16 @@ def test_a_changed_prompt_keeps_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -
     write_prompts(10)
     drawn, *_ = forked(monkeypatch=monkeypatch)
     assert {request.key.prompt_id for request in drawn if request.key.iteration == 0} == {"heldout10", "heldout11"}
+
+
+def test_fewer_samples_are_all_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked("evaluation.samples=1", monkeypatch=monkeypatch)
+    summary = json.loads(Path("runs/new/summary.json").read_text())
+    with RunFolder.open(Path("runs/new"), write=False) as folder:
+        measured = evaluated(folder, saved_recipe(Path("runs/new")), 0, "policy")
+    assert measured is not None
+    assert measured.numbers()["sampled"]["acceptance"] == summary["base"]["sampled"]["acceptance"]
+    assert measured.samples == summary["base"]["sampled"]["samples_per_prompt"] == 1
 
 
 def test_labels_come_along(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,6 @@ def test_a_scorer_that_rewards_length_is_found_out(tmp_path: Path, monkeypatch: 
         "runs/wrong", text="Hello", prompt_id=None, iteration=None, system=None, candidates=1, params=greedy, seed=0
     )
     with RunFolder.open(Path("runs/wrong"), write=False) as folder:
-        policy = folder.policy(best, "policy")
+        policy = folder.policies.of(best, "policy")
         assert replies["policy"] == (policy.hash if policy else summary["base_policy"])
         assert {event["guard"] for event in folder.ledger.events() if event["kind"] == "guard"} >= {"regression"}

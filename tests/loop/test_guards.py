@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ import rsft
 from rsft.config.guards import GuardsSection
 from rsft.errors import RunError
 from rsft.evaluation import Evaluation, Measured
-from rsft.guards import Alarm, History, act, alarms, best_of
+from rsft.guards import Alarm, History, act, alarms, best_of, disowns
 from rsft.loop import run
 from rsft.store import RunFolder
-from rsft.types import Candidate, CandidateKey, Score
+from rsft.types import Candidate, CandidateKey, Decision, Score
 
 N = 60
 
 
 def measured(index: int, sample: int, text: str, passed: bool, liked: float | None = None) -> Measured:
     said = {} if liked is None else {"liked": Score(liked)}
-    return Measured(Candidate(CandidateKey(1, f"p{index}", sample, "g"), text, (1,), "stop", 0, 0), {}, passed, said)
+    decision = Decision(passed, "accepted" if passed else "a rule")
+    return Measured(Candidate(CandidateKey(1, f"p{index}", sample, "g"), text, (1,), "stop", 0, 0), {}, decision, said)
 
 
 def policy(
@@ -101,6 +103,29 @@ def test_the_gravest_act_counts() -> None:
     assert act(some[:1]) is None
     assert act(some[:2]) == "roll_back"
     assert act(some) == "stop"
+
+
+def test_a_policy_that_a_guard_sent_back_is_never_the_best() -> None:
+    pleasing = {0: policy(3), 1: policy(30), 2: policy(55, text="word " * 15)}
+    seen = History(2, pleasing, "acceptance", accepted=20, unsolved=0, prompts=10)
+    (grown,) = alarms(GuardsSection.model_validate({"length": "roll_back"}), seen)
+    assert disowns([grown])
+    assert (seen.best, seen.best_before) == (2, 1)
+    later = History(3, {**pleasing, 3: policy(20)}, "acceptance", 20, 0, 10, disowned={2})
+    assert later.best == 1
+    assert not disowns([Alarm("plateau", "stop", "")]), "that the run does not get better is no fault of the policy"
+    assert not disowns([Alarm("length", "warn", "")])
+
+
+def test_the_best_is_chosen_on_the_prompts_that_all_have_a_score_of() -> None:
+    def scored(*values: float | None) -> Evaluation:
+        said = [Score.failed("no word") if value is None else Score(value) for value in values]
+        greedy = {f"p{i}": replace(measured(i, 0, "a", True), heldout_scores={"liked": s}) for i, s in enumerate(said)}
+        return Evaluation(greedy, {})
+
+    assert best_of({1: scored(0.9, 0.8, 0.1), 2: scored(0.8, 0.7, None)}, "liked") == 1
+    assert best_of({1: scored(-3.0, -2.0), 2: scored(None, None)}, "liked") == 1
+    assert best_of({1: scored(None), 2: scored(None)}, "liked") is None
 
 
 RECIPE = """

@@ -73,8 +73,8 @@ def done(*overrides: str) -> Done:
             {name: folder.decisions(name) for name in rounds},
             {candidate.key: candidate for candidate in folder.candidates()},
             {name: law["temperature"] for name, law in folder.ledger.generators().items()},
-            {(i, arm): folder.policy(i, arm) for i in range(1, 4) for arm in arms}
-            | {(i, name): folder.trained(i, name) for i in range(1, 4) for name in rounds[3:]},
+            {(i, arm): folder.policies.of(i, arm) for i in range(1, 4) for arm in arms}
+            | {(i, name): folder.policies.trained(i, name) for i in range(1, 4) for name in rounds[3:]},
         )
 
 

@@ -102,6 +102,22 @@ def test_a_group_and_a_single_run_are_not_mixed_up() -> None:
         run_seeds(rsft.load_recipe("scripted.yaml", "run=runs/single"), 2)
 
 
+def test_a_group_that_was_moved_goes_on_where_it_is() -> None:
+    first = run_seeds(rsft.load_recipe("scripted.yaml"), 2)
+    Path("runs/scripted").rename("runs/moved")
+    again = run_seeds(rsft.load_recipe("scripted.yaml", "run=runs/moved"), 2)
+    assert [Path(one).parent.name for one in again["seeds"]] == ["moved", "moved"]
+    assert again["gain_over_control"] == first["gain_over_control"]
+    assert json.loads(Path("runs/moved/summary.json").read_text()) == again
+
+
+def test_a_heldout_scorer_that_fails_on_everything_leaves_no_gain() -> None:
+    Path("mine.py").write_text("def words(replies):\n    return [None for r in replies]\n")
+    summary = run_seeds(rsft.load_recipe("scripted.yaml", "scoring.max_failed=1.0"), 2)
+    assert summary["heldout_score_gains"]["long"] == {"over_base": None, "over_control": None}
+    assert summary["gain_over_base"]["n"] == 10
+
+
 def test_on_the_command_line() -> None:
     said = CliRunner().invoke(app, ["run", "scripted.yaml", "--seeds", "2"])
     assert said.exit_code == 0

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from rsft.evaluation import Evaluation, Measured
-from rsft.types import Candidate, CandidateKey
+from rsft.types import Candidate, CandidateKey, Decision
+
+PASSED = Decision(True, "accepted")
 
 
 def numbers(texts: list[str], backwards: bool = False) -> dict[str, Any]:
     measured = {
-        f"p{i}": Measured(Candidate(CandidateKey(0, f"p{i}", 0, "g"), text, (1,), "stop", 0.0, 0.0), {}, True)
+        f"p{i}": Measured(Candidate(CandidateKey(0, f"p{i}", 0, "g"), text, (1,), "stop", 0.0, 0.0), {}, PASSED)
         for i, text in enumerate(texts)
     }
     return Evaluation(dict(list(measured.items())[:: -1 if backwards else 1]), {}).numbers()

@@ -49,6 +49,9 @@ def test_the_bootstrap_covers_what_it_should() -> None:
 def test_paired_differences_pair() -> None:
     said = metrics.paired_difference([1, 1, 0, 1], [0, 1, 0, 0])
     assert (said.value, said.n) == (0.5, 4)
+    assert metrics.paired_difference([1] * 5, [0] * 5).low == 0.0, "five that all change may be chance"
+    assert metrics.paired_difference([1] * 6, [0] * 6).low == 1.0
+    assert metrics.paired_difference([0], [1]) == metrics.Interval(-1.0, -1.0, 0.0, 1)
     assert metrics.paired_difference([1, 0], [1, 0]) == metrics.Interval(0.0, 0.0, 0.0, 2)
     with pytest.raises(ValueError, match="same prompts"):
         metrics.paired_difference([1], [1, 0])

@@ -78,7 +78,9 @@ def run(
         _run_seeds(said, seeds, fork, as_json)
         return
     if fork is not None and Path(said.run) == fork.absolute():
-        said = said.model_copy(update={"run": _free_beside(fork.absolute())})
+        from rsft.forking import free_beside
+
+        said = said.model_copy(update={"run": str(free_beside(fork.absolute()))})
     _run(said, as_json, fork)
 
 
@@ -93,14 +95,6 @@ def _run_seeds(recipe: Any, seeds: int, fork: Path | None, as_json: bool) -> Non
     with reporter() as tell:
         summary = run_seeds(recipe, seeds, tell)
     _print(summary, as_json, print_seeds)
-
-
-def _free_beside(run: Path) -> str:
-    """A name for another run: the run's with the next number that is free."""
-    number = 2
-    while (path := run.with_name(f"{run.name}-{number}")).exists():
-        number += 1
-    return str(path)
 
 
 @app.command()
@@ -219,6 +213,58 @@ def sample(
         seed=seed,
     )
     _print(replies, as_json, print_replies)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run's policy: RUN, RUN@2 or RUN@2:control.")],
+    b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one, likewise; or @2, of the same run.")],
+    by: Annotated[
+        str, typer.Option("--by", metavar="SCORE", help="Order prompts by the change in this score.")
+    ] = "acceptance",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many replies of each kind.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two policies on the held-out prompts of both: differences with intervals, and regressions first.
+
+    RUN is the policy that the run hands back, RUN@2 that of iteration 2, RUN@0 the base, RUN@2:control its control's.
+    """
+    from rsft.cli.runs import print_compared
+    from rsft.comparison import compare as compared
+
+    _print(compared(a, b, by, limit), as_json, print_compared)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the runs are.")] = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs of a folder: how far each is, and what came of it."""
+    from rsft.cli.runs import print_runs
+    from rsft.listing import runs_in
+
+    _print(runs_in(folder), as_json, lambda said: print_runs(said, str(folder)))
+
+
+@app.command()
+def clean(
+    run: RunArgument,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Also the weights of policies that nothing needs any more.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Free what a run does not need: what a crash left behind and, if so asked, the weights of superseded policies.
+
+    Candidates, scores, decisions and labels always stay; so do the policy that the run hands back and those from which
+    it would go on to further iterations.
+    """
+    from rsft.cleaning import clean as cleaned
+    from rsft.cli.runs import print_cleaned
+
+    _print(cleaned(run, policies=policies, dry_run=dry_run), as_json, print_cleaned)
 
 
 @app.command()

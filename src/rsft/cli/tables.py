@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rsft.store import ARMS
+
 console = Console(highlight=False)
 
 
@@ -32,13 +34,13 @@ def print_summary(summary: dict[str, Any]) -> None:
     _print_drift(summary)
     _print_alarms(summary)
     if gain := summary["gain_over_base"]:
-        console.print(f"Gain over base:    {_gain(gain)}  (best iteration, n = {gain['n']})")
+        console.print(f"Gain over base:    {share_gain(gain)}  (best iteration, n = {gain['n']})")
     if gain := summary["gain_over_control"]:
-        console.print(f"Gain over control: {_gain(gain)}  (best of each, n = {gain['n']})")
+        console.print(f"Gain over control: {share_gain(gain)}  (best of each, n = {gain['n']})")
         if gain["low"] <= 0:
             console.print("The gain over the control is not established: its interval reaches zero.")
     _print_score_gains(summary)
-    run = _from_here(summary["run"])
+    run = from_here(summary["run"])
     console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
         f"show {run} --heldout --limit 5",
@@ -59,7 +61,7 @@ def print_seeds(summary: dict[str, Any]) -> None:
         box=box.SIMPLE,
         pad_edge=False,
     )
-    arms = [arm for arm in ("policy", "control", "unfiltered") if any(part[arm] for part in summary["iterations"])]
+    arms = [arm for arm in ARMS if any(part[arm] for part in summary["iterations"])]
     for column in ("", *(column for arm in arms for column in (arm, "by seed"))):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     rows = [("base", {"policy": summary["base"]})]
@@ -71,13 +73,13 @@ def print_seeds(summary: dict[str, Any]) -> None:
     console.print("In brackets: 95% intervals, for other seeds and other prompts.")
     for title, gain in (("base:   ", summary["gain_over_base"]), ("control:", summary["gain_over_control"])):
         if gain:
-            console.print(f"Gain over {title} {_gain(gain)}  (each seed's best iteration, n = {gain['n']})")
+            console.print(f"Gain over {title} {share_gain(gain)}  (each seed's best iteration, n = {gain['n']})")
     _print_score_gains(summary)
     for run, stopped in zip(summary["seeds"], summary["stopped"], strict=True):
         if stopped:
-            line = f"! {_from_here(run)} was stopped in iteration {stopped['iteration']}: {stopped['why']}."
+            line = f"! {from_here(run)} was stopped in iteration {stopped['iteration']}: {stopped['why']}."
             console.print(inert(line), style="yellow")
-    console.print(f"\nThe runs: {', '.join(_from_here(run) for run in summary['seeds'])}", soft_wrap=True)
+    console.print(f"\nThe runs: {', '.join(from_here(run) for run in summary['seeds'])}", soft_wrap=True)
 
 
 def _by_seed(said: dict[str, Any] | None) -> str:
@@ -87,7 +89,7 @@ def _by_seed(said: dict[str, Any] | None) -> str:
 def _print_score_gains(summary: dict[str, Any]) -> None:
     """What held-out scorers say of the gains."""
     for name, gains in summary["heldout_score_gains"].items():
-        said = ", ".join(f"{_change(gain)} {over.replace('_', ' ')}" for over, gain in gains.items() if gain)
+        said = ", ".join(f"{score_gain(gain)} {over.replace('_', ' ')}" for over, gain in gains.items() if gain)
         if said:
             console.print(f"{name}: {said}", soft_wrap=True)
 
@@ -423,7 +425,7 @@ def _program() -> str:
     return "rsft" if shutil.which("rsft") or Path(called).name != "rsft" else called
 
 
-def _from_here(path: str) -> str:
+def from_here(path: str) -> str:
     """A path as one would type it here."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
@@ -432,19 +434,19 @@ def _from_here(path: str) -> str:
 def _interval(part: dict[str, Any] | None) -> str:
     if not part or "heldout_acceptance" not in part:
         return ""
-    return _percent(part["heldout_acceptance"])
+    return share(part["heldout_acceptance"])
 
 
-def _percent(said: dict[str, Any]) -> str:
+def share(said: dict[str, Any]) -> str:
     return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
 
 
-def _gain(gain: dict[str, Any]) -> str:
-    return f"{gain['value']:+.1%} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+def share_gain(said: dict[str, Any]) -> str:
+    return f"{said['value']:+.1%} [{100 * said['low']:+.1f}, {100 * said['high']:+.1f}]"
 
 
-def _change(gain: dict[str, Any]) -> str:
-    return f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+def score_gain(said: dict[str, Any]) -> str:
+    return f"{said['value']:+.3f} [{said['low']:+.3f}, {said['high']:+.3f}]"
 
 
 def _seconds(*parts: dict[str, Any] | None) -> str:

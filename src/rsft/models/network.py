@@ -94,6 +94,7 @@ class Network:
             self._put_weights(self.folder)
         self._has_base_weights = policy == self.base
         if policy.weights is not None:
+            check_there(policy)
             self._put_weights(Path(policy.weights))
         if policy.adapter is not None:
             # In fp32: the sum is rounded to the model's precision once.
@@ -107,6 +108,7 @@ class Network:
         from peft import PeftModel
 
         assert policy.adapter is not None
+        check_there(policy)
         self.module = PeftModel.from_pretrained(self.plain(), policy.adapter, is_trainable=trainable)
 
     @contextmanager
@@ -139,6 +141,16 @@ class Network:
         if unexpected or set(missing) - tied:
             raise ModelError(f"The weights in {folder} are not those of '{self.reference}': {missing or unexpected}")
         plain.tie_weights()
+
+
+def check_there(policy: Policy) -> None:
+    """Raise ModelError if the policy's weights are not where they were."""
+    where = policy.weights or policy.adapter
+    if where is not None and not Path(where).is_dir():
+        raise ModelError(
+            f"The weights of the policy {policy.hash} are not in {where} any more. `rsft clean --policies` removes "
+            "those that the run itself does not need. A run that takes over from it (--fork) trains them again."
+        )
 
 
 def adapter_hash(base: Policy, adapter: Path) -> str:

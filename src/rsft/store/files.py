@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -36,6 +37,15 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"The folder {path} can't be made: {error.strerror or error}.") from error
+
+
+def size(path: Path) -> int:
+    """The bytes of a file, or of all that a folder holds. What goes meanwhile counts as nothing."""
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with contextlib.suppress(FileNotFoundError):
+            total += 0 if file.is_dir() else file.stat().st_size
+    return total
 
 
 def sha256(path: Path) -> str:

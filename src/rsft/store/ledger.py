@@ -149,6 +149,13 @@ class Ledger:
             for i, arm, stage, status, info in found
         ]
 
+    def stage_done(self, iteration: int, arm: str, stage: str) -> dict[str, Any] | None:
+        """What a stage left behind, or None if it is not done."""
+        for said in self.stages():
+            if (said["iteration"], said["arm"], said["stage"], said["status"]) == (iteration, arm, stage, "done"):
+                return dict(said["info"] or {})
+        return None
+
     def add_generator(self, fingerprint: str, description: dict[str, Any]) -> None:
         self._write("INSERT OR IGNORE INTO generators VALUES(?, ?)", (fingerprint, json.dumps(description)))
 

@@ -17,17 +17,14 @@ from rsft.errors import RunError, StoreError
 from rsft.store import files, lock, rows
 from rsft.store.claims import Claims
 from rsft.store.ledger import Ledger, Segment
+from rsft.store.policies import Policies, round_name
 from rsft.store.segments import GROUP_ROWS, Segments
-from rsft.types import Candidate, CandidateKey, Decision, Label, Policy, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Label, Prompt, Score
 
 _Item = TypeVar("_Item")
 
-_ARMS = ("policy", "control", "unfiltered")
-
-
-def round_name(arm: str, number: int) -> str:
-    """What an arm is called in a further round of training on the same candidates, from the second on."""
-    return f"{arm}_round_{number}"
+ARMS = ("policy", "control", "unfiltered")
+"""Whose replies a run trains policies on."""
 
 
 class RunFolder:
@@ -40,6 +37,7 @@ class RunFolder:
     def __init__(self, path: Path, ledger: Ledger) -> None:
         self.path = path
         self.ledger = ledger
+        self.policies = Policies(path, ledger)
         self._segments = Segments(path, ledger)
         self._claims = Claims(self._segments)
 
@@ -165,8 +163,8 @@ class RunFolder:
 
     def check_name(self, name: str) -> None:
         """Raise RunError for what can't be the name of a new set of decisions."""
-        taken = [*_ARMS, *self.selections()]
-        if name in taken or name.startswith(tuple(round_name(arm, 0)[:-1] for arm in _ARMS)) or not name.isidentifier():
+        taken = [*ARMS, *self.selections()]
+        if name in taken or name.startswith(tuple(round_name(arm, 0)[:-1] for arm in ARMS)) or not name.isidentifier():
             raise RunError(
                 f"A set of decisions can't be called '{name}': a name is of letters, digits and '_', and none that is "
                 f"there already ({', '.join(taken)})."
@@ -212,6 +210,10 @@ class RunFolder:
         """The fingerprints of the scorers that decide in this run; none if it did not come so far."""
         return dict(json.loads(self.ledger.meta("scorers") or "{}"))
 
+    def noted_heldout_scorers(self) -> dict[str, str]:
+        """The fingerprints of those that only look on."""
+        return dict(json.loads(self.ledger.meta("heldout_scorers") or "{}"))
+
     def own_scores(
         self,
         *,
@@ -220,7 +222,7 @@ class RunFolder:
         prompt_ids: Collection[str] | None = None,
     ) -> dict[CandidateKey, dict[str, Score]]:
         """Scores by the scorers that decide or look on in this run, whatever others have said since."""
-        own = json.loads(self.ledger.meta("heldout_scorers") or "{}") | self.noted_scorers()
+        own = self.noted_heldout_scorers() | self.noted_scorers()
         return self.scores(iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=own or None)
 
     def save_prompts(self, train: Sequence[Prompt], heldout: Sequence[Prompt], anchors: Sequence[Prompt] = ()) -> None:
@@ -273,51 +275,15 @@ class RunFolder:
 
     def stage_done(self, iteration: int, arm: str, stage: str) -> dict[str, Any] | None:
         """What a stage left behind, or None if it is not done."""
-        for said in self.ledger.stages():
-            if (said["iteration"], said["arm"], said["stage"], said["status"]) == (iteration, arm, stage, "done"):
-                return dict(said["info"] or {})
-        return None
+        return self.ledger.stage_done(iteration, arm, stage)
 
     def stages(self) -> list[dict[str, Any]]:
         return self.ledger.stages()
 
-    def note_of(self, policy: Policy) -> dict[str, str]:
-        """A policy as a train stage notes it: its folders relative to the run's, so that a run can be moved."""
-        where = {"adapter": policy.adapter, "weights": policy.weights}
-        return {"hash": policy.hash} | {
-            kind: str(Path(said).relative_to(self.path)) for kind, said in where.items() if said
-        }
-
-    def checksums(self, policy: Policy) -> dict[str, str]:
-        """The checksum of each file that a policy is loaded from, by its path from the run folder on."""
-        where = policy.adapter or policy.weights
-        kinds = ("*.safetensors", "*.json")
-        found = sorted(path for kind in kinds for path in Path(where).glob(kind)) if where else []
-        return {str(path.relative_to(self.path)): files.sha256(path) for path in found}
-
-    def lost_policy(self, iteration: int, arm: str) -> str | None:
-        """The hash of a policy whose weights were damaged, so that it is to be trained again."""
-        lost = [
-            event["hash"]
-            for event in self.ledger.events()
-            if event["kind"] == "policy_damaged" and (event["iteration"], event["arm"]) == (iteration, arm)
-        ]
-        return str(lost[-1]) if lost else None
-
-    def policy(self, iteration: int, arm: str) -> Policy | None:
-        """The policy that an iteration trained, in the last of its rounds that is done; None if it has not (yet)."""
-        rounds = [self.trained(iteration, arm)]
-        while rounds[-1] is not None:
-            rounds.append(self.trained(iteration, round_name(arm, len(rounds) + 1)))
-        return rounds[-2] if len(rounds) > 1 else None
-
-    def trained(self, iteration: int, arm: str) -> Policy | None:
-        """The policy that an arm (or a named set, or a further round of one) trained in an iteration."""
-        done = self.stage_done(iteration, arm, "train")
-        if done is None:
-            return None
-        where = {kind: str(files.inside(self.path, said)) for kind, said in done["policy"].items() if kind != "hash"}
-        return Policy(done["policy"]["hash"], **where)
+    def done(self, stage: str) -> list[tuple[int, str]]:
+        """The iterations and the arms in which a stage is done, in the order in which it was begun."""
+        said = self.ledger.stages()
+        return [(one["iteration"], one["arm"]) for one in said if (one["stage"], one["status"]) == (stage, "done")]
 
     @property
     def finished(self) -> bool:
@@ -339,22 +305,10 @@ class RunFolder:
     @property
     def is_whole(self) -> bool:
         """Whether every file that the ledger names is there, and is what was written."""
-        return not self._damaged_segments() and not self._damaged_policies()
+        return not self._damaged_segments() and not self.policies.damaged()
 
     def _damaged_segments(self) -> list[Segment]:
         return [segment for segment in self.ledger.segments() if not self._segments.is_intact(segment)]
-
-    def _damaged_policies(self) -> list[dict[str, Any]]:
-        """The training stages whose policies' files are missing, or are not what was written."""
-        return [
-            stage
-            for stage in self.ledger.stages()
-            if stage["stage"] == "train"
-            and not all(self._is_intact(*file) for file in ((stage["info"] or {}).get("files") or {}).items())
-        ]
-
-    def _is_intact(self, named: str, sha256: str) -> bool:
-        return files.is_as_written(files.inside(self.path, named), sha256)
 
     # -- other files -------------------------------------------------------------------------------------------------
 
@@ -429,7 +383,7 @@ class RunFolder:
             self._set_aside(segment.path)
             self.ledger.drop_segment(segment.path)
             self.ledger.event("segment_damaged", {"path": segment.path, "rows": segment.rows, "scope": segment.scope})
-        for stage in self._damaged_policies():
+        for stage in self.policies.damaged():
             policy = stage["info"]["policy"]
             where = {"iteration": stage["iteration"], "arm": stage["arm"]}
             self._set_aside(policy.get("adapter") or policy["weights"])

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainingArguments
 
 from rsft.models.linear import frozen_linears
-from rsft.models.network import Network
+from rsft.models.network import Network, check_there
 from rsft.models.steps import quick_steps
 from rsft.training.adapters import quick_adapters
 from rsft.training.base import Progress
@@ -48,6 +48,7 @@ def fit(network: Network, job: Job, progress: Progress) -> None:
 def _trainable(network: Network, lora: Lora | None, start: Policy) -> Any:
     """The module whose parameters are trained: an adapter around the shared network, or an fp32 copy of it."""
     if lora is None:
+        check_there(start)
         # Beside the network, in fp32: small updates vanish in bf16.
         source = start.weights or network.folder
         copy = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True)

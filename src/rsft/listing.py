@@ -1,0 +1,60 @@
+"""All runs of a folder, and how far each is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rsft.errors import RunError, UserError
+from rsft.reading import summary_of
+from rsft.setup import saved_recipe
+from rsft.store import RunFolder
+from rsft.store.files import size
+
+
+def runs_in(folder: Path) -> list[dict[str, Any]]:
+    """Each run in the folder or below it, the last one to change first. One that can't be read says so.
+
+    Raises RunError if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise RunError(f"There is no folder {folder}. Name the one that holds your runs: rsft runs FOLDER.")
+    runs = [file.parent for file in folder.rglob("recipe.yaml") if (file.parent / "ledger.sqlite").is_file()]
+    return sorted(map(_described, runs), key=lambda one: one["changed"], reverse=True)
+
+
+def _described(run: Path) -> dict[str, Any]:
+    changed = max(file.stat().st_mtime for file in (run / "recipe.yaml", run / "ledger.sqlite", *run.glob("*-wal")))
+    said = {
+        "run": str(run),
+        "changed": datetime.fromtimestamp(changed, UTC).astimezone().isoformat(timespec="seconds"),
+        "bytes": size(run),
+    }
+    try:
+        return said | _progress(run)
+    except UserError as error:
+        return said | {"state": "can't be read", "error": str(error)}
+
+
+def _progress(run: Path) -> dict[str, Any]:
+    recipe, summary = saved_recipe(run), summary_of(run)
+    with RunFolder.open(run, write=False) as folder:
+        done = [iteration for iteration, arm in folder.done("train") if arm == "policy"]
+        writer = folder.writer_pid()
+        state = "finished" if folder.finished else "interrupted" if writer is None else f"at work, process {writer}"
+    if summary.get("stopped"):
+        state = f"stopped: {summary['stopped']['guard']}"
+    measured = {part["iteration"]: part.get("heldout_acceptance") for part in summary.get("iterations", ())}
+    measured[0] = (summary.get("base") or {}).get("heldout_acceptance")
+    handed_back = summary.get("handed_back")
+    return {
+        "state": state,
+        "iterations": max(done, default=0),
+        "of_iterations": recipe.loop.iterations,
+        "base": measured[0],
+        "handed_back": handed_back,
+        "best": measured.get(handed_back),
+        "gain_over_control": summary.get("gain_over_control"),
+        "model": recipe.model,
+    }

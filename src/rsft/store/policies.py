@@ -1,0 +1,95 @@
+"""The policies that a run trained: where their weights lie, whether these are whole, and which of them were freed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rsft import failpoints
+from rsft.store import files
+from rsft.store.ledger import Ledger
+from rsft.types import Policy
+
+
+def round_name(arm: str, number: int) -> str:
+    """What an arm is called in a further round of training on the same candidates, from the second on."""
+    return f"{arm}_round_{number}"
+
+
+class Policies:
+    """What the train stages of a run folder left behind."""
+
+    def __init__(self, path: Path, ledger: Ledger) -> None:
+        self._path = path
+        self._ledger = ledger
+
+    def of(self, iteration: int, arm: str) -> Policy | None:
+        """The policy that an iteration trained, in the last of its rounds that is done; None if it has not (yet)."""
+        rounds = [self.trained(iteration, arm)]
+        while rounds[-1] is not None:
+            rounds.append(self.trained(iteration, round_name(arm, len(rounds) + 1)))
+        return rounds[-2] if len(rounds) > 1 else None
+
+    def trained(self, iteration: int, arm: str) -> Policy | None:
+        """The policy that an arm (or a named set, or a further round of one) trained in an iteration."""
+        done = self._ledger.stage_done(iteration, arm, "train")
+        if done is None:
+            return None
+        where = {kind: str(files.inside(self._path, said)) for kind, said in done["policy"].items() if kind != "hash"}
+        return Policy(done["policy"]["hash"], **where)
+
+    def note(self, policy: Policy) -> dict[str, str]:
+        """A policy as a train stage notes it: its folders relative to the run's, so that a run can be moved."""
+        where = {"adapter": policy.adapter, "weights": policy.weights}
+        return {"hash": policy.hash} | {
+            kind: str(Path(said).relative_to(self._path)) for kind, said in where.items() if said
+        }
+
+    def checksums(self, policy: Policy) -> dict[str, str]:
+        """The checksum of each file that a policy is loaded from, by its path from the run folder on."""
+        where = policy.adapter or policy.weights
+        kinds = ("*.safetensors", "*.json")
+        found = sorted(path for kind in kinds for path in Path(where).glob(kind)) if where else []
+        return {str(path.relative_to(self._path)): files.sha256(path) for path in found}
+
+    def weights(self, policy: Policy) -> Path | None:
+        """The folder of a policy's weights; None if it has none of its own, or none any more."""
+        where = policy.adapter or policy.weights
+        return Path(where) if where and Path(where).is_dir() else None
+
+    def free(self, iteration: int, arm: str) -> None:
+        """Remove the weights that an arm trained in an iteration, for good. What is known of them stays."""
+        policy = self.trained(iteration, arm)
+        if policy is None or (where := self.weights(policy)) is None:
+            return
+        # Noted first: otherwise whoever opens the folder after a crash would take the files for lost.
+        self._ledger.event("policy_freed", {"iteration": iteration, "arm": arm, "hash": policy.hash})
+        failpoints.reached("policy.freed")
+        shutil.rmtree(where)
+
+    def lost(self, iteration: int, arm: str) -> str | None:
+        """The hash of a policy whose weights were damaged, so that it is to be trained again."""
+        hashes = [hash_ for i, of, hash_ in self._events("policy_damaged") if (i, of) == (iteration, arm)]
+        return hashes[-1] if hashes else None
+
+    def damaged(self) -> list[dict[str, Any]]:
+        """The train stages whose policies' files are missing, or are not what was written; but for those freed."""
+        freed = self._events("policy_freed")
+
+        def is_damaged(stage: Mapping[str, Any]) -> bool:
+            note = stage["info"] or {}
+            if not note.get("files") or (stage["iteration"], stage["arm"], note["policy"]["hash"]) in freed:
+                return False
+            return not all(self._is_intact(*file) for file in note["files"].items())
+
+        return [stage for stage in self._ledger.stages() if stage["stage"] == "train" and is_damaged(stage)]
+
+    def _events(self, kind: str) -> list[tuple[int, str, str]]:
+        """The iterations, arms and hashes of what happened to policies."""
+        said = [event for event in self._ledger.events() if event["kind"] == kind]
+        return [(event["iteration"], event["arm"], event["hash"]) for event in said]
+
+    def _is_intact(self, named: str, sha256: str) -> bool:
+        return files.is_as_written(files.inside(self._path, named), sha256)
