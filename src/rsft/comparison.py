@@ -70,9 +70,8 @@ class Which:
     def named(cls, name: str, beside: Path | None = None) -> Which:
         """The policy of this name; one that names no run is of that `beside`. Raises RunError."""
         said = None if Path(name).is_dir() else _NAMED.fullmatch(name)
-        run = Path(said["run"] if said else name)
-        if said and not said["run"] and beside is not None:
-            run = beside
+        where = said["run"] if said else name
+        run = Path(where) if where or beside is None else beside
         saved_recipe(run)
         if said:
             return cls(run, int(said["iteration"]), said["arm"] or "policy")
@@ -155,8 +154,8 @@ def _warnings(one: _Side, other: _Side) -> list[str]:
 def _differ(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
     """The means of both, and the paired difference, on the prompts that both have."""
     both = [prompt_id for prompt_id in before if prompt_id in after]
-    a, b = (metrics.mean([of[prompt_id] for prompt_id in both]) for of in (before, after))
-    return {"a": a.value, "b": b.value, "difference": asdict(paired(after, before))}
+    a, b = (sum(of[prompt_id] for prompt_id in both) / max(1, len(both)) for of in (before, after))
+    return {"a": a, "b": b, "difference": asdict(paired(after, before))}
 
 
 def _sampled(before: Evaluation, after: Evaluation) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from rsft.config import Recipe
 from rsft.evaluation import Evaluation, Measured
@@ -25,7 +26,11 @@ def evaluated(
         return None
     generators = {name for name, law in folder.ledger.generators().items() if law["policy"] == note["of_policy"]}
     heldout = folder.prompt_ids("heldout")
-    of_policy = {"iteration": int(note["drawn_in"]), "generators": generators, "prompt_ids": heldout}
+    of_policy: dict[str, Any] = {
+        "iteration": int(note["drawn_in"]),
+        "generators": generators,
+        "prompt_ids": heldout,
+    }
     sampled_of = set(heldout[: recipe.evaluation.sampled_prompts])
     # Sample 0 is the greedy reply. There may be more samples than were asked for, where a run took over from another.
     replies = [
