@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from command import Command
 
 sys.path.insert(0, str(Path(__file__).parent))
 # No timed test, and the same examples on every machine.
@@ -24,3 +28,22 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import save_model
 
     return save_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in the working folder."""
+    from command import Said
+    from rsft.cli import main
+
+    def command(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["rsft", *words])
+        capsys.readouterr()
+        try:
+            main()
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code or 0
+        return Said(code, *capsys.readouterr())
+
+    return command

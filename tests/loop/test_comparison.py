@@ -20,18 +20,32 @@ RECIPE = """
 model: none
 engine:
   type: scripted
-  replies: ["Good: {prompt}", "Good and well: {prompt}", "Bad: {prompt}", "Bad"]
-  lessons: ["Good: {prompt}", "Good again: {prompt}", "Bad"]
+  replies: ["First: {prompt}", "Second, and longer: {prompt}", "Third: {prompt}"]
+  lessons: ["Now I say to {prompt}", "And again: {prompt}", "Bad"]
 prompts: {train: train.jsonl, heldout: heldout.jsonl}
 sampling: {candidates: 4, max_tokens: 40}
-scorers: {polite: {type: format, pattern: "Good.*"}, long: {type: length, min_words: 2}}
+scorers: {polite: mine.py:polite, long: {type: length, min_words: 2}}
 selection: [polite >= 1, {cap: 2}]
 training: {type: "null"}
 evaluation: {samples: 3, scorers: {words: mine.py:words}}
 guards: {plateau: off}
 loop: {iterations: 2}
 """
-SCORERS = "def words(replies):\n    return [len(r.text.split()) for r in replies]\n"
+SCORERS = """
+from zlib import crc32
+
+
+def polite(replies):
+    return [crc32(reply.text.encode()) % 2 for reply in replies]
+
+
+def rude(replies):
+    return [1 - value for value in polite(replies)]
+
+
+def words(replies):
+    return [len(reply.text.split()) for reply in replies]
+"""
 HELDOUT = 24
 
 
@@ -119,14 +133,14 @@ def test_runs_of_other_rules_are_judged_by_those_of_the_first() -> None:
     first, second = made("one"), made("two", "selection=[long >= 1]")
     said = compare(f"{first}@0", f"{second}@0", limit=100)
     assert said["rules"] == {"a": ["polite >= 1"], "b": ["polite >= 1"]}
-    assert said["recipe_differences"] == ["selection: ['polite >= 1', {'cap': 2}] → ['long >= 1']"]
+    assert said["recipe_differences"] == ['selection: ["polite >= 1", {"cap": 2}] → ["long >= 1"]']
     assert said["scores"]["acceptance"]["difference"]["value"] == 0.0, "the same replies, judged alike"
     assert not any("different scorers" in warning for warning in said["warnings"])
 
 
 def test_what_other_scorers_scored_is_not_judged_alike_and_that_is_said() -> None:
     first = made("one")
-    second = made("two", 'scorers.polite={type: format, pattern: "Bad.*"}')
+    second = made("two", "scorers.polite=mine.py:rude")
     said = compare(f"{first}@0", f"{second}@0")
     assert "different scorers" in said["warnings"][0]
     assert set(said["scores"]) == {"acceptance", "words", "long"}, "polite is not the same in both"

@@ -120,8 +120,8 @@ def test_a_changed_prompt_keeps_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -
     assert {request.key.prompt_id for request in drawn if request.key.iteration == 0} == {"heldout10", "heldout11"}
 
 
-def test_fewer_samples_are_all_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    forked("evaluation.samples=1", monkeypatch=monkeypatch)
+def test_fewer_samples_are_all_that_is_measured() -> None:
+    run(rsft.load_recipe("scripted.yaml", "run=runs/new", "evaluation.samples=1"), fork=OLD)
     summary = json.loads(Path("runs/new/summary.json").read_text())
     with RunFolder.open(Path("runs/new"), write=False) as folder:
         measured = evaluated(folder, saved_recipe(Path("runs/new")), 0, "policy")

@@ -34,7 +34,7 @@ TINY = """
 model: %s
 dtype: float32
 prompts: {train: train.jsonl, heldout: heldout.jsonl}
-sampling: {candidates: 4, temperature: 0.9, max_tokens: 12}
+sampling: {candidates: 8, temperature: 0.9, max_tokens: 24}
 scorers: {odd: mine.py:odd}
 selection: [odd >= 1]
 training: {lora: {rank: 4}, learning_rate: 1.0e-2, batch_size: 4}

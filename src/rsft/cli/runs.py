@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rsft.cli.tables import console, from_here, inert, score_gain, share, share_gain
+from rsft.cli.tables import console, from_here, inert, score_gain, share_gain
 
 _NUMBERS = {
     "unique share of a prompt's samples": ("sampled", "unique_share"),
@@ -101,20 +101,20 @@ def print_runs(runs: list[dict[str, Any]], folder: str) -> None:
         _say(f"There is no run in {folder}.")
         return
     table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in ("run", "", "iterations", "base", "best", "over control", "MB", "changed"):
-        table.add_column(column, justify="left" if column in ("run", "") else "right", no_wrap=column != "run")
+    table.add_column("run", overflow="fold", min_width=16)
+    table.add_column("", overflow="fold")
+    for column in ("base", "best", "over control", "MB", "changed"):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in runs:
-        done = f"{one['iterations']}/{one['of_iterations']}" if "iterations" in one else ""
-        best = f"{share(one['best'])} @{one['handed_back']}" if one.get("best") else ""
+        done = f"{one['iterations']}/{one['of_iterations']} " if "iterations" in one else ""
         table.add_row(
             inert(from_here(one["run"])),
-            inert(one["state"]),
-            done,
+            inert(f"{done}{one['state']}"),
             f"{one['base']['value']:.1%}" if one.get("base") else "",
-            best,
-            share_gain(one["gain_over_control"]) if one.get("gain_over_control") else "",
+            f"{one['best']['value']:.1%} @{one['handed_back']}" if one.get("best") else "",
+            f"{one['gain_over_control']['value']:+.1%}" if one.get("gain_over_control") else "",
             f"{one['bytes'] / 1e6:.0f}",
-            one["changed"].replace("T", " ")[:16],
+            one["changed"].replace("T", " ")[5:16],
         )
     console.print(table)
     _say("base, best: held-out acceptance; @: the iteration whose policy the run hands back.")
