@@ -31,7 +31,8 @@ class Evaluating:
         heldout, wanted = self.drawing.parts.heldout, self.recipe.evaluation
         if not heldout:
             return None
-        if (known := evaluated(self.drawing.folder, self.recipe, iteration, arm)) is not None:
+        known = evaluated(self.drawing.folder, self.recipe, iteration, arm)
+        if known is not None and not known.lacks_scores:
             return known
         for_samples = heldout[: wanted.sampled_prompts] if wanted.samples else []
         total = len(heldout) + wanted.samples * len(for_samples)
@@ -48,7 +49,8 @@ class Evaluating:
             )
             note.update(evaluation.numbers(), of_policy=policy.hash, drawn_in=drawn_in)
             note.update(replies=len(greedy.candidates) + len(sampled.candidates))
-            note.update(kl_from_base=self._divergence(policy, sampled))
+            if known is None:
+                note.update(kl_from_base=self._divergence(policy, sampled))
         return evaluation
 
     def share_passed(self, iteration: int, policy: Policy, prompts: Sequence[Prompt]) -> float:

@@ -92,6 +92,13 @@ class Evaluation:
         return {prompt: sum(reply.passed for reply in family) / drawn for prompt, family in families.items()}
 
     @property
+    def lacks_scores(self) -> bool:
+        """Whether a scorer failed on a reply: it may have more to say if it is asked again."""
+        replies = [*self.greedy.values(), *(reply for family in self.sampled.values() for reply in family)]
+        whole = [reply for reply in replies if reply.candidate.is_reply]
+        return any(score.value is None for reply in whole for score in reply.all_scores.values())
+
+    @property
     def mean_words(self) -> float:
         """The mean length of greedy replies."""
         return _mean_words(list(self.greedy.values()))

@@ -102,18 +102,18 @@ class Stages:
         self.folder.note_scorers(_fingerprints(self.parts.scorers), _fingerprints(self.parts.heldout_scorers))
 
     def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> Mapping[str, Standard]:
-        done = self.folder.stage_done(0, "policy", "standardise")
-        if done is not None:
-            return {name: (mean, spread) for name, (mean, spread) in done["standards"].items()}
         prompts = self.parts.train[:_STANDARD_PROMPTS]
         order = Order(dict.fromkeys((p.id for p in prompts), _STANDARD_SAMPLES), self.recipe.sampling.law())
+        done = self.folder.stage_done(0, "policy", "standardise")
         with self.books.stage(0, "policy", "standardise", len(prompts) * _STANDARD_SAMPLES, "candidates") as note:
             self._score_by(self.parts, scorers)
             (drawn,) = self.drawing.by_orders(0, self.base, [order])
-            whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
-            standards = measure(wanted, whole)
-            note.update(notes.of_drawn(drawn), standards=standards)
-        return standards
+            if done is None:
+                whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
+                note.update(notes.of_drawn(drawn), standards=measure(wanted, whole))
+        # What was measured first stands, whatever a scorer that failed then has to say now.
+        said = (done or note)["standards"]
+        return {name: (mean, spread) for name, (mean, spread) in said.items()}
 
     # -- sample and score --------------------------------------------------------------------------------------------
 
