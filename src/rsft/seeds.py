@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _acceptance(runs: Sequence[Evaluations], iteration: int, arm: str) -> dict[s
         return None
     return {
         "by_seed": [one.acceptance.value for one in there],
-        "heldout_acceptance": _crossed([one.values(ACCEPTANCE) for one in there]),
+        "heldout_acceptance": _crossed([one.values(ACCEPTANCE) for one in there], within=(0.0, 1.0)),
     }
 
 
@@ -110,13 +111,17 @@ def _gain(
             return None
         had, has = before.values(by), after.values(by)
         differences.append({prompt_id: value - had[prompt_id] for prompt_id, value in has.items() if prompt_id in had})
-    return _crossed(differences)
+    return _crossed(differences, within=(-1.0, 1.0) if by == ACCEPTANCE else (-math.inf, math.inf))
 
 
-def _crossed(rows: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
-    """The mean over seeds and the prompts that all of them have; None without any."""
+def _crossed(rows: Sequence[Mapping[str, float]], within: tuple[float, float]) -> dict[str, Any] | None:
+    """The mean over seeds and the prompts that all of them have, with its interval as far as it can be; None without
+    any."""
     common = sorted(set.intersection(*(set(row) for row in rows)))
-    return asdict(crossed_mean([[row[prompt_id] for prompt_id in common] for row in rows])) if common else None
+    if not common:
+        return None
+    found = crossed_mean([[row[prompt_id] for prompt_id in common] for row in rows])
+    return asdict(replace(found, low=max(found.low, within[0]), high=min(found.high, within[1])))
 
 
 def _written(path: Path, said: Mapping[str, Any]) -> None:
