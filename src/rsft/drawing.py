@@ -139,17 +139,16 @@ class Drawing:
         drawn_tokens += pace.cancelled_tokens
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
 
-    def kept(self, decided: Collection[CandidateKey]) -> Drawn | None:
-        """The candidates on which the run has decided, as they were scored then: what has failed is not asked again,
-        since that could change who should have been drawn. None without any, or where one of them got damaged."""
-        scored: list[Scored] = []
-        for iteration in {key.iteration for key in decided}:
-            fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
-            scores = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
-            found = [candidate for candidate in self.folder.candidates(iteration=iteration) if candidate.key in decided]
-            scored += [(candidate, scores.get(candidate.key, {})) for candidate in found]
-        whole = [one for one in scored if len(one[1]) == len(self.parts.scorers)]
-        return Drawn.of(whole, 0) if decided and len(whole) == len(decided) else None
+    def kept(self, iteration: int, decided: Collection[CandidateKey]) -> Drawn | None:
+        """The candidates of an iteration on which the run has decided, as they were scored then: what has failed is not
+        asked again, since that could change who should have been drawn. None without any, or where one got damaged."""
+        if not decided:
+            return None
+        fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
+        scores = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
+        found = [candidate for candidate in self.folder.candidates(iteration=iteration) if candidate.key in decided]
+        whole = [(one, scores[one.key]) for one in found if len(scores.get(one.key, {})) == len(fingerprints)]
+        return Drawn.of(whole, 0) if len(whole) == len(decided) else None
 
     def given(self, iteration: int, texts: Mapping[str, str], whose: str) -> Drawn:
         """Replies by prompt that no engine drew, scored and kept like candidates; `whose` stands for the generator."""

@@ -32,7 +32,7 @@ def evaluated(
         "prompt_ids": heldout,
     }
     sampled_of = set(heldout[: recipe.evaluation.sampled_prompts])
-    # Sample 0 is the greedy reply. There may be more samples than were asked for, where a run took over from another.
+    # There may be more samples than were asked for, where a run took over from another.
     replies = [
         candidate
         for candidate in folder.candidates(**of_policy)
@@ -41,12 +41,7 @@ def evaluated(
     measured = _measured(recipe, rules or measuring_rules(recipe), replies, folder.own_scores(**of_policy))
     if measured is None or len(measured) != note["replies"]:
         return None
-    greedy = {one.candidate.key.prompt_id: one for one in measured if not one.candidate.key.sample_index}
-    sampled: dict[str, list[Measured]] = {}
-    for one in measured:
-        if one.candidate.key.sample_index:
-            sampled.setdefault(one.candidate.key.prompt_id, []).append(one)
-    return Evaluation(greedy, sampled)
+    return Evaluation.of(measured)
 
 
 def _measured(

@@ -31,7 +31,7 @@ class Evaluating:
         heldout, wanted = self.drawing.parts.heldout, self.recipe.evaluation
         if not heldout:
             return None
-        known = evaluated(self.drawing.folder, self.recipe, iteration, arm)
+        known = evaluated(self.drawing.folder, self.recipe, iteration, arm, self.drawing.parts.selection)
         if known is not None and not known.lacks_scores:
             return known
         for_samples = heldout[: wanted.sampled_prompts] if wanted.samples else []
@@ -43,10 +43,7 @@ class Evaluating:
             ]
             drawn_in = self._drawn_in(iteration, policy)
             greedy, sampled = self.drawing.by_orders(drawn_in, policy, orders)
-            evaluation = Evaluation(
-                greedy={reply.candidate.key.prompt_id: reply for reply in self._judged(greedy)},
-                sampled=_by_prompt(self.measured(sampled)),
-            )
+            evaluation = Evaluation.of([*self._judged(greedy), *self.measured(sampled)])
             note.update(evaluation.numbers(), of_policy=policy.hash, drawn_in=drawn_in)
             note.update(replies=len(greedy.candidates) + len(sampled.candidates))
             if known is None:
@@ -113,10 +110,3 @@ class Evaluating:
         if own is None or base is None:
             return None
         return asdict(metrics.mean([ours - theirs for ours, theirs in zip(own, base, strict=True)]))
-
-
-def _by_prompt(replies: Sequence[Measured]) -> dict[str, list[Measured]]:
-    families: dict[str, list[Measured]] = {}
-    for reply in replies:
-        families.setdefault(reply.candidate.key.prompt_id, []).append(reply)
-    return families

@@ -46,6 +46,19 @@ class Evaluation:
     greedy: Mapping[str, Measured]
     sampled: Mapping[str, Sequence[Measured]]
 
+    @classmethod
+    def of(cls, replies: Sequence[Measured]) -> Evaluation:
+        """Of each prompt sample 0 is the greedy reply."""
+        greedy: dict[str, Measured] = {}
+        sampled: dict[str, list[Measured]] = {}
+        for reply in replies:
+            key = reply.candidate.key
+            if key.sample_index:
+                sampled.setdefault(key.prompt_id, []).append(reply)
+            else:
+                greedy[key.prompt_id] = reply
+        return cls(greedy, sampled)
+
     @property
     def acceptance(self) -> Interval:
         """The share of prompts whose greedy reply passes; Wilson interval."""

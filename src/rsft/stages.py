@@ -149,7 +149,7 @@ class Stages:
         prompt_ids = [prompt.id for prompt in parts.train]
         about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
         with self.books.stage(iteration, "policy", "sample", about, "candidates") as note:
-            drawn = self.drawing.kept(self.folder.decisions("policy", iteration=iteration))
+            drawn = self.drawing.kept(iteration, self.folder.decisions("policy", iteration=iteration))
             if drawn is None:
                 drawn = self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching)
             note.update(notes.of_drawn(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))

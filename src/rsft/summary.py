@@ -158,7 +158,7 @@ def _best(stages: Stages, arm: Arm) -> int | None:
     """The iteration whose policy is best on held-out prompts."""
     trained = {i: one for (i, of), one in stages.evaluations.items() if of == arm and i > 0}
     # Where a guard disowned all of them, the best of these is what the summary tells of; it is not handed back.
-    owned = {i: one for i, one in trained.items() if i in _may_be_best(stages, arm)}
+    owned = {i: one for i, one in _may_be_best(stages, arm).items() if i > 0}
     return best_of(owned or trained, stages.recipe.evaluation.best_is_by)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from command import Command
+from questions import write_questions
 
 RECIPE = """
 model: none
@@ -32,9 +33,7 @@ def rsft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Command) -> Comma
     """Runs a command in a folder with a scripted recipe."""
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
-    for split, count in (("train", 6), ("heldout", 5)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=6, heldout=5)
 
     return cli
 

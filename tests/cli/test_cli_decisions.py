@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from command import Command
+from questions import write_questions
 from rsft.registry import RULES
 from rsft.selection import parse_selection
 
@@ -35,9 +35,7 @@ def rsft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Command) -> Comma
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text("def brief(replies):\n    return [1 / len(r.text.split()) for r in replies]\n")
     Path("scripted.yaml").write_text(RECIPE)
-    for split, count in (("train", 40), ("heldout", 5)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=40, heldout=5)
     assert cli("run", "scripted.yaml").code == 0
     return cli
 

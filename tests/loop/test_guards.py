@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import rsft
+from questions import write_questions
 from rsft.config.guards import GuardsSection
 from rsft.errors import RunError
 from rsft.evaluation import Evaluation, Measured
@@ -148,9 +149,7 @@ def going_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rsft.Recipe:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text("def says_good(replies):\n    return [r.text.startswith('Good') for r in replies]\n")
     Path("scripted.yaml").write_text(RECIPE.replace("LESSONS", '["Bad: {prompt}", "Bad indeed: {prompt}"]'))
-    for split, count in (("train", 12), ("heldout", 20)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=12, heldout=20)
     return rsft.load_recipe("scripted.yaml")
 
 

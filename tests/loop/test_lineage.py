@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 import rsft
+from questions import write_questions
 from rsft.cleaning import clean
 from rsft.errors import RunError
 from rsft.lineage import disowned, set_out_from, taken_back
@@ -48,9 +48,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
     Path("mine.py").write_text(FLAKY)
-    for split, count in (("train", 12), ("heldout", 8)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=12, heldout=8)
 
 
 def noted(*verdicts: dict[str, Any]) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import rsft
+from questions import write_questions
 from rsft.engines.scripted import ScriptedEngine
 from rsft.errors import RecipeError, RunError, ScoringError, SelectionError, StoreError
 from rsft.loop import run
@@ -44,9 +45,7 @@ loop: {iterations: 2}
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rsft.Recipe:
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
-    for split, count in (("train", 12), ("heldout", 10)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=12, heldout=10)
     return rsft.load_recipe("scripted.yaml")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import rsft
+from questions import write_questions
 from rsft.calibrating import calibrate
 from rsft.errors import PromptError, RecipeError, RunError, SelectionError
 from rsft.label_files import export_labels, import_labels
@@ -59,9 +60,7 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
     Path("mine.py").write_text(MINE)
-    for split, count in (("train", 80), ("heldout", 5)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=80, heldout=5)
     recipe = rsft.load_recipe("scripted.yaml")
     run(recipe)
     return Path(recipe.run)

@@ -10,6 +10,7 @@ import pytest
 
 import rsft
 from command import Command
+from questions import write_questions
 from rsft import failpoints
 from rsft.cleaning import clean
 from rsft.errors import ModelError, RunError
@@ -49,9 +50,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(SCRIPTED)
     Path("mine.py").write_text("def odd(replies):\n    return [len(reply.text) % 2 for reply in replies]\n")
-    for split in ("train", "heldout"):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(6)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=6, heldout=6)
 
 
 def scripted(*overrides: str) -> rsft.Recipe:

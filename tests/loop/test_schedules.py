@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import rsft
+from questions import write_questions
 from rsft import tuning
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError
@@ -41,9 +42,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
     Path("mine.py").write_text("def words(replies):\n    return [len(r.text.split()) for r in replies]\n")
-    for split, count in (("train", 12), ("heldout", 10)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=12, heldout=10)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import rsft
+from questions import write_questions
 from rsft.cli.app import app
 from rsft.errors import RunError
 from rsft.loop import run
@@ -37,9 +38,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("scripted.yaml").write_text(RECIPE)
     Path("mine.py").write_text("def words(replies):\n    return [len(r.text.split()) for r in replies]\n")
-    for split, count in (("train", 8), ("heldout", 10)):
-        rows = [{"id": f"{split}{i}", "prompt": f"question {i} of {split}"} for i in range(count)]
-        Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(train=8, heldout=10)
 
 
 def passes(folder: str, iteration: int, arm: str) -> list[float]:
