@@ -9,6 +9,7 @@
     │   ├── SelectionError   nothing was accepted, or a rule names a score that is not there
     │   ├── ScoringError     a scorer failed on more replies than it may
     │   ├── TrainingError    the processes that were to train together failed
+    │   ├── ServerError      a server can't be reached, refuses the key, or has cost what it may
     │   └── RunError         the run folder can't be used: in use, of another recipe, unreadable
     └── StoreError           the run folder contradicts itself (a segment's checksum, a count that does not add up)
 
@@ -55,6 +56,10 @@ class ScoringError(UserError):
 
 class TrainingError(UserError):
     """The processes that were to train together failed."""
+
+
+class ServerError(UserError):
+    """A server can't be reached, refuses the key, serves no such model, or has cost what it may."""
 
 
 class RunError(UserError):

@@ -1,0 +1,37 @@
+"""One question to a chat model, and its answer's text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from rsft.servers.asking import Malformed, Server, post
+
+
+async def answer(server: Server, messages: Sequence[Mapping[str, str]], **law: Any) -> str:
+    """What the server's model answers to these turns (role, content). `law` goes into the request as it is
+    (temperature, max_tokens, seed, response_format, ...). Raises what `Server.ask` does."""
+
+    async def send(client: AsyncOpenAI) -> str:
+        said = await post(client, "/chat/completions", {"model": server.endpoint.model, "messages": messages, **law})
+        server.count(*tokens_of(said))
+        try:
+            text = said["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError):
+            raise Malformed("the answer has no choice with a message") from None
+        if not isinstance(text, str):
+            raise Malformed(f"the answer's content is {type(text).__name__}, not a text")
+        return text
+
+    about = sum(len(turn["content"]) for turn in messages) // 3 + int(law.get("max_tokens") or 0)
+    return await server.ask(send, about)
+
+
+def tokens_of(said: Mapping[str, Any]) -> tuple[int, int]:
+    """How many tokens an answer says were read and written; 0 where it says nothing."""
+    usage = said.get("usage")
+    found = usage if isinstance(usage, Mapping) else {}
+    read, written = found.get("prompt_tokens"), found.get("completion_tokens")
+    return (read if isinstance(read, int) else 0), (written if isinstance(written, int) else 0)
