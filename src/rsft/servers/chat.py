@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from openai import AsyncOpenAI
+from typing import TYPE_CHECKING, Any
 
 from rsft.servers.asking import Malformed, Server, post
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 
 async def answer(server: Server, messages: Sequence[Mapping[str, str]], **law: Any) -> str:
