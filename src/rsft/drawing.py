@@ -155,7 +155,7 @@ class Drawing:
         self.folder.ledger.add_generator(whose, {"policy": whose, "temperature": None})
         found = self._stock(iteration, [whose])
         keys = (CandidateKey(iteration, prompt_id, 0, whose) for prompt_id in texts)
-        owed = [Candidate(key, texts[key.prompt_id], (), "stop", 0.0, 0.0) for key in keys if key not in found]
+        owed = [Candidate(key, texts[key.prompt_id], (), "stop", None, None) for key in keys if key not in found]
         with Keeping(self.folder, self.parts.scorers) as keeping:
             for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, {}):
                 keeping.keep([one])
@@ -234,7 +234,8 @@ class Drawing:
 
     def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
         seed = stream_seed(self.seed, key.iteration, key.prompt_id, key.sample_index)
-        return Request(key, self.prompts[key.prompt_id], seed, params)
+        of_family = stream_seed(self.seed, key.iteration, key.prompt_id, 0)
+        return Request(key, self.prompts[key.prompt_id], seed, params, of_family)
 
     def _generator(self, policy: Policy, params: SamplingParams, watching: Watching | None = None) -> str:
         """The fingerprint of what draws: policy, engine, sampling law, and what may end a candidate early.

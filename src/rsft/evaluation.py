@@ -141,14 +141,12 @@ class Evaluation:
         replies = [reply for family in families for reply in family]
         drawn = self.samples
         passed = [sum(reply.passed for reply in family[:drawn]) for family in families]
-        tokens = sum(len(reply.candidate.token_ids) for reply in replies)
         return {
             "acceptance": asdict(metrics.mean([count / drawn for count in passed])),
             "pass_at": {str(k): metrics.pass_at(k, passed, drawn) for k in _PASS_AT if k <= drawn},
             "best_of": {"samples": drawn, **asdict(metrics.share([count > 0 for count in passed]))},
             "samples_per_prompt": drawn,
-            # Of the sampling law, which a sample's own surprise estimates without bias.
-            "entropy": -sum(reply.candidate.logprob for reply in replies) / max(1, tokens),
+            "entropy": _entropy([reply.candidate for reply in replies]),
             "unique_share": self.unique_share,
             **_text_numbers(replies),
         }
@@ -158,6 +156,15 @@ def paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Interval:
     """The paired difference between values by prompt, on the prompts of both; bootstrap interval over prompts."""
     both = [prompt_id for prompt_id in ours if prompt_id in theirs]
     return metrics.paired_difference([ours[prompt_id] for prompt_id in both], [theirs[prompt_id] for prompt_id in both])
+
+
+def _entropy(candidates: Sequence[Candidate]) -> float | None:
+    """Nats a token of the sampling law, which a sample's own surprise estimates without bias. None where nobody told
+    the log-probabilities."""
+    surprises = [-one.logprob for one in candidates if one.logprob is not None and not one.retokenised]
+    if len(surprises) < len(candidates):
+        return None
+    return sum(surprises) / max(1, sum(len(one.token_ids) for one in candidates))
 
 
 def _score_means(replies: Sequence[Mapping[str, Score]]) -> dict[str, Any]:

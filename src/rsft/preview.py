@@ -12,7 +12,7 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError
 from rsft.models.chat import ChatTokenizer
 from rsft.models.packing import Pack, packs
-from rsft.setup import check, load_network
+from rsft.setup import check, student_of
 from rsft.store import RunFolder
 from rsft.training.base import Accepted
 from rsft.training.sft import SftTraining, training_rows
@@ -30,7 +30,7 @@ def preview(recipe: Recipe, prompts: int) -> dict[str, Any]:
     checked = check(recipe)
     if not isinstance(checked.terms[0].trainer, SftTraining):
         raise RecipeError(f"The trainer '{recipe.training.type}' makes no packs: there is nothing to preview.")
-    network = load_network(recipe)
+    network = student_of(recipe).network
     chosen = _accepted(Path(recipe.run), checked.train)
     origin = "accepted in the run" if chosen else "drawn from the base model just now, not selected"
     chosen = chosen or _drawn(recipe, LocalEngine(network), checked.train[:prompts])

@@ -179,6 +179,7 @@ def shown(prompt: Prompt, candidate: Candidate, scores: Mapping[str, Score], dec
         "reply": candidate.text,
         "finish_reason": candidate.finish_reason,
         "logprob": candidate.logprob,
+        "retokenised": candidate.retokenised,
         "scores": {name: _said(score) for name, score in scores.items()},
         **asdict(decision),
     }

@@ -13,6 +13,8 @@ from rsft.errors import RecipeError, nearest
 
 ENGINES = {
     "local": "rsft.engines.local:LocalEngine",
+    "vllm": "rsft.engines.remote:VllmEngine",
+    "openai": "rsft.engines.remote:OpenAIEngine",
     "scripted": "rsft.engines.scripted:ScriptedEngine",
 }
 SCORERS = {

@@ -12,7 +12,7 @@ from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.reading import handed_back
-from rsft.setup import load_network, saved_recipe
+from rsft.setup import saved_recipe, student_of
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 
@@ -38,7 +38,7 @@ def sample_replies(
     run = Path(source)
     if (run / "recipe.yaml").is_file():
         recipe = saved_recipe(run)
-        network = load_network(recipe)
+        network = student_of(recipe).network
         chosen = _policy(run, recipe, network, iteration)
     else:
         if prompt_id is not None or iteration is not None:

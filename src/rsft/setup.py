@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from rsft.config.mistakes import mistakes
 from rsft.config.schedule import at_iteration
 from rsft.engines.base import Engine
 from rsft.errors import PromptError, RecipeError, RunError, nearest
-from rsft.models.network import Network
-from rsft.models.references import resolve
+from rsft.models.student import Student
 from rsft.prompts import check_disjoint, load_prompts
 from rsft.scorers import Combined, Scorer, build_scorers, to_standardise
 from rsft.selection import Selection, parse_selection
 from rsft.selection.better import BetterThan
+from rsft.servers import SPENDING
 from rsft.store import RunFolder
 from rsft.training.base import Trainer
 from rsft.types import Policy, Prompt
@@ -65,10 +64,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Parts(Checked):
-    """The working parts of a run. `network` loads the base model at its first call."""
+    """The working parts of a run. `engine` samples from the policies, `student` is what they are trained from."""
 
     engine: Engine
-    network: Callable[[], Network]
+    student: Student
 
 
 def check(recipe: Recipe) -> Checked:
@@ -93,9 +92,9 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     kept = tuple(folder.load_prompts(split) for split in ("train", "heldout", "anchor"))
     there = begun and bool(kept[0])  # they are not if they got damaged
     train, heldout, anchors = kept if there else read_prompts(recipe)
-    network = cache(lambda: load_network(recipe))
-    name, options = _named(recipe.engine)
-    engine = registry.load("engine", name).open(options, network)
+    student = student_of(recipe)
+    SPENDING.keep_in(folder.path / "spending.json")
+    engine = open_engine(recipe.engine, student, folder.path)
     for scorer in (*scorers.values(), *heldout_scorers.values()):
         scorer.prepare()
     if not begun or saved_recipe(folder.path).loop.iterations < recipe.loop.iterations:
@@ -104,12 +103,19 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     if not there:
         folder.save_prompts(train, heldout, anchors)
     _same_base(folder, engine.base)
-    return Parts(train, heldout, anchors, scorers, heldout_scorers, terms, selection, engine=engine, network=network)
+    return Parts(train, heldout, anchors, scorers, heldout_scorers, terms, selection, engine=engine, student=student)
 
 
-def load_network(recipe: Recipe) -> Network:
-    """The recipe's base model, in memory."""
-    return Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
+def student_of(recipe: Recipe) -> Student:
+    """The model that the recipe trains. Nothing is loaded yet."""
+    return Student(tuple(recipe.model), recipe.dtype, recipe.trust_remote_code)
+
+
+def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: Path) -> Engine:
+    """The engine of this name or with these options. Raises a UserError where it can't work here."""
+    name, options = _named(spec)
+    engine: Engine = registry.load("engine", name).open(options, student, folder)
+    return engine
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:

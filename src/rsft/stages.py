@@ -23,6 +23,7 @@ from rsft.forking import Fork, begin_fork, training_identity
 from rsft.progress import Reporter
 from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
 from rsft.selection import Pool, all_whole, random_selection
+from rsft.servers import SPENDING
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder, round_name
@@ -76,8 +77,12 @@ class Stages:
                 begin_fork(folder, fork)
             parts = set_up(recipe, folder)
             prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
-            with Fork.open(folder, recipe, prompts) as earlier:
-                yield cls(recipe, folder, parts, tell, earlier)
+            try:
+                with Fork.open(folder, recipe, prompts) as earlier:
+                    yield cls(recipe, folder, parts, tell, earlier)
+            finally:
+                parts.engine.close()
+                SPENDING.write()
 
     @property
     def base(self) -> Policy:
@@ -303,8 +308,15 @@ class Stages:
             identity = training_identity(terms.recipe, start, rows)
             result = self.earlier.training(identity, where / "weights") if self.earlier else None
             if result is None:
+                self.parts.engine.release()
                 result = terms.trainer.train(
-                    self.parts.network, rows, start, where / "weights", self.recipe.seed, progress, judge
+                    lambda: self.parts.student.network,
+                    rows,
+                    start,
+                    where / "weights",
+                    self.recipe.seed,
+                    progress,
+                    judge,
                 )
             self._refuse_another(training, arm, result.policy)
             learnt = {"rows": [asdict(c.key) for c in accepted], "anchors": [anchor.id for anchor, _ in anchors]}

@@ -98,18 +98,22 @@ class Candidate:
     """One sampled reply: its text and the exact token ids that were sampled, end-of-turn token included.
 
     `logprob` sums the tokens' log-probabilities under the sampling law (temperature and cuts applied), `model_logprob`
-    under the plain model; both in nats. `why` is the reason for a candidate that is no whole reply: one that a rule
-    ended (`ended_by` names it), that was cancelled, or that failed.
+    under the plain model; both in nats, and None where whoever sampled does not tell. `why` is the reason for a
+    candidate that is no whole reply: one that a rule ended (`ended_by` names it), that was cancelled, or that failed.
+
+    `retokenised`: whoever sampled told the text only, or has another tokenizer than the policy. The token ids are then
+    those of the policy's tokenizer for this text.
     """
 
     key: CandidateKey
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
-    logprob: float
-    model_logprob: float
+    logprob: float | None
+    model_logprob: float | None
     why: str | None = None
     ended_by: str | None = None
+    retokenised: bool = False
 
     @property
     def is_reply(self) -> bool:

@@ -154,7 +154,8 @@ def _drift(part: dict[str, Any]) -> list[str]:
         said.append(f"{part['kl_from_base']['value']:.1f}")
     if sampled := part.get("sampled"):
         unique = "-" if sampled["unique_share"] is None else f"{sampled['unique_share']:.0%}"
-        said = [f"{sampled['best_of']['value']:.0%}", unique, f"{sampled['entropy']:.2f}", *said]
+        entropy = "-" if sampled["entropy"] is None else f"{sampled['entropy']:.2f}"
+        said = [f"{sampled['best_of']['value']:.0%}", unique, entropy, *said]
     return said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from rsft.types import Candidate, CandidateKey, Ended, Policy, Prompt, SamplingParams
@@ -12,12 +13,18 @@ from rsft.types import Candidate, CandidateKey, Ended, Policy, Prompt, SamplingP
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One candidate that is wanted: its key, its prompt, the seed of its own random stream, and its sampling law."""
+    """One candidate that is wanted: its key, its prompt, the seed of its own random stream, and its sampling law.
+
+    `family_seed` is the same for all candidates of a prompt in an iteration. Servers that draw several replies at once
+    take one seed for them and count on from it: with this one, counted on by the sample index, each candidate has the
+    same seed however they are grouped.
+    """
 
     key: CandidateKey
     prompt: Prompt
     seed: int
     params: SamplingParams
+    family_seed: int = 0
 
 
 Watcher = Callable[[str, int], Ended | None]
@@ -80,8 +87,14 @@ class Engine(Protocol):
     """Samples candidates. Batching, caches and retries are its own business."""
 
     @classmethod
-    def open(cls, options: Mapping[str, Any], network: Callable[[], Any]) -> Engine:
-        """An engine with the recipe's options. `network` gives the run's one loaded network, for those that want it."""
+    def open(cls, options: Mapping[str, Any], student: Any, folder: Path) -> Engine:
+        """An engine with the recipe's options. `student` is the model that the run trains (a `Student`, of which
+        nothing is loaded yet), `folder` the run's, for logs. Raises a UserError where it can't work here."""
+        ...
+
+    @property
+    def serves(self) -> frozenset[str]:
+        """The kinds of policies that it can sample from beside the base: adapter, weights, hosted."""
         ...
 
     @property
@@ -97,6 +110,11 @@ class Engine(Protocol):
     @property
     def rows(self) -> int:
         """How many candidates it works on at a time. To keep it busy, ask for several times as many at once."""
+        ...
+
+    @property
+    def told(self) -> Mapping[str, Sequence[str]]:
+        """What whoever sampled said of itself on the way, such as the model that a name stood for."""
         ...
 
     def text(self, token_ids: Sequence[int]) -> str:
@@ -120,6 +138,14 @@ class Engine(Protocol):
     ) -> list[float] | None:
         """The log-probability of each reply's tokens, in nats, under the policy at a temperature; cuts and penalties of
         sampling laws are left out. None where the engine can't tell."""
+        ...
+
+    def release(self) -> None:
+        """A policy will be trained now: leave it the device, if that is shared."""
+        ...
+
+    def close(self) -> None:
+        """Nothing will be sampled any more."""
         ...
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from rsft.config.mistakes import mistakes
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
-from rsft.errors import RecipeError
+from rsft.engines.options import checked_options
 from rsft.types import Candidate, FinishReason, Policy, Prompt
 
 
@@ -34,16 +34,16 @@ class ScriptedEngine:
         self.script = script
 
     @classmethod
-    def open(cls, options: Mapping[str, Any], network: Callable[[], Any]) -> ScriptedEngine:
-        try:
-            return cls(Script.model_validate(options))
-        except ValidationError as error:
-            lines = " ".join(mistakes(error, Script, "the engine 'scripted'", prefix="engine"))
-            raise RecipeError(f"The engine 'scripted' can't be used: {lines}") from None
+    def open(cls, options: Mapping[str, Any], student: Any, folder: Path) -> ScriptedEngine:
+        return cls(checked_options(Script, "scripted", options))
 
     @property
     def base(self) -> Policy:
         return Policy(hash="scripted")
+
+    @property
+    def serves(self) -> frozenset[str]:
+        return frozenset({"adapter", "weights", "hosted"})
 
     @property
     def description(self) -> dict[str, object]:
@@ -52,6 +52,10 @@ class ScriptedEngine:
     @property
     def rows(self) -> int:
         return 64
+
+    @property
+    def told(self) -> Mapping[str, Sequence[str]]:
+        return {}
 
     def text(self, token_ids: Sequence[int]) -> str:
         return bytes(token_ids).decode(errors="ignore")
@@ -85,6 +89,10 @@ class ScriptedEngine:
         self, policy: Policy, replies: Sequence[tuple[Prompt, Candidate]], temperature: float
     ) -> list[float] | None:
         return None
+
+    def release(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _recite(request: Request, lines: Sequence[str], watch: Watch | None) -> Candidate:

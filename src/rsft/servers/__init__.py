@@ -3,6 +3,6 @@ trainers ask them; none of these is known here."""
 
 from rsft.servers.asking import Malformed, Server, Unanswered
 from rsft.servers.endpoint import Endpoint, Price
-from rsft.servers.spending import Spending
+from rsft.servers.spending import SPENDING, Spending
 
-__all__ = ["Endpoint", "Malformed", "Price", "Server", "Spending", "Unanswered"]
+__all__ = ["SPENDING", "Endpoint", "Malformed", "Price", "Server", "Spending", "Unanswered"]

@@ -137,6 +137,35 @@ class Server:
                     raise Unanswered(f"the server failed {failures} times, at last: {error}") from None
                 await asyncio.sleep(wait_before(failures, error.wait, self._chance))
 
+    def models(self) -> list[str]:
+        """The names of the models that it serves. Raises ServerError where it does not say."""
+
+        async def send(client: AsyncOpenAI) -> list[str]:
+            return [model.id async for model in client.models.list()]
+
+        try:
+            found = self.finish(self.ask(send))
+        except Unanswered as error:
+            raise ServerError(f"The server {self.endpoint.url} does not say what it serves: {error}") from None
+        if not found:
+            raise ServerError(f"The server {self.endpoint.url} serves no model.")
+        return found
+
+    def tell(self, path: str, body: Mapping[str, Any]) -> str:
+        """What the server answers to a POST that is no question, such as to load something: one attempt, at once, from
+        any thread. Raises Unanswered with what it has against it."""
+        import httpx2
+        import openai
+
+        async def send() -> str:
+            response = await self.client.post(path, cast_to=httpx2.Response, body=body)
+            return str(response.text)
+
+        try:
+            return background.finish(send())
+        except openai.APIError as error:
+            raise Unanswered(self._hide(_one_line(error))) from None
+
     def count(self, read: int, written: int) -> None:
         """So many tokens were read and written for an answer."""
         self._spending.add(self.endpoint, read, written)

@@ -45,7 +45,6 @@ class ServerProcess:
         patience_seconds: float = 900,
     ) -> None:
         self.port = free_port()
-        self.starts = 0
         self._command = command
         self._log = log
         self._environment = dict(environment or {})
@@ -64,8 +63,6 @@ class ServerProcess:
     def start(self) -> None:
         """Start it, unless it runs, and wait until it is up. Raises ServerError where it does not come up."""
         if not self.is_alive:
-            if self.starts:
-                self.port = self.port if _is_free(self.port) else free_port()
             self._log.parent.mkdir(parents=True, exist_ok=True)
             guard = [sys.executable, "-m", "rsft.servers.guard", str(os.getpid())]
             with self._log.open("ab") as log:
@@ -76,7 +73,6 @@ class ServerProcess:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **self._environment},
                 )
-            self.starts += 1
             atexit.register(self.stop)
         self._wait()
 
@@ -95,7 +91,7 @@ class ServerProcess:
 
     def _wait(self) -> None:
         began = time.monotonic()
-        while not self._is_up():
+        while not is_up(self.address + self._health):
             if not self.is_alive:
                 raise ServerError(f"The server did not start. The end of its log ({self._log}):\n{self._tail()}")
             if time.monotonic() - began > self._patience:
@@ -106,22 +102,26 @@ class ServerProcess:
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def _is_up(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.address + self._health, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
-
     def _tail(self) -> str:
         return self._log.read_bytes()[-_TAIL:].decode(errors="replace") if self._log.is_file() else ""
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+def is_up(address: str) -> bool:
+    """Whether an address answers with 200."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def wait_until_up(address: str, patience_seconds: float) -> None:
+    """Wait for a server that somebody else brings back. Raises ServerError where nobody does."""
+    began = time.monotonic()
+    while not is_up(address):
+        if time.monotonic() - began > patience_seconds:
+            raise ServerError(
+                f"The server did not answer at {address} for {patience_seconds:g} s. What was drawn is kept: see to it, "
+                "and go on with rsft resume."
+            )
+        time.sleep(_LOOK_SECONDS)

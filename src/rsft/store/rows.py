@@ -49,6 +49,7 @@ def schemas() -> dict[str, Any]:
             ("model_logprob", pa.float64()),
             ("why", pa.string()),
             ("ended_by", pa.string()),
+            ("retokenised", pa.bool_()),
         ],
         "scores": [
             *key,
@@ -139,8 +140,8 @@ def prompt_of(row: Sequence[Any]) -> Prompt:
 
 
 def candidate_of(row: Sequence[Any]) -> Candidate:
-    *key, text, token_ids, finish_reason, logprob, model_logprob, why, ended_by = row
-    return Candidate(CandidateKey(*key), text, tuple(token_ids), finish_reason, logprob, model_logprob, why, ended_by)
+    key, (text, token_ids, *rest) = row[:4], row[4:]
+    return Candidate(CandidateKey(*key), text, tuple(token_ids), *rest)
 
 
 def score_of(row: Sequence[Any]) -> ScoreRow:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from rsft.config.mistakes import mistakes
 from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
 from rsft.engines.local.decoding import Decoding
 from rsft.engines.local.pages import PAGE, Pool, page_count
 from rsft.engines.local.passes import Pass
 from rsft.engines.local.texts import Row, Stem, give_trunks
-from rsft.errors import RecipeError
+from rsft.engines.options import checked_options
+from rsft.engines.stops import settled, stop_place
 from rsft.models.network import Network
+from rsft.models.student import Student
 from rsft.types import Candidate, Ended, FinishReason, Policy, Prompt
 
 if TYPE_CHECKING:
@@ -47,17 +49,16 @@ class LocalEngine:
         self.options = options or LocalOptions()
 
     @classmethod
-    def open(cls, options: Mapping[str, Any], network: Callable[[], Network]) -> LocalEngine:
-        try:
-            checked = LocalOptions.model_validate(options)
-        except ValidationError as error:
-            lines = " ".join(mistakes(error, LocalOptions, "the engine 'local'", prefix="engine"))
-            raise RecipeError(f"The engine 'local' can't be used: {lines}") from None
-        return cls(network(), checked)
+    def open(cls, options: Mapping[str, Any], student: Student, folder: Path) -> LocalEngine:
+        return cls(student.network, checked_options(LocalOptions, "local", options))
 
     @property
     def base(self) -> Policy:
         return self.network.base
+
+    @property
+    def serves(self) -> frozenset[str]:
+        return frozenset({"adapter", "weights"})
 
     @property
     def description(self) -> dict[str, object]:
@@ -70,6 +71,10 @@ class LocalEngine:
     @property
     def rows(self) -> int:
         return _ROWS.get(self.network.device.type, _ROWS_ON_GPU)
+
+    @property
+    def told(self) -> Mapping[str, Sequence[str]]:
+        return {}
 
     def text(self, token_ids: Sequence[int]) -> str:
         return self.network.chat.reader().read(token_ids)
@@ -91,6 +96,10 @@ class LocalEngine:
         chat = self.network.chat
         rows = [ReplyRow(tuple(chat.prompt_ids(prompt.messages)), reply.token_ids) for prompt, reply in replies]
         return [float(logprobs.sum()) for logprobs in Likelihood(self.network).of(rows, temperature)]
+
+    def release(self) -> None: ...
+
+    def close(self) -> None: ...
 
     def _sample(
         self,
@@ -179,14 +188,14 @@ class _Sampled:
         if row.reader is None:
             row.reader = self.chat.reader()
         text = row.reader.read(row.token_ids)
-        return row.watcher(text[: _settled(text, row.request.params.stop)], len(row.token_ids))
+        return row.watcher(text[: settled(text, row.request.params.stop)], len(row.token_ids))
 
     def candidate(
         self, row: Row, reason: FinishReason, why: str | None = None, ended_by: str | None = None
     ) -> Candidate:
         text = self.chat.decode(row.token_ids)
         if reason == "stop":
-            text = text[: _stop_place(text, row.request.params.stop)]
+            text = text[: stop_place(text, row.request.params.stop)]
         logprobs = row.logprob, row.model_logprob
         return Candidate(row.request.key, text, tuple(row.token_ids), reason, *logprobs, why, ended_by)
 
@@ -197,18 +206,7 @@ class _Sampled:
             return False
         # A token is a byte of text at least, so such a string lies within this many tokens.
         reach = max(len(stop.encode()) for stop in stops)
-        return _stop_place(self.chat.decode(row.token_ids[-reach:]), stops) is not None
-
-
-def _stop_place(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first stop string begins."""
-    return min((place for place in map(text.find, stops) if place >= 0), default=None)
-
-
-def _settled(text: str, stops: Sequence[str]) -> int:
-    """How much of the text can't be the beginning of a stop string, before which the reply would end."""
-    held = (size for stop in stops for size in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:size]))
-    return len(text) - max(held, default=0)
+        return stop_place(self.chat.decode(row.token_ids[-reach:]), stops) is not None
 
 
 def _failed(request: Request, length: int, context: int) -> Candidate:

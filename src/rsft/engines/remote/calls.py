@@ -1,0 +1,335 @@
+"""From requests for candidates to requests to a server, and from its answers to candidates."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rsft.engines.base import Request, Watch, Watcher
+from rsft.engines.remote.options import OpenAIOptions
+from rsft.engines.stops import settled, stop_place
+from rsft.models.chat import ChatTokenizer
+from rsft.servers import Malformed, Server, Unanswered
+from rsft.servers.asking import post
+from rsft.servers.chat import tokens_of
+from rsft.servers.endpoint import OPENAI
+from rsft.types import Candidate, FinishReason
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+Emit = Callable[[Candidate], None]
+
+# Seeds of candidates follow each other, and must stay exact in a JSON number.
+_SEEDS = 2**52
+# So many answers with fewer replies than were asked for, and none with as many: the server does not know `n`.
+_SHORT_ANSWERS = 3
+
+
+@dataclass(slots=True)
+class Draft:
+    """A reply as it comes: what is there of it."""
+
+    text: str = ""
+    token_ids: list[int] | None = None
+    finish_reason: str | None = None
+    logprobs: list[float] = field(default_factory=list)
+    tokens: int = 0
+
+    def add(self, choice: Mapping[str, Any]) -> None:
+        """Take in a choice, or a piece of one in a stream. Raises Malformed for what is none."""
+        said = choice.get("message") or choice.get("delta")
+        text = said.get("content") if isinstance(said, Mapping) else choice.get("text")
+        if text is not None and not isinstance(text, str):
+            raise Malformed(f"a choice's text is {type(text).__name__}")
+        self.text += text or ""
+        ids = choice.get("token_ids")
+        if isinstance(ids, list) and all(isinstance(one, int) for one in ids):
+            self.token_ids = (self.token_ids or []) + ids
+        logprobs = _logprobs(choice.get("logprobs"))
+        self.logprobs += logprobs
+        self.tokens += len(ids) if isinstance(ids, list) else len(logprobs) or bool(text)
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+
+@dataclass
+class Flight:
+    """Requests that go to the server together: of one prompt, by one law, with sample indices that follow each other.
+
+    `owed` are those that no candidate came for yet; `drafts` is what has come of each so far.
+    """
+
+    requests: Sequence[Request]
+    owed: list[Request] = field(init=False)
+    drafts: dict[int, Draft] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.owed = list(self.requests)
+
+    def together(self, most: int) -> list[Request]:
+        """The first of what is owed whose indices follow each other."""
+        first = self.owed[0].key.sample_index
+        return [r for place, r in enumerate(self.owed[:most]) if r.key.sample_index == first + place]
+
+
+class Calls:
+    """How one server is asked for candidates, and what its answers mean."""
+
+    def __init__(self, server: Server, options: OpenAIOptions, chat: ChatTokenizer | None) -> None:
+        self.server = server
+        self.options = options
+        self.chat = chat
+        self.together = options.together
+        self.told: dict[str, set[str]] = {"model": set(), "system_fingerprint": set()}
+        self._short, self._knows_n = 0, False
+        self._prompts: dict[str, Any] = {}
+
+    async def draw(self, name: str, flight: Flight, watch: Watch | None, emit: Emit) -> None:
+        """Have the flight's candidates drawn by the model of this name, each given to `emit` when it is whole.
+
+        Raises what `Server.ask` does; what is still owed then has failed.
+        """
+        about = self._about(flight)
+        while flight.owed:
+            group = flight.together(self.together)
+
+            async def send(client: AsyncOpenAI, group: Sequence[Request] = group) -> None:
+                await self._send(client, name, flight, group, watch, emit)
+
+            try:
+                await self.server.ask(send, about * len(group))
+            except Unanswered:
+                if len(group) == 1 or self._knows_n:
+                    raise
+                self.together = 1  # it may be the number that it refuses
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def body(self, name: str, requests: Sequence[Request]) -> dict[str, Any]:
+        """What is asked. All of the law is said, so that no default of the server's takes part."""
+        first, options = requests[0], self.options
+        law = first.params
+        longest = "max_completion_tokens" if options.url == OPENAI and options.reads == "messages" else "max_tokens"
+        said: dict[str, Any] = {"model": name, "temperature": law.temperature, longest: law.max_tokens}
+        said |= self._prompt(first)
+        said |= {"top_p": law.top_p, "seed": first.family_seed % _SEEDS + first.key.sample_index}
+        # Not all servers know these: they are named only where they do something.
+        wanted = {"top_k": law.top_k, "min_p": law.min_p, "repetition_penalty": law.repetition_penalty}
+        idle = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+        said |= {key: value for key, value in wanted.items() if value != idle[key]}
+        if law.stop:
+            said["stop"] = list(law.stop)
+        if len(requests) > 1:
+            said["n"] = len(requests)
+        if options.logprobs != "none":
+            said["logprobs"] = True if options.reads == "messages" else 0
+        if options.reads == "token_ids":
+            assert self.chat is not None
+            said |= {"return_token_ids": True, "stop_token_ids": sorted(self.chat.stop_ids)}
+        return said | options.extra
+
+    def _prompt(self, request: Request) -> Mapping[str, Any]:
+        said = self._prompts.get(request.prompt.id)
+        if said is None:
+            messages = request.prompt.messages
+            if self.options.reads == "messages":
+                said = {"messages": [{"role": turn.role, "content": turn.content} for turn in messages]}
+            else:
+                assert self.chat is not None
+                ids = self.chat.prompt_ids(messages)
+                said = {"prompt": ids if self.options.reads == "token_ids" else self.chat.tokenizer.decode(ids)}
+            self._prompts[request.prompt.id] = said
+        return said
+
+    def _about(self, flight: Flight) -> int:
+        """About as many tokens as a candidate of the flight costs."""
+        prompt = flight.requests[0].prompt
+        return sum(len(turn.content) for turn in prompt.messages) // 3 + flight.requests[0].params.max_tokens
+
+    async def _send(
+        self,
+        client: AsyncOpenAI,
+        name: str,
+        flight: Flight,
+        group: Sequence[Request],
+        watch: Watch | None,
+        emit: Emit,
+    ) -> None:
+        """One request, and what comes of it. What it did not answer stays owed; nothing at all is Malformed."""
+        path = "/chat/completions" if self.options.reads == "messages" else "/completions"
+        body = self.body(name, group)
+        flight.drafts = {request.key.sample_index: Draft() for request in group}
+        before = len(flight.owed)
+        if self.options.stream:
+            await self._stream(client, path, body, flight, group, watch, emit)
+        else:
+            said = await post(client, path, body)
+            self._heard(said)
+            for place, choice in _choices(said, len(group)).items():
+                draft = flight.drafts[group[place].key.sample_index]
+                draft.add(choice)
+                self._close(flight, group[place], draft, said, emit)
+        came = before - len(flight.owed)
+        if not came:
+            raise Malformed("the answer holds no whole reply")
+        self._learn_of_n(len(group), came)
+
+    async def _stream(
+        self,
+        client: AsyncOpenAI,
+        path: str,
+        body: Mapping[str, Any],
+        flight: Flight,
+        group: Sequence[Request],
+        watch: Watch | None,
+        emit: Emit,
+    ) -> None:
+        watchers = [watch(request) if watch else None for request in group]
+        open_ = set(range(len(group)))
+        events = _events(client, path, {**body, "stream": True, "stream_options": {"include_usage": True}})
+        async with aclosing(events):
+            async for said in events:
+                self._heard(said)
+                for place, choice in _choices(said, len(group)).items():
+                    if place not in open_:
+                        continue
+                    draft = flight.drafts[group[place].key.sample_index]
+                    seen = len(draft.token_ids or ())
+                    draft.add(choice)
+                    ended = self._watched(group[place], draft, watchers[place], seen)
+                    if ended is not None:
+                        open_.discard(place)
+                        self._give(flight, group[place], ended, emit)
+                    elif draft.finish_reason is not None:
+                        open_.discard(place)
+                        self._close(flight, group[place], draft, said, emit)
+                if not open_:
+                    return  # the request ends with its connection: what else would be written is not wanted
+
+    def _watched(self, request: Request, draft: Draft, watcher: Watcher | None, seen: int) -> Candidate | None:
+        """The candidate that a watcher ends, at the first of its new tokens where it does."""
+        if watcher is None or draft.finish_reason is not None:
+            return None
+        if draft.token_ids is None or self.chat is None:
+            steps = [(draft.text, draft.tokens, None)]
+        else:
+            ids = draft.token_ids
+            reader = self.chat.reader()
+            steps = [(reader.read(ids[:size]), size, ids[:size]) for size in range(1, len(ids) + 1)][seen:]
+        for text, tokens, ids in steps:
+            ended = watcher(text[: settled(text, request.params.stop)], tokens)
+            if ended is not None:
+                cut = Draft(text, ids, "ended", draft.logprobs[:tokens])
+                return self._candidate(request, cut, "ended", ended.why, ended.rule)
+        return None
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _heard(self, said: Mapping[str, Any]) -> None:
+        self.server.count(*tokens_of(said))
+        for key, known in self.told.items():
+            if isinstance(value := said.get(key), str):
+                known.add(value)
+
+    def _learn_of_n(self, wanted: int, came: int) -> None:
+        """A server that never gives as many replies as it is asked for is asked for one at a time."""
+        if wanted == 1 or self._knows_n:
+            return
+        self._knows_n = came > 1
+        self._short += came == 1
+        if self._short >= _SHORT_ANSWERS and not self._knows_n:
+            self.together = 1
+
+    def _close(self, flight: Flight, request: Request, draft: Draft, said: Mapping[str, Any], emit: Emit) -> None:
+        """Make a candidate of a draft that has come to its end, if it can be one."""
+        nothing = not draft.text and not draft.token_ids
+        usage = said.get("usage")
+        wrote_nothing = isinstance(usage, Mapping) and usage.get("completion_tokens") == 0
+        if draft.finish_reason in (None, "abort", "error") or (nothing and wrote_nothing):
+            return  # it stays owed
+        if draft.finish_reason in ("stop", "length"):
+            reason: FinishReason = "stop" if draft.finish_reason == "stop" else "length"
+            self._give(flight, request, self._candidate(request, draft, reason), emit)
+        else:
+            why = f"the server ended it: {draft.finish_reason}"
+            self._give(flight, request, self._candidate(request, draft, "failed", why), emit)
+
+    def _give(self, flight: Flight, request: Request, candidate: Candidate, emit: Emit) -> None:
+        flight.owed.remove(request)
+        emit(candidate)
+
+    def _candidate(
+        self,
+        request: Request,
+        draft: Draft,
+        reason: FinishReason,
+        why: str | None = None,
+        ended_by: str | None = None,
+    ) -> Candidate:
+        text, ids = draft.text, draft.token_ids
+        told = ids is not None and self.chat is not None
+        if self.chat is not None and ids is not None:
+            text = self.chat.decode(ids)
+        if reason == "stop":
+            text = text[: stop_place(text, request.params.stop)]
+        if ids is None and self.chat is not None:
+            ids = self.chat.reply_ids(text)
+            ids = ids if reason == "stop" else ids[:-1]  # the end-of-turn token
+        plain = request.params.temperature == 1 and request.params.top_p == 1 and not request.params.top_k
+        law, model = self.options.logprobs == "law", self.options.logprobs == "model"
+        logprob = sum(draft.logprobs) if draft.logprobs else None
+        return Candidate(
+            request.key,
+            text,
+            tuple(ids or ()),
+            reason,
+            logprob if law or plain else None,
+            logprob if model or plain else None,
+            why,
+            ended_by,
+            retokenised=not told,
+        )
+
+
+def _choices(said: Mapping[str, Any], most: int) -> dict[int, Mapping[str, Any]]:
+    """An answer's choices by their index. Of two with one index, neither can be told from the other: both are left out,
+    as are those that nobody asked for."""
+    choices = said.get("choices")
+    if not isinstance(choices, list):
+        raise Malformed("the answer has no list of choices")
+    found: dict[int, Mapping[str, Any]] = {}
+    twice: set[int] = set()
+    for choice in choices:
+        place = choice.get("index") if isinstance(choice, Mapping) else None
+        if not isinstance(place, int) or not 0 <= place < most:
+            continue
+        if place in found and found[place] != choice:
+            twice.add(place)
+        found[place] = choice
+    return {place: choice for place, choice in sorted(found.items()) if place not in twice}
+
+
+def _logprobs(said: Any) -> list[float]:
+    """The log-probabilities of a choice's tokens, as chat and as completions tell them."""
+    if not isinstance(said, Mapping):
+        return []
+    content, plain = said.get("content"), said.get("token_logprobs")
+    values = [one.get("logprob") for one in content] if isinstance(content, list) else plain
+    found = values if isinstance(values, list) else []
+    return [float(value) for value in found if isinstance(value, (int, float))]
+
+
+async def _events(client: AsyncOpenAI, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """The JSON objects of a stream. Raises Malformed where something else comes. Closed early, it ends the request."""
+    from openai import AsyncStream
+
+    stream = await client.post(path, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object])
+    try:
+        async for said in stream:
+            if not isinstance(said, dict):
+                raise Malformed(f"a part of the stream is {type(said).__name__}, not a JSON object")
+            yield said
+    finally:
+        await stream.close()
