@@ -63,13 +63,14 @@ class SamplingParams:
 class Policy:
     """The model at one point of training, identified by the content of its weights.
 
-    `adapter` is a folder with LoRA weights over the base model, `weights` a folder with a whole model; both are None
-    for the base model itself.
+    `adapter` is a folder with LoRA weights over the base model, `weights` a folder with a whole model, `hosted` the
+    name of a model that its host trained; all are None for the base model itself.
     """
 
     hash: str
     adapter: str | None = None
     weights: str | None = None
+    hosted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -121,7 +121,7 @@ def wait_until_up(address: str, patience_seconds: float) -> None:
     while not is_up(address):
         if time.monotonic() - began > patience_seconds:
             raise ServerError(
-                f"The server did not answer at {address} for {patience_seconds:g} s. What was drawn is kept: see to it, "
-                "and go on with rsft resume."
+                f"The server did not answer at {address} for {patience_seconds:g} s. What was drawn is kept: see to "
+                "it, and go on with rsft resume."
             )
         time.sleep(_LOOK_SECONDS)

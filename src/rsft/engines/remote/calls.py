@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -212,18 +212,21 @@ class Calls:
         """The candidate that a watcher ends, at the first of its new tokens where it does."""
         if watcher is None or draft.finish_reason is not None:
             return None
-        if draft.token_ids is None or self.chat is None:
-            steps = [(draft.text, draft.tokens, None)]
-        else:
-            ids = draft.token_ids
-            reader = self.chat.reader()
-            steps = [(reader.read(ids[:size]), size, ids[:size]) for size in range(1, len(ids) + 1)][seen:]
-        for text, tokens, ids in steps:
+        ids = draft.token_ids if self.chat is not None else None
+        for text, tokens in self._steps(draft, ids, seen):
             ended = watcher(text[: settled(text, request.params.stop)], tokens)
             if ended is not None:
-                cut = Draft(text, ids, "ended", draft.logprobs[:tokens])
+                cut = Draft(text, ids and ids[:tokens], "ended", draft.logprobs[:tokens])
                 return self._candidate(request, cut, "ended", ended.why, ended.rule)
         return None
+
+    def _steps(self, draft: Draft, ids: Sequence[int] | None, seen: int) -> list[tuple[str, int]]:
+        """The draft's text, and the number of its tokens, after each token but those seen before."""
+        if ids is None:
+            return [(draft.text, draft.tokens)]
+        assert self.chat is not None
+        reader = self.chat.reader()
+        return [(reader.read(ids[:size]), size) for size in range(1, len(ids) + 1)][seen:]
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -321,7 +324,7 @@ def _logprobs(said: Any) -> list[float]:
     return [float(value) for value in found if isinstance(value, (int, float))]
 
 
-async def _events(client: AsyncOpenAI, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+async def _events(client: AsyncOpenAI, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     """The JSON objects of a stream. Raises Malformed where something else comes. Closed early, it ends the request."""
     from openai import AsyncStream
 

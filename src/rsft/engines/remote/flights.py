@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Watch
@@ -76,7 +77,10 @@ class Flights:
             flight = Flight(requests)
             future = server.start(self._calls.draw(self._name, flight, self._watch, self._inbox.put))
             self._flying[id(flight)] = (flight, future)
-            future.add_done_callback(lambda future, flight=flight: self._inbox.put((flight, future)))
+            future.add_done_callback(partial(self._land, flight))
+
+    def _land(self, flight: Flight, future: Future[None]) -> None:
+        self._inbox.put((flight, future))
 
     def _next(self) -> list[Request]:
         """What may go together now, of the first prompt that may go on: their indices follow each other."""

@@ -163,8 +163,8 @@ class Probe:
         if found == self._base:
             if any(logprobs for _, logprobs in found):
                 raise ModelError(
-                    f"The server answers for the policy '{name}' exactly as for the base model: the new weights are not "
-                    "served. Start it anew and go on with rsft resume; what was drawn and trained is kept."
+                    f"The server answers for the policy '{name}' exactly as for the base model: the new weights are "
+                    "not served. Start it anew and go on with rsft resume; what was drawn and trained is kept."
                 )
             _log.warning("the server's policy '%s' answers %d questions as the base does", name, len(found))
         self._proven.add(name)

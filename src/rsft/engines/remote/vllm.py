@@ -57,7 +57,7 @@ class Serve:
 
     def _command(self, port: int) -> Sequence[str]:
         base = str(self._student.folder.path)
-        fixed = {
+        fixed: dict[str, str | int | float | bool] = {
             "host": "127.0.0.1",
             "port": port,
             "served-model-name": self.name,
@@ -163,7 +163,7 @@ def dtype_of(student: Student) -> str:
     return str(chosen).removeprefix("torch.")
 
 
-def _asked(said: VllmOptions, url: str, model: str, ours: bool) -> OpenAIOptions:
+def _asked(said: VllmOptions, url: str, model: str, *, ours: bool) -> OpenAIOptions:
     """How vLLM is asked: by token ids, which come back as well. Of a server of our own it is known whose
     log-probabilities it tells."""
     shared = ("together", "stream", "concurrency", "timeout_seconds", "patience_seconds", "attempts", "key_env")
