@@ -21,6 +21,7 @@ from rsft.engines.local.engine import LocalOptions
 from rsft.errors import ModelError, RecipeError
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
+from rsft.models.student import Student
 from rsft.types import Candidate, CandidateKey, Ended, Message, Policy, Prompt, SamplingParams
 from tiny import save_model
 
@@ -455,7 +456,7 @@ def test_the_recipe_bounds_the_memory(tiny_folder: Path, monkeypatch: pytest.Mon
 
 def test_options_that_are_wrong_are_refused() -> None:
     with pytest.raises(RecipeError, match="memory_gib"):
-        LocalEngine.open({"memory": 3}, lambda: None)  # type: ignore[arg-type, return-value]
+        LocalEngine.open({"memory": 3}, Student(["nowhere"]), Path())
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class VllmOptions(BaseModel):
     model: str | None = Field(None, description="The base model's name at one that runs; found out if left out.")
     key_env: str | None = Field(None, description="The environment variable with the key of one that runs.")
     environment: str | None = Field(
-        None, description="The folder of the environment that vLLM is installed in; else `vllm` on the path."
+        None, description="The folder of the Python environment that vLLM is installed in, to start it from."
     )
     arguments: dict[str, str | int | float | bool] = Field(
         {}, description="More options of `vllm serve`, e.g. {tensor_parallel_size: 2, max_model_len: 4096}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ class Serve:
         self.policy = student.base
         self._said = said
         self._student = student
-        self._program = _program(said.environment)
+        self._python = _python(said.environment)
         self.process = ServerProcess(
             self._command,
             folder / "servers" / "vllm.log",
@@ -72,7 +71,8 @@ class Serve:
             "trust-remote-code": self._student.trust_remote_code,
         }
         further = {key.replace("_", "-"): value for key, value in self._said.arguments.items()}
-        return [self._program, "serve", self.policy.weights or base, *_as_words(fixed | further)]
+        module = "vllm.entrypoints.openai.api_server"  # what `vllm serve` runs, whatever the package is called
+        return [self._python, "-m", module, "--model", self.policy.weights or base, *_as_words(fixed | further)]
 
 
 class VllmNames(AdapterNames):
@@ -125,7 +125,7 @@ class VllmEngine(RemoteEngine):
         return cls(
             said,
             student,
-            Server(_asked(said, serve.process.address + "/v1", _BASE, True), key=key, first=_FIRST),
+            Server(_asked(said, serve.process.address + "/v1", _BASE, ours=True), key=key, first=_FIRST),
             serve,
         )
 
@@ -177,17 +177,17 @@ def _asked(said: VllmOptions, url: str, model: str, *, ours: bool) -> OpenAIOpti
     )
 
 
-def _program(environment: str | None) -> str:
-    """The vllm command of an environment. Raises RecipeError where there is none."""
-    found = shutil.which("vllm") if environment is None else str(Path(environment).expanduser().absolute() / "bin/vllm")
-    if found is None or not Path(found).is_file():
-        where = "on the path" if environment is None else f"at {found}"
+def _python(environment: str | None) -> str:
+    """The interpreter of the environment that vLLM is installed in. Raises RecipeError where there is none."""
+    python = Path(environment or "").expanduser().absolute() / "bin/python"
+    if environment is None or not python.is_file():
+        what = f"holds no bin/python: {python.parent.parent}" if environment else "is not said"
         raise RecipeError(
-            f"There is no command `vllm` {where}. Install vLLM in an environment of its own, since it wants other "
-            "versions of torch and transformers than rsft (for a CPU: make vllm-env), and name its folder: "
-            "engine: {type: vllm, environment: .venv-vllm}. One that runs already is named by its url."
+            f"engine.environment {what}. vLLM wants other versions of torch and transformers than rsft, so it is "
+            "installed in an environment of its own (for a CPU: make vllm-env), whose folder is named: engine: {type: "
+            "vllm, environment: .venv-vllm}. A server that runs already is named by its url instead."
         )
-    return found
+    return str(python)
 
 
 def _environment() -> dict[str, str]:
