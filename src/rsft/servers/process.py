@@ -61,20 +61,32 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, unless it runs, and wait until it is up. Raises ServerError where it does not come up."""
-        if not self.is_alive:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            guard = [sys.executable, "-m", "rsft.servers.guard", str(os.getpid())]
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [*guard, *self._command(self.port)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._environment},
-                )
-            atexit.register(self.stop)
-        self._wait()
+        """Start it, unless it runs, and wait until it is up. Raises ServerError where it does not come up.
+
+        One that is found coming to its end is waited for, and started again.
+        """
+        ours = not self.is_alive
+        if ours:
+            self._spawn()
+        came_up = self._comes_up()
+        if not came_up and not ours:
+            self._spawn()
+            came_up = self._comes_up()
+        if not came_up:
+            raise ServerError(f"The server did not start. The end of its log ({self._log}):\n{self._tail()}")
+
+    def _spawn(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        guard = [sys.executable, "-m", "rsft.servers.guard", str(os.getpid())]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*guard, *self._command(self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self._environment},
+            )
+        atexit.register(self.stop)
 
     def stop(self) -> None:
         """End it, by force if need be."""
@@ -89,11 +101,12 @@ class ServerProcess:
             process.kill()
             process.wait()
 
-    def _wait(self) -> None:
+    def _comes_up(self) -> bool:
+        """Wait until it is up; False if it ended. Raises ServerError where that takes too long."""
         began = time.monotonic()
         while not is_up(self.address + self._health):
             if not self.is_alive:
-                raise ServerError(f"The server did not start. The end of its log ({self._log}):\n{self._tail()}")
+                return False
             if time.monotonic() - began > self._patience:
                 self.stop()
                 raise ServerError(
@@ -101,6 +114,7 @@ class ServerProcess:
                     f"{self._tail()}"
                 )
             time.sleep(_LOOK_SECONDS)
+        return True
 
     def _tail(self) -> str:
         return self._log.read_bytes()[-_TAIL:].decode(errors="replace") if self._log.is_file() else ""

@@ -67,6 +67,9 @@ class Serve:
             "max-lora-rank": self._said.max_lora_rank,
             "enable-lora": True,
             "enable-prefix-caching": True,
+            # On a CPU vLLM dies of a request with a seed whose prompt it reads in parts (0.32: "CPU Generator does not
+            # use offset").
+            "no-enable-chunked-prefill": not has_gpu(),
             "disable-uvicorn-access-log": True,
             "trust-remote-code": self._student.trust_remote_code,
         }
@@ -136,7 +139,7 @@ class VllmEngine(RemoteEngine):
     def release(self) -> None:
         """Leave a GPU to the training: a server of our own ends until candidates are wanted again."""
         keep = self._said.keep_while_training
-        if self._serve is not None and not (not _has_gpu() if keep is None else keep):
+        if self._serve is not None and not (not has_gpu() if keep is None else keep):
             self._serve.process.stop()
 
     def close(self) -> None:
@@ -159,7 +162,7 @@ def dtype_of(student: Student) -> str:
     """The precision that the model is served in: that which it would have in this process."""
     from rsft.models.devices import quick_dtype
 
-    chosen = quick_dtype("cuda" if _has_gpu() else "cpu") if student.dtype == "auto" else student.dtype
+    chosen = quick_dtype("cuda" if has_gpu() else "cpu") if student.dtype == "auto" else student.dtype
     return str(chosen).removeprefix("torch.")
 
 
@@ -192,7 +195,7 @@ def _python(environment: str | None) -> str:
 
 def _environment() -> dict[str, str]:
     said = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": ""}
-    if not _has_gpu():
+    if not has_gpu():
         said |= {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", _CPU_GIB)}
         every_core = f"0-{(os.cpu_count() or 1) - 1}"  # else it leaves one idle
         said |= {"VLLM_CPU_OMP_THREADS_BIND": os.environ.get("VLLM_CPU_OMP_THREADS_BIND", every_core)}
@@ -207,7 +210,7 @@ def _as_words(arguments: Mapping[str, str | int | float | bool]) -> list[str]:
     return words
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
