@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rsft.errors import ServerError
+from rsft.servers import guard
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 20.0
 # So much of a log is shown where a server does not come up.
 _TAIL = 1500
+# For this machine itself there is no proxy, whatever the environment says.
+_ASK = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def free_port() -> int:
@@ -52,6 +56,7 @@ class ServerProcess:
         self._health = health
         self._patience = patience_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._turns = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -63,27 +68,33 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it, unless it runs, and wait until it is up. Raises ServerError where it does not come up."""
-        if not self.is_alive:
-            if self.starts:
-                self.port = self.port if _is_free(self.port) else free_port()
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            guard = [sys.executable, "-m", "rsft.servers.guard", str(os.getpid())]
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [*guard, *self._command(self.port)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._environment},
-                )
-            self.starts += 1
-            atexit.register(self.stop)
+        with self._turns:
+            if not self.is_alive:
+                self._start()
         self._wait()
 
-    def stop(self) -> None:
-        """End it, by force if need be."""
+    def _start(self) -> None:
+        self.port = self.port if _is_free(self.port) else free_port()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        # -I: what lies in the working folder must not stand for a module of the guard's.
+        words = [sys.executable, "-I", guard.__file__, str(os.getpid()), *self._command(self.port)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self._environment},
+            )
+        self.starts += 1
         atexit.unregister(self.stop)
-        process, self._process = self._process, None
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End it, by force if need be. Nothing happens where none runs."""
+        atexit.unregister(self.stop)
+        with self._turns:
+            process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)
@@ -95,7 +106,7 @@ class ServerProcess:
 
     def _wait(self) -> None:
         began = time.monotonic()
-        while not self._is_up():
+        while not (self._is_up() and self.is_alive):  # if it is dead, it was another that answered
             if not self.is_alive:
                 raise ServerError(f"The server did not start. The end of its log ({self._log}):\n{self._tail()}")
             if time.monotonic() - began > self._patience:
@@ -108,13 +119,15 @@ class ServerProcess:
 
     def _is_up(self) -> bool:
         try:
-            with urllib.request.urlopen(self.address + self._health, timeout=5) as answer:
+            with _ASK(self.address + self._health, timeout=5) as answer:
                 return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def _tail(self) -> str:
-        return self._log.read_bytes()[-_TAIL:].decode(errors="replace") if self._log.is_file() else ""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _TAIL))
+            return log.read(_TAIL).decode(errors="replace")
 
 
 def _is_free(port: int) -> bool:
