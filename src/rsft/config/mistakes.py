@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from rsft.errors import nearest
 
+SECRET = "secret"
+"""The type of a mistake whose value must not be shown."""
+
 
 def mistakes(error: ValidationError, model: type[BaseModel], name: str, prefix: str = "") -> list[str]:
     """One line for each mistake. `name` is what the model describes, `prefix` where in the recipe it stands."""
@@ -30,6 +33,8 @@ def _explain(error: Any, model: type[BaseModel], name: str, prefix: str) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not location:
         return f"{message}."
+    if error["type"] == SECRET:
+        return f"{key}: {message}"
     return f"{key}: {message} (found {json.dumps(error['input'], default=str, ensure_ascii=False)[:80]})"
 
 

@@ -6,10 +6,11 @@ import asyncio
 import json
 import random
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
-from functools import cached_property
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rsft.errors import ServerError
@@ -27,6 +28,8 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 10.0
 # How often a server that is away is tried.
 _AWAY_SECONDS = 0.5
+# How often it may be revived without answering anything in between.
+_REVIVALS = 3
 
 
 class Unanswered(Exception):
@@ -54,11 +57,26 @@ class _Away(Exception):
         self.forgot = forgot
 
 
+@dataclass(slots=True)
+class _Flight:
+    """One attempt: what `Concurrency.sent` said, how many tokens were taken for it, and how it went."""
+
+    sent: int
+    tokens: int
+    overloaded: bool = False
+    answered: bool = False
+
+
+_FLIGHT: ContextVar[_Flight] = ContextVar("flight")
+"""The attempt that is going on in this task."""
+
+
 class Server:
     """One endpoint in use. It may be asked from any thread, and by several.
 
     `revive` is called in a thread of its own when the server is away, or has forgotten the model: it may start the
-    server again, or wait until it is back. It raises a UserError where there is no hope.
+    server again, or wait until it is back. It raises a UserError where there is no hope. It is never called by two at
+    a time, and no more than a few times while the server answers nothing.
     """
 
     def __init__(
@@ -79,26 +97,30 @@ class Server:
         self._tokens = Rate(endpoint.tokens_per_minute, time.monotonic())
         self._chance = random.Random(seed)
         self._spending = spending
-        self._heard = time.monotonic()
-        self._reviving = asyncio.Lock()
+        self._revival: asyncio.Task[None] | None = None
         self._revived = 0
-        self._holes: set[asyncio.Future[None]] = set()
+        self._in_vain = 0
+        self._holes: dict[asyncio.Future[None], None] = {}
+        self._reserved = 0.0
+        self._client: AsyncOpenAI | None = None
+        self._closing: weakref.finalize[Any, Any] | None = None
 
-    @cached_property
+    @property
     def client(self) -> AsyncOpenAI:
-        """OpenAI's client for this endpoint. Retries, limits and waiting are not its business."""
-        from httpx2 import Limits
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+        """OpenAI's client for this endpoint. Retries, limits and waiting are not its business. It is closed with the
+        server, and at the latest when nobody holds that any more."""
+        if self._client is None:
+            self._client = self._open()
+            self._closing = weakref.finalize(self, _close, self._client)
+            self._closing.atexit = False
+        return self._client
 
-        limits = Limits(max_connections=None, max_keepalive_connections=None)
-        timeout = Timeout(self.endpoint.timeout_seconds, connect=_CONNECT_SECONDS)
-        return AsyncOpenAI(
-            base_url=self.endpoint.url,
-            api_key=self._key or "none",
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(limits=limits, timeout=timeout, trust_env=not self.endpoint.is_here),
-        )
+    def close(self) -> None:
+        """End all connections, when nothing is asked any more. A server that is asked again opens new ones."""
+        client, closing, self._client = self._client, self._closing, None
+        if client is not None and closing is not None:
+            closing.detach()
+            background.finish(client.close())
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Have something done in which the server is asked, beside what goes on here."""
@@ -124,15 +146,19 @@ class Server:
         do any better: a wrong key, no such model, nobody there for as long as the recipe waits, all money spent.
         """
         failures = 0
+        away_since: float | None = None
         while True:
             self._spending.check(self.endpoint)
             revived = self._revived
             try:
                 return await self._once(send, tokens)
             except _Away as error:
-                await self._wait_for_its_return(error, revived)
+                now = time.monotonic()
+                away_since = now if away_since is None else away_since
+                await self._wait_for_its_return(error, now - away_since, revived)
             except _Failed as error:
                 failures += 1
+                away_since = None
                 if failures >= self.endpoint.attempts:
                     raise Unanswered(f"the server failed {failures} times, at last: {error}") from None
                 await asyncio.sleep(wait_before(failures, error.wait, self._chance))
@@ -164,55 +190,115 @@ class Server:
         try:
             return background.finish(send())
         except openai.APIError as error:
-            raise Unanswered(self._hide(_one_line(error))) from None
+            raise Unanswered(self._hidden(error)) from None
 
     def count(self, read: int, written: int) -> None:
-        """So many tokens were read and written for an answer."""
+        """So many tokens were read and written for an answer. To be said in `send`, once; 0 where nothing is known."""
         self._spending.add(self.endpoint, read, written)
+        flight = _FLIGHT.get(None)
+        if flight is not None and read + written:
+            self._tokens.give_back(flight.tokens - read - written)
+            flight.tokens = read + written
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _open(self) -> AsyncOpenAI:
+        from httpx2 import Limits
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
+        limits = Limits(max_connections=None, max_keepalive_connections=None)
+        timeout = Timeout(self.endpoint.timeout_seconds, connect=_CONNECT_SECONDS)
+        return AsyncOpenAI(
+            base_url=self.endpoint.url,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(limits=limits, timeout=timeout, trust_env=not self.endpoint.is_here),
+        )
+
     async def _once(self, send: Callable[[AsyncOpenAI], Awaitable[T]], tokens: int) -> T:
+        price = self.endpoint.price
+        cost = max(price.of(tokens, 0), price.of(0, tokens)) if price is not None else 0.0
+        await self._may_fly(cost)
+        flight = _Flight(self.concurrency.sent(), tokens)
+        self._reserved += cost
+        before = _FLIGHT.set(flight)
+        try:
+            await self._keep_pace(tokens)
+            return await self._fly(send, flight)
+        finally:
+            _FLIGHT.reset(before)
+            self._reserved -= cost
+            self.concurrency.over(flight.sent, overloaded=flight.overloaded, answered=flight.answered)
+            self._wake()
+
+    async def _fly(self, send: Callable[[AsyncOpenAI], Awaitable[T]], flight: _Flight) -> T:
+        try:
+            async with asyncio.timeout(self.endpoint.timeout_seconds):
+                said = await send(self.client)
+        except TimeoutError:
+            flight.overloaded = True
+            raise _Failed(f"no answer within {self.endpoint.timeout_seconds:g} s", overloaded=True) from None
+        except Malformed as error:
+            self._is_there()
+            raise _Failed(self._hidden(error)) from None
+        except Exception as error:
+            found = self._read(error)
+            if found is error:
+                raise
+            if isinstance(found, _Failed):
+                flight.overloaded = found.overloaded
+            if isinstance(found, _Away):  # it read nothing
+                self._give_back(flight.tokens)
+            raise found from None
+        flight.answered = True
+        self._is_there()
+        return said
+
+    async def _may_fly(self, cost: float) -> None:
+        """Wait, in turn, for a hole. Where the money may not do for all that fly, one flies after the other."""
+        while not self.concurrency.room or (self.concurrency.flying and self._is_too_dear(cost)):
+            hole = asyncio.get_running_loop().create_future()
+            self._holes[hole] = None
+            try:
+                await hole
+                self._spending.check(self.endpoint)
+            except BaseException:
+                self._holes.pop(hole, None)
+                self._wake()  # somebody else, if it was this one's turn
+                raise
+
+    def _is_too_dear(self, cost: float) -> bool:
+        most = self.endpoint.max_cost
+        return most is not None and self._spending.cost(self.endpoint) + self._reserved + cost > most
+
+    def _wake(self) -> None:
+        """Those whose turn it is look again whether they may fly."""
+        for hole in list(self._holes)[: self.concurrency.room]:
+            del self._holes[hole]
+            if not hole.done():
+                hole.set_result(None)
+
+    async def _keep_pace(self, tokens: int) -> None:
+        """Wait until the rates allow a request of so many tokens. Those who wait keep their hole, or all of them would
+        fly at once when a slow server is quick again."""
         now = time.monotonic()
         pause = max(self._requests.take(1, now), self._tokens.take(tokens, now))
         if pause:
-            await asyncio.sleep(pause)
-        async with AsyncExitStack() as flight:
-            await self._may_fly()
-            sent = self.concurrency.sent()
-            outcome = {"overloaded": False, "answered": False}
-            flight.callback(lambda: self._land(sent, **outcome))
             try:
-                async with asyncio.timeout(self.endpoint.timeout_seconds):
-                    said = await send(self.client)
-            except TimeoutError:
-                outcome["overloaded"] = True
-                raise _Failed(f"no answer within {self.endpoint.timeout_seconds:g} s", overloaded=True) from None
-            except Malformed as error:
-                self._heard = time.monotonic()
-                raise _Failed(str(error)) from None
-            except Exception as error:
-                found = self._read(error)
-                outcome["overloaded"] = isinstance(found, _Failed) and found.overloaded
-                raise found from (None if found is not error else error)
-            outcome["answered"] = True
-            self._heard = time.monotonic()
-            return said
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError:
+                self._give_back(tokens)
+                raise
 
-    async def _may_fly(self) -> None:
-        while not self.concurrency.room:
-            hole = asyncio.get_running_loop().create_future()
-            self._holes.add(hole)
-            try:
-                await hole
-            finally:
-                self._holes.discard(hole)
+    def _give_back(self, tokens: int) -> None:
+        """A request was not sent after all."""
+        self._requests.give_back(1)
+        self._tokens.give_back(tokens)
 
-    def _land(self, sent: int, *, overloaded: bool, answered: bool) -> None:
-        self.concurrency.over(sent, overloaded=overloaded, answered=answered)
-        waiting = [hole for hole in self._holes if not hole.done()]
-        for hole in waiting[: self.concurrency.room]:
-            hole.set_result(None)
+    def _is_there(self) -> None:
+        """The server said something of its own."""
+        self._in_vain = 0
 
     def _read(self, error: Exception) -> Exception:
         """What an error of the client's means."""
@@ -225,54 +311,68 @@ class Server:
             return _Failed("the time was up", overloaded=True)
         if isinstance(error, openai.APIConnectionError):
             if isinstance(error.__cause__, httpx2.ConnectError):
-                return _Away(str(error.__cause__) or "no connection came about")
-            return _Failed(f"the connection broke: {_one_line(error.__cause__ or error)}")
+                return _Away(self._hidden(error.__cause__))
+            return _Failed(f"the connection broke: {self._hidden(error.__cause__ or error)}")
         if isinstance(error, httpx2.HTTPError):  # while a stream was read
-            return _Failed(f"the connection broke: {_one_line(error)}")
+            return _Failed(f"the connection broke: {self._hidden(error)}")
         if isinstance(error, openai.APIStatusError):
-            self._heard = time.monotonic()
             return self._read_status(error)
         if isinstance(error, (openai.APIError, json.JSONDecodeError, UnicodeDecodeError)):
-            return _Failed(f"the answer can't be read: {_one_line(error)}")
+            return _Failed(f"the answer can't be read: {self._hidden(error)}")
         return error
 
     def _read_status(self, error: Any) -> Exception:
-        status, said = error.status_code, self._hide(_one_line(error))
+        status, said = error.status_code, self._hidden(error)
         where = f"The server {self.endpoint.url}"
         if status in (401, 403):
             key = f"the key in {self.endpoint.key_variable}" if self.endpoint.key_variable else "a request without key"
             return ServerError(f"{where} refuses {key} ({status}): {said}")
         if status == 404:
             return _Away(f"it says {said}", forgot=True)
-        if status == 402 or "insufficient_quota" in said:
+        if status == 402 or "insufficient_quota" in str(error):
             return ServerError(f"{where} wants to be paid first ({status}): {said}")
+        self._is_there()
         if status in (408, 409, 425, 429) or status >= 500:
             wait = retry_after(error.response.headers, time.time())
             return _Failed(f"status {status}: {said}", overloaded=status in (408, 429, 503, 529), wait=wait)
         return Unanswered(f"the server refuses the request ({status}): {said}")
 
-    def _hide(self, said: str) -> str:
-        """What a server says, without the key, should it repeat that."""
-        return said.replace(self._key, "[key]") if self._key else said
+    def _hidden(self, error: BaseException) -> str:
+        """What an error says, in one line, without the key, should the server repeat that."""
+        said = str(error)
+        return _one_line(said.replace(self._key, "[key]") if self._key else said) or type(error).__name__
 
-    async def _wait_for_its_return(self, error: _Away, revived: int) -> None:
-        """Wait until the server may be asked again. Raises ServerError where that takes too long."""
-        async with self._reviving:
-            if self._revived > revived:
-                return  # another request saw to it
-            away = time.monotonic() - self._heard
-            if self.revive is not None:
-                await asyncio.to_thread(self.revive)
-                self._heard = time.monotonic()
-                self._revived += 1
-                return
-            if away > self.endpoint.patience_seconds or error.forgot:
-                raise ServerError(
-                    f"The server {self.endpoint.url} can't be asked for '{self.endpoint.model}': "
-                    f"{error}. What was drawn is kept: see to the server, and go on with rsft "
-                    "resume."
-                )
-        await asyncio.sleep(_AWAY_SECONDS)
+    async def _wait_for_its_return(self, error: _Away, away: float, revived: int) -> None:
+        """Wait until the server may be asked again, which has been away for so many seconds, and had been revived so
+        often when it was asked. Raises ServerError where that takes too long."""
+        if self.revive is None:
+            if error.forgot or away > self.endpoint.patience_seconds:
+                raise self._lost(error)
+            await asyncio.sleep(_AWAY_SECONDS)
+            return
+        if self._revival is None or (self._revival.done() and self._revived == revived):
+            if self._in_vain >= _REVIVALS:
+                raise self._lost(error)
+            self._in_vain += 1
+            self._revival = asyncio.create_task(background.aside(self.revive))
+            self._revival.add_done_callback(self._was_revived)
+        await asyncio.shield(self._revival)  # it goes on for the others when this request is cancelled
+
+    def _was_revived(self, revival: asyncio.Task[None]) -> None:
+        self._revived += 1
+        if not revival.cancelled():
+            revival.exception()  # those who waited for it raise that; if none did, nobody misses it
+
+    def _lost(self, error: _Away) -> ServerError:
+        return ServerError(
+            f"The server {self.endpoint.url} can't be asked for '{self.endpoint.model}': {error}. What was drawn is "
+            "kept: see to the server, and go on with rsft resume."
+        )
+
+
+def _close(client: AsyncOpenAI) -> None:
+    """Have a client closed that nobody uses any more; not waited for, for this may be the loop's own thread."""
+    background.start(client.close())
 
 
 async def post(client: AsyncOpenAI, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,12 +382,12 @@ async def post(client: AsyncOpenAI, path: str, body: Mapping[str, Any]) -> dict[
     response = await client.post(path, cast_to=httpx2.Response, body=body)
     try:
         said = response.json()
-    except ValueError as error:
-        raise Malformed(f"the answer is not JSON: {_one_line(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"the answer is not JSON: {_one_line(str(error))}") from None
     if not isinstance(said, dict):
         raise Malformed(f"the answer is {type(said).__name__}, not a JSON object")
     return said
 
 
-def _one_line(error: Any) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def _one_line(said: str) -> str:
+    return " ".join(said.split())[:300]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from rsft.config.mistakes import SECRET
 from rsft.config.section import Section
 from rsft.errors import ServerError
 
 OPENAI = "https://api.openai.com/v1"
+_PRINTABLE = re.compile(r"[!-~]+")
 
 
 class Price(Section):
@@ -27,6 +31,8 @@ class Price(Section):
 class Endpoint(Section):
     """A server that speaks OpenAI's protocol, and how it may be used."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may be a key that somebody wrote here
+
     url: str = Field(OPENAI, description="Where its API begins, e.g. http://127.0.0.1:8000/v1.")
     model: str = Field(min_length=1, description="The model's name there.")
     key_env: str | None = Field(
@@ -39,17 +45,26 @@ class Endpoint(Section):
     requests_per_minute: float | None = Field(None, gt=0)
     tokens_per_minute: float | None = Field(None, gt=0, description="Read and written.")
     price: Price | None = Field(None, description="For the cost that is shown, and for max_cost.")
-    max_cost: float | None = Field(None, gt=0, description="The run stops before it has cost more, resumed or not.")
+    max_cost: float | None = Field(None, gt=0, description="The run stops when it has cost so much, resumed or not.")
 
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
+        if any(mark in url for mark in "@?#"):
+            raise PydanticCustomError(
+                SECRET, "holds a password, or more than an address: name an environment variable in key_env instead"
+            )
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("needs an address such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password:
-            raise ValueError("holds a password: name an environment variable in key_env instead")
         return url.rstrip("/")
+
+    @field_validator("key_env")
+    @classmethod
+    def _is_a_variable(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise PydanticCustomError(SECRET, "names an environment variable, such as OPENAI_API_KEY; it is no key")
+        return name
 
     @model_validator(mode="after")
     def _a_cap_needs_prices(self) -> Endpoint:
@@ -75,5 +90,10 @@ class Endpoint(Section):
             raise ServerError(
                 f"The server {self.url} needs a key, and the environment variable {self.key_variable} is not set. "
                 f"Set it (export {self.key_variable}=...), or name another in key_env. Keys never stand in a recipe."
+            )
+        if not _PRINTABLE.fullmatch(key):  # HTTP can't carry it, and says so by showing it
+            raise ServerError(
+                f"The environment variable {self.key_variable} holds no key: there are spaces, line breaks or letters "
+                "beyond ASCII in it. Set it to the key alone."
             )
         return key

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 # Requests at a time before anything is known of a server, and ever.
 FIRST, MOST = 16, 512
 # What an overloaded server is left with, of what it was asked at a time (RFC 9438 has the same share).
 _CUT = 0.7
+# Seconds: before the second attempt at most twice the first of these, then twice as long each time, up to the second. A
+# server may ask for as much as the third.
 _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED_FOR = 0.5, 30.0, 300.0
 
 
@@ -17,15 +20,17 @@ class Concurrency:
     """How many requests a server bears at a time: more while all goes well, fewer when it is overloaded.
 
     Additive increase, multiplicative decrease (Chiu & Jain 1989), doubling each round until the first overload, as TCP
-    does. `fixed` leaves nothing to find out. Requests that were sent before a cut can't cause another.
+    does. `fixed` leaves nothing to find out. Requests that were sent before a cut can't cause another. A limit that is
+    not used up tells nothing, and does not grow (RFC 7661); as in Linux, the doubling may run one round ahead of its
+    use, for the answers of a round may come all at once.
     """
 
     def __init__(self, fixed: int | None = None, first: int = FIRST) -> None:
-        self.limit = float(fixed or first)
+        self.limit = float(fixed or min(first, MOST))
         self.flying = 0
         self._is_fixed = fixed is not None
-        self._was_cut = False
         self._cuts = 0
+        self._most = 0  # that flew at a time since the last cut
 
     @property
     def room(self) -> int:
@@ -35,21 +40,21 @@ class Concurrency:
     def sent(self) -> int:
         """A request is sent. Returns what to say when it is over."""
         self.flying += 1
+        self._most = max(self._most, self.flying)
         return self._cuts
 
     def over(self, sent: int, *, overloaded: bool, answered: bool) -> None:
         """A request is over that was sent so: with an answer, without one, or for the server being overloaded."""
-        was_full = self.flying >= int(self.limit)
         self.flying -= 1
         if self._is_fixed:
             return
         if overloaded:
             if sent == self._cuts:
                 self.limit = max(1.0, self.limit * _CUT)
-                self._was_cut = True
+                self._most = 0
                 self._cuts += 1
-        elif answered and was_full:
-            self.limit = min(MOST, self.limit + (1 / self.limit if self._was_cut else 1))
+        elif answered and int(self.limit) < (self._most + 1 if self._cuts else 2 * self._most):
+            self.limit = min(MOST, self.limit + (1 / self.limit if self._cuts else 1))
 
 
 class Rate:
@@ -75,11 +80,12 @@ class Rate:
 
 
 def wait_before(attempt: int, asked_for: float | None, chance: random.Random) -> float:
-    """Seconds before an attempt (1 is the first after a failure): what the server asked for, or ever longer, by lot, so
-    that those who failed together do not come back together."""
-    longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
+    """Seconds before an attempt (1 is the first after a failure): ever longer, by lot, so that those who failed
+    together do not come back together; never sooner than the server asked for, as far as that is within reason."""
+    longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempt, 60))
     drawn = chance.uniform(longest / 4, longest)
-    return drawn if asked_for is None else min(asked_for, _LONGEST_ASKED_FOR) + chance.uniform(0, _FIRST_WAIT)
+    least = 0.0 if asked_for is None else min(asked_for, _LONGEST_ASKED_FOR) + chance.uniform(0, _FIRST_WAIT)
+    return max(drawn, least)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -92,6 +98,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
             return None
         if said.strip().replace(".", "", 1).isdigit():
             return float(said)
-        return max(0.0, parsedate_to_datetime(said).timestamp() - now)
-    except (TypeError, ValueError):
+        date = parsedate_to_datetime(said)
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
         return None

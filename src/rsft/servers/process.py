@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rsft.errors import ServerError
+from rsft.servers import guard
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 20.0
 # So much of a log is shown where a server does not come up.
 _TAIL = 1500
+# For this machine itself there is no proxy, whatever the environment says.
+_ASK = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def free_port() -> int:
@@ -51,6 +55,7 @@ class ServerProcess:
         self._health = health
         self._patience = patience_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._turns = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -65,33 +70,39 @@ class ServerProcess:
 
         One that is found coming to its end is waited for, and started again.
         """
-        ours = not self.is_alive
-        if ours:
-            self._spawn()
+        ours = self._spawned()
         came_up = self._comes_up()
         if not came_up and not ours:
-            self._spawn()
+            self._spawned()
             came_up = self._comes_up()
         if not came_up:
             raise ServerError(f"The server did not start. The end of its log ({self._log}):\n{self._tail()}")
 
-    def _spawn(self) -> None:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        guard = [sys.executable, "-m", "rsft.servers.guard", str(os.getpid())]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*guard, *self._command(self.port)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._environment},
-            )
-        atexit.register(self.stop)
+    def _spawned(self) -> bool:
+        """Start the process, unless it runs; whether it was started now."""
+        with self._turns:
+            if self.is_alive:
+                return False
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            # -I: what lies in the working folder must not stand for a module of the guard's.
+            words = [sys.executable, "-I", guard.__file__, str(os.getpid()), *self._command(self.port)]
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self._environment},
+                )
+            atexit.unregister(self.stop)
+            atexit.register(self.stop)
+            return True
 
     def stop(self) -> None:
-        """End it, by force if need be."""
+        """End it, by force if need be. Nothing happens where none runs."""
         atexit.unregister(self.stop)
-        process, self._process = self._process, None
+        with self._turns:
+            process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)
@@ -104,7 +115,7 @@ class ServerProcess:
     def _comes_up(self) -> bool:
         """Wait until it is up; False if it ended. Raises ServerError where that takes too long."""
         began = time.monotonic()
-        while not is_up(self.address + self._health):
+        while not (is_up(self.address + self._health) and self.is_alive):  # if it is dead, another answered
             if not self.is_alive:
                 return False
             if time.monotonic() - began > self._patience:
@@ -117,15 +128,17 @@ class ServerProcess:
         return True
 
     def _tail(self) -> str:
-        return self._log.read_bytes()[-_TAIL:].decode(errors="replace") if self._log.is_file() else ""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _TAIL))
+            return log.read(_TAIL).decode(errors="replace")
 
 
 def is_up(address: str) -> bool:
     """Whether an address answers with 200."""
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
+        with _ASK(address, timeout=5) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException):
         return False
 
 

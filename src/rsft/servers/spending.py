@@ -9,11 +9,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from rsft.errors import ServerError
+from rsft.errors import RunError, ServerError
 from rsft.servers.endpoint import Endpoint
 
 # How often the sum is written down: what a killed run has spent since is not counted.
 _SECONDS = 1.0
+_ZERO: Mapping[str, float] = {"requests": 0, "read": 0, "written": 0, "cost": 0.0}
 
 
 class Spending:
@@ -26,17 +27,17 @@ class Spending:
         self._turns = threading.Lock()
 
     def keep_in(self, file: Path) -> None:
-        """From now on what is spent is added to what this file holds."""
+        """From now on what is spent is added to what this file holds. Raises RunError where it can't be read."""
         with self._turns:
+            self._write()
             self._file, self._spent = file, {}
             if file.is_file():
-                self._spent = json.loads(file.read_text(encoding="utf-8"))
+                self._spent = _read(file)
 
     def add(self, endpoint: Endpoint, read: int, written: int) -> None:
         """So many tokens were read and written."""
         with self._turns:
-            zero = {"requests": 0, "read": 0, "written": 0, "cost": 0.0}
-            sums = self._spent.setdefault(name_of(endpoint), zero)
+            sums = self._spent.setdefault(name_of(endpoint), dict(_ZERO))
             sums["requests"] += 1
             sums["read"] += read
             sums["written"] += written
@@ -47,17 +48,22 @@ class Spending:
 
     def check(self, endpoint: Endpoint) -> None:
         """Raise ServerError where a run has spent all that it may."""
-        spent = self._spent.get(name_of(endpoint), {}).get("cost", 0.0)
+        spent = self.cost(endpoint)
         if endpoint.max_cost is not None and spent >= endpoint.max_cost:
             raise ServerError(
                 f"The model '{endpoint.model}' at {endpoint.url} has cost {spent:.2f}, and max_cost is "
                 f"{endpoint.max_cost:g}. What was drawn is kept: allow more with --set, and the run goes on."
             )
 
+    def cost(self, endpoint: Endpoint) -> float:
+        """What a model at an endpoint has cost."""
+        return self._spent.get(name_of(endpoint), {}).get("cost", 0.0)
+
     @property
     def sums(self) -> Mapping[str, Mapping[str, float]]:
         """Requests, tokens read and written, and cost, by endpoint."""
-        return {name: dict(sums) for name, sums in self._spent.items()}
+        with self._turns:
+            return {name: dict(sums) for name, sums in self._spent.items()}
 
     def write(self) -> None:
         """Write down what was spent so far."""
@@ -71,6 +77,17 @@ class Spending:
         aside = self._file.with_suffix(".part")
         aside.write_text(json.dumps(self._spent), encoding="utf-8")
         os.replace(aside, self._file)
+
+
+def _read(file: Path) -> dict[str, dict[str, float]]:
+    try:
+        spent = json.loads(file.read_text(encoding="utf-8"))
+        return {name: {key: zero + sums[key] for key, zero in _ZERO.items()} for name, sums in spent.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"What was spent on servers can't be read from {file} ({type(error).__name__}). Remove that file to go on "
+            "as if nothing had been spent."
+        ) from None
 
 
 def name_of(endpoint: Endpoint) -> str:
