@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from rsft.errors import ServerError
-from rsft.servers.process import ServerProcess
+from rsft.servers import process
+from rsft.servers.process import ServerProcess, is_up
 
 # A server with a child that is deaf to SIGTERM; it writes both ids to a file, and says its environment.
 SERVER = """
@@ -66,7 +67,6 @@ def test_a_server_comes_up_and_ends_with_all_its_processes(server: ServerProcess
     server.start()
     server.start()  # it runs already
     assert server.is_alive
-    assert server.starts == 1
     running = processes_of(tmp_path / "ids")
     assert len(running) == 2
     assert "it knows what it was told" in (tmp_path / "logs" / "server.log").read_text()
@@ -75,7 +75,6 @@ def test_a_server_comes_up_and_ends_with_all_its_processes(server: ServerProcess
     assert not server.is_alive
     assert all_end(running)
     server.start()
-    assert server.starts == 2
     assert server.is_alive
 
 
@@ -162,7 +161,7 @@ def test_the_guard_leaves_an_interruption_to_its_starter(server: ServerProcess) 
     server._process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         server._process.wait(1.5)
-    assert server._is_up()
+    assert is_up(server.address + "/health")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child of its parent's end")
@@ -209,12 +208,15 @@ class _Health(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_port_that_is_taken_meanwhile_is_left_to_who_has_it(server: ServerProcess) -> None:
+def test_a_port_that_is_taken_meanwhile_is_left_to_who_has_it(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_PORT_SECONDS", 0.5)
     with ThreadingHTTPServer(("127.0.0.1", server.port), _Health) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        server.start()
-        assert server.port != other.server_address[1]
-        assert server._is_up()
+        with pytest.raises(ServerError, match="Another program uses the port"):
+            server.start()
+        assert is_up(server.address + "/health")  # the other one
         other.shutdown()
 
 
@@ -223,12 +225,12 @@ def test_another_server_that_answers_is_not_taken_for_one_that_died(
 ) -> None:
     server = ServerProcess(lambda port: [sys.executable, "-c", "import sys; sys.exit('in use')"], tmp_path / "log")
 
-    def another_answers() -> bool:
+    def another_answers(address: str) -> bool:
         assert server._process is not None
         server._process.wait(60)
         return True
 
-    monkeypatch.setattr(server, "_is_up", another_answers)
+    monkeypatch.setattr(process, "is_up", another_answers)
     with pytest.raises(ServerError, match="in use"):
         server.start()
 
@@ -237,4 +239,4 @@ def test_no_proxy_stands_between_a_machine_and_itself(server: ServerProcess, mon
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     server.start()
-    assert server._is_up()
+    assert is_up(server.address + "/health")

@@ -20,6 +20,8 @@ from rsft.servers import guard
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 20.0
+# How long a server that came to its end may keep its port.
+_PORT_SECONDS = 10.0
 # So much of a log is shown where a server does not come up.
 _TAIL = 1500
 # For this machine itself there is no proxy, whatever the environment says.
@@ -83,6 +85,7 @@ class ServerProcess:
         with self._turns:
             if self.is_alive:
                 return False
+            self._wait_for_port()
             self._log.parent.mkdir(parents=True, exist_ok=True)
             # -I: what lies in the working folder must not stand for a module of the guard's.
             words = [sys.executable, "-I", guard.__file__, str(os.getpid()), *self._command(self.port)]
@@ -97,6 +100,15 @@ class ServerProcess:
             atexit.unregister(self.stop)
             atexit.register(self.stop)
             return True
+
+    def _wait_for_port(self) -> None:
+        """Those who know the address keep it, so a server that is started again has its old port. Raises ServerError
+        where another program has it now: that would hear what is meant for ours."""
+        began = time.monotonic()
+        while not _is_free(self.port):
+            if time.monotonic() - began > _PORT_SECONDS:
+                raise ServerError(f"Another program uses the port {self.port} of the server. Go on with rsft resume.")
+            time.sleep(_LOOK_SECONDS)
 
     def stop(self) -> None:
         """End it, by force if need be. Nothing happens where none runs."""
@@ -131,6 +143,16 @@ class ServerProcess:
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _TAIL))
             return log.read(_TAIL).decode(errors="replace")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def is_up(address: str) -> bool:
