@@ -12,6 +12,7 @@ from rsft import failpoints
 from rsft.budget import Budget
 from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
+from rsft.engines.writers import Writer, Writers
 from rsft.errors import StoreError, UserError
 from rsft.family import Family
 from rsft.forking import Fork
@@ -78,27 +79,31 @@ class Drawing:
         self.folder = folder
         self.parts = parts
         self.earlier = earlier
+        self.policy = Writers([Writer(parts.engine)])
         self.seed = recipe.seed
         self.tell = tell
         self.record = Record(recipe.scoring.max_failed, recipe.scoring.max_seconds)
         self.prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
 
-    def by_orders(self, iteration: int, policy: Policy, orders: Sequence[Order]) -> list[Drawn]:
-        """What was ordered, whole. Orders of one prompt are drawn together."""
-        generators = [self._generator(policy, order.params) for order in orders]
+    def by_orders(
+        self, iteration: int, policy: Policy, orders: Sequence[Order], writers: Writers | None = None
+    ) -> list[Drawn]:
+        """What was ordered, whole, of the policy itself, or of writers. Orders of one prompt are drawn together."""
+        writers = writers or self.policy
+        generators = [self._generators(writers, policy, order.params) for order in orders]
         requested = [
             [
-                self._request(CandidateKey(iteration, prompt_id, index, generator), order.params)
+                self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), order.params)
                 for prompt_id, count in order.wanted.items()
                 for index in range(order.start, order.start + count)
             ]
-            for order, generator in zip(orders, generators, strict=True)
+            for order, named in zip(orders, generators, strict=True)
         ]
-        stock = self._stock(iteration, generators)
+        stock = self._stock(iteration, {name for named in generators for name in named})
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for one in self._draw(policy, owed):
+            for one in self._draw(writers, policy, owed):
                 keeping.keep([one])
         stock |= keeping.kept
         return [
@@ -117,14 +122,15 @@ class Drawing:
         watching: Watching | None = None,
     ) -> Drawn:
         """What the budget grants by what the selection accepts, round after round; the hopeless ends early."""
-        generator = self._generator(policy, params, watching)
+        writers = self.parts.writers
+        named = self._generators(writers, policy, params, watching)
         families = {prompt_id: Family(selection) for prompt_id in prompt_ids}
-        stock = {key: one for key, one in self._stock(iteration, [generator]).items() if key.prompt_id in families}
+        stock = {key: one for key, one in self._stock(iteration, named).items() if key.prompt_id in families}
         for one in stock.values():
             families[one[0].key.prompt_id].learn(one)
         pace = Pacing(budget, families)
         owed = [
-            self._request(CandidateKey(iteration, prompt_id, index, generator), params)
+            self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), params)
             for prompt_id, family in families.items()
             for index in range(family.tally.candidates, pace.most(prompt_id))
             if not family.knows(index)
@@ -132,7 +138,7 @@ class Drawing:
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for candidate, _ in self._draw(policy, owed, watching, pace):
+            for candidate, _ in self._draw(writers, policy, owed, watching, pace):
                 drawn_tokens += len(candidate.token_ids)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
         found = [one for family in families.values() for one in family.counted]
@@ -177,6 +183,7 @@ class Drawing:
 
     def _draw(
         self,
+        writers: Writers,
         policy: Policy,
         owed: Sequence[Request],
         watching: Watching | None = None,
@@ -195,7 +202,7 @@ class Drawing:
 
         try:
             with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
-                sampling = self.parts.engine.sample(policy, owed, watching, pace)
+                sampling = writers.sample(policy, owed, watching, pace)
                 if pace is not None:
                     pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
                 for candidate in sampling:
@@ -237,12 +244,16 @@ class Drawing:
         of_family = stream_seed(self.seed, key.iteration, key.prompt_id, 0)
         return Request(key, self.prompts[key.prompt_id], seed, params, of_family)
 
-    def _generator(self, policy: Policy, params: SamplingParams, watching: Watching | None = None) -> str:
-        """The fingerprint of what draws: policy, engine, sampling law, and what may end a candidate early.
+    def _generators(
+        self, writers: Writers, policy: Policy, params: SamplingParams, watching: Watching | None = None
+    ) -> list[str]:
+        """The fingerprint of what each writer draws by: its policy, its engine, the sampling law, and what may end a
+        candidate early. What it stands for is kept in the ledger."""
+        return [self._generator(writer, policy, params, watching) for writer in writers]
 
-        What it stands for is kept in the ledger.
-        """
-        description: dict[str, object] = {"policy": policy.hash, **self.parts.engine.description, **asdict(params)}
+    def _generator(self, writer: Writer, policy: Policy, params: SamplingParams, watching: Watching | None) -> str:
+        engine = writer.engine.description
+        description: dict[str, object] = {"policy": writer.of(policy).hash, **engine, **asdict(params)}
         if watching is not None:
             description["watching"] = watching.fingerprint
         fingerprint = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]

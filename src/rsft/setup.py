@@ -18,7 +18,9 @@ from rsft.config import Recipe, load_recipe, recipe_differences, recipe_yaml
 from rsft.config.load import bundled_path, validate
 from rsft.config.mistakes import mistakes
 from rsft.config.schedule import at_iteration
+from rsft.config.section import PlugIn, as_list
 from rsft.engines.base import Engine
+from rsft.engines.writers import Writer, Writers
 from rsft.errors import PromptError, RecipeError, RunError, nearest
 from rsft.models.student import Student
 from rsft.prompts import check_disjoint, load_prompts
@@ -64,10 +66,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Parts(Checked):
-    """The working parts of a run. `engine` samples from the policies, `student` is what they are trained from."""
+    """The working parts of a run. `engine` samples from the policies, `student` is what they are trained from, and
+    `writers` write the candidates of train prompts."""
 
     engine: Engine
     student: Student
+    writers: Writers
 
 
 def check(recipe: Recipe) -> Checked:
@@ -95,6 +99,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     student = student_of(recipe)
     SPENDING.keep_in(folder.path / "spending.json")
     engine = open_engine(recipe.engine, student, folder.path)
+    writers = open_writers(recipe, engine, student, folder.path)
     for scorer in (*scorers.values(), *heldout_scorers.values()):
         scorer.prepare()
     if not begun or saved_recipe(folder.path).loop.iterations < recipe.loop.iterations:
@@ -103,7 +108,18 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     if not there:
         folder.save_prompts(train, heldout, anchors)
     _same_base(folder, engine.base)
-    return Parts(train, heldout, anchors, scorers, heldout_scorers, terms, selection, engine=engine, student=student)
+    return Parts(
+        train,
+        heldout,
+        anchors,
+        scorers,
+        heldout_scorers,
+        terms,
+        selection,
+        engine=engine,
+        student=student,
+        writers=writers,
+    )
 
 
 def student_of(recipe: Recipe) -> Student:
@@ -116,6 +132,33 @@ def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: 
     name, options = _named(spec)
     engine: Engine = registry.load("engine", name).open(options, student, folder)
     return engine
+
+
+def open_writers(recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writers:
+    """Who writes the candidates of train prompts. Raises a UserError where one of them can't."""
+    said = recipe.sampling
+    specs = said.generators or ([{"type": "local", "model": said.model}] if said.model else ["policy"])
+    return Writers([_writer(spec, recipe, engine, student, folder) for spec in specs])
+
+
+def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writer:
+    options = {"type": spec} if isinstance(spec, str) else dict(spec)
+    share = options.pop("share", 1)
+    if not isinstance(share, int) or isinstance(share, bool) or share < 1:
+        raise RecipeError(f"sampling.generators: a share is a number from 1 on; found {share!r}.")
+    if options.get("type") == "policy":
+        if further := sorted(options.keys() - {"type"}):
+            raise RecipeError(f"sampling.generators: policy has no option but share; found '{further[0]}'.")
+        return Writer(engine, share=share)
+    if options.get("type") != "local":
+        written = open_engine(options, None, folder)
+        return Writer(written, written.base, share, lambda: student.chat)
+    references = as_list(options.pop("model", None))
+    if not references:
+        raise RecipeError("sampling.generators: {type: local} needs a model; the run's own is called policy.")
+    other = Student(tuple(references), recipe.dtype, recipe.trust_remote_code)
+    written = open_engine(options, other, folder)
+    return Writer(written, written.base, share, None if other.reads_like(student) else lambda: student.chat)
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:

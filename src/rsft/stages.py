@@ -136,7 +136,9 @@ class Stages:
         with self.books.stage(iteration, "policy", "tune", about, "candidates") as note:
             tried = [
                 {"temperature": order.params.temperature, "accepted": accepts(drawn.pool)}
-                for order, drawn in zip(orders, self.drawing.by_orders(iteration, policy, orders), strict=True)
+                for order, drawn in zip(
+                    orders, self.drawing.by_orders(iteration, policy, orders, self.parts.writers), strict=True
+                )
             ]
             note.update(tried=tried, temperature=tuning.best_of(tried, before))
         done = self.folder.stage_done(iteration, "policy", "tune")
@@ -215,7 +217,7 @@ class Stages:
             counts = accepted_counts(chosen)
             wanted = {prompt_id: min(max(most, count), count + _SPARE) for prompt_id, count in counts.items()}
         with self.books.stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
-            (drawn,) = self.drawing.by_orders(iteration, policy, [Order(wanted, law)])
+            (drawn,) = self.drawing.by_orders(iteration, policy, [Order(wanted, law)], self.parts.writers)
             note.update(notes.of_drawn(drawn))
         return drawn
 

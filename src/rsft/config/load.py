@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from rsft.config.mistakes import mistakes
-from rsft.config.recipe import Recipe, TrainingSection
+from rsft.config.recipe import Recipe, SamplingSection, TrainingSection
 from rsft.errors import RecipeError, nearest
 
 BUNDLED = "bundled:"
@@ -126,6 +126,7 @@ def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:
             "model": [_locate(reference, beside) for reference in recipe.model],
             "prompts": prompts.model_copy(update=found),
             "engine": _located_plug_in(recipe.engine, beside),
+            "sampling": _located_sampling(recipe.sampling, beside),
             "scorers": {name: _located_plug_in(spec, beside) for name, spec in recipe.scorers.items()},
             "selection": [_located_plug_in(rule, beside) for rule in recipe.selection],
             "training": _located_training(recipe.training, beside),
@@ -149,6 +150,13 @@ def _located_values(key: str, values: list[Any], beside: Path | None) -> list[An
     return [
         [_located_plug_in(rule, beside) for rule in rules] if isinstance(rules, list) else rules for rules in values
     ]
+
+
+def _located_sampling(sampling: SamplingSection, beside: Path | None) -> SamplingSection:
+    """With absolute paths to the models that write candidates."""
+    model = sampling.model and [_locate(reference, beside) for reference in sampling.model]
+    generators = sampling.generators and [_located_plug_in(one, beside) for one in sampling.generators]
+    return sampling.model_copy(update={"model": model, "generators": generators})
 
 
 def _located_training(training: TrainingSection, beside: Path | None) -> TrainingSection:
@@ -189,7 +197,7 @@ def _located_plug_in(spec: str | dict[str, Any], beside: Path | None) -> Any:
 
 def _located_option(key: str, said: Any, beside: Path | None) -> Any:
     """A plug-in's option, with absolute paths where it names a model's folder or a file."""
-    if key not in ("model", "file"):
+    if key not in ("model", "file", "environment"):
         return said
     if isinstance(said, list):
         return [_located_option(key, one, beside) for one in said]

@@ -46,6 +46,21 @@ class SamplingSection(Section):
     min_p: float = Field(0.0, ge=0, lt=1, description="Cut tokens less than so many times as likely as the likeliest.")
     repetition_penalty: float = Field(1.0, gt=0, description="Above 1: what the text holds already gets less likely.")
     stop: OneOrMore | None = Field(None, description="Strings that end a reply as well; its text ends before them.")
+    model: OneOrMore | None = Field(
+        None, description="Another model that writes the train prompts' candidates, in this process: a teacher."
+    )
+    generators: list[PlugIn] | None = Field(
+        None,
+        min_length=1,
+        description="Who writes them, in turn: policy, and engines with their options, e.g. {type: openai, url: ..., "
+        "model: ..., share: 3}; a share is how many of them each writes a round. The policy alone by default.",
+    )
+
+    @model_validator(mode="after")
+    def _one_word_on_who_writes(self) -> SamplingSection:
+        if self.model is not None and self.generators is not None:
+            raise ValueError("model and generators both say who writes; put {type: local, model: ...} among generators")
+        return self
 
     @model_validator(mode="after")
     def _greedy_draws_once(self) -> SamplingSection:
@@ -258,6 +273,8 @@ class LoopSection(Section):
     @model_validator(mode="after")
     def _schedules_what_it_may(self) -> LoopSection:
         for key in self.schedule:
+            if key in ("sampling.model", "sampling.generators"):
+                raise ValueError(f"schedule speaks of '{key}': who writes is the same in all iterations")
             if key != "selection" and key.partition(".")[0] not in ("sampling", "budget", "training"):
                 raise ValueError(f"schedule speaks of '{key}': it may of selection, sampling.*, budget.*, training.*")
         return self

@@ -50,6 +50,12 @@ class Student:
 
         return ChatTokenizer.load(self.folder.path, trust_remote_code=self.trust_remote_code)
 
+    def reads_like(self, other: Student) -> bool:
+        """Whether token ids mean the same to both."""
+        ours, theirs = self.chat, other.chat
+        same = ours.tokenizer.get_vocab() == theirs.tokenizer.get_vocab()
+        return same and ours.end_of_turn == theirs.end_of_turn
+
     @cached_property
     def context_length(self) -> int:
         """How many tokens it can read, prompt and reply together."""
