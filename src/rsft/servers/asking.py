@@ -204,9 +204,10 @@ class Server:
             self._wake()
 
     async def _fly(self, send: Callable[[AsyncOpenAI], Awaitable[T]], flight: _Flight) -> T:
+        client = self.client  # which may have to be loaded first: the server has no part in that
         try:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
-                said = await send(self.client)
+                said = await send(client)
         except TimeoutError:
             flight.overloaded = True
             raise _Failed(f"no answer within {self.endpoint.timeout_seconds:g} s", overloaded=True) from None
