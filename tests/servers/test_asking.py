@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -282,6 +284,31 @@ def test_a_model_that_is_not_there_is_not_revived_for_ever(fault_server: Start, 
     with pytest.raises(ServerError, match="can't be asked for 'fake'"):
         ask(server_at(faulty.url, revive=lambda: revived.append(1)), "Hello?")
     assert len(revived) == asking._REVIVALS
+
+
+def test_a_revival_that_does_not_help_is_tried_while_patience_lasts(server_at: Make) -> None:
+    revived: list[int] = []
+    url = f"http://127.0.0.1:{refused_port()}/v1"
+    server = server_at(url, revive=lambda: revived.append(1), patience_seconds=1)
+    with pytest.raises(ServerError, match="can't be asked for 'fake'"):
+        ask(server, "Hello?")
+    assert len(revived) > asking._REVIVALS
+
+
+def test_a_revival_that_hangs_does_not_keep_a_process_from_ending() -> None:
+    program = f"""
+import threading
+from rsft.servers import Endpoint, Server, chat
+begun = threading.Event()
+def revive():
+    begun.set()
+    threading.Event().wait(600)
+server = Server(Endpoint(url="http://127.0.0.1:{refused_port()}/v1", model="fake"), revive=revive)
+server.start(chat.answer(server, [{{"role": "user", "content": "Hello?"}}]))
+print(begun.wait(100))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
 def test_a_cancelled_request_leaves_its_hole_to_the_next(
