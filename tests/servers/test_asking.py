@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -33,6 +35,15 @@ def is_answer(said: str, question: str) -> bool:
     return said.startswith(f"{question} – answer ")
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    """Let the servers' loop go on until something is so."""
+    for _ in range(1000):
+        if is_so():
+            return
+        background.finish(asyncio.sleep(0.01))
+    raise AssertionError("it never was so")
+
+
 def refused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -44,7 +55,7 @@ def test_each_of_many_questions_gets_its_own_answer_whatever_fails(fault_server:
     questions = [f"Where is parcel {number}?" for number in range(300)]
 
     def answers(url: str) -> list[str]:
-        server = server_at(url, timeout_seconds=2, attempts=12)
+        server = server_at(url, timeout_seconds=5, attempts=12)
         asked = [
             server.start(chat.answer(server, [{"role": "user", "content": question}], seed=seed, max_tokens=500))
             for seed, question in enumerate(questions)
@@ -67,7 +78,7 @@ def test_each_of_many_questions_gets_its_own_answer_whatever_fails(fault_server:
         ("429 in seconds", "status 429"),
         ("500", "status 500"),
         ("503", "status 503"),
-        ("hang", "no answer within 0.3 s|the time was up"),
+        ("hang", "no answer within 1 s|the time was up"),
         ("cut", "the connection broke: .*without sending complete"),
         ("closed", "the connection broke: .*disconnected"),
         ("not json", "the answer is not JSON"),
@@ -82,10 +93,10 @@ def test_each_of_many_questions_gets_its_own_answer_whatever_fails(fault_server:
 )
 def test_a_fault_that_does_not_pass_is_named(fault_server: Start, server_at: Make, fault: str, reason: str) -> None:
     faulty = fault_server("--faults", 1, "--only", fault)
-    server = server_at(faulty.url, attempts=2, timeout_seconds=0.3)
+    server = server_at(faulty.url, attempts=2, timeout_seconds=1 if fault == "hang" else 60)
     with pytest.raises(Unanswered, match=f"failed 2 times, at last: .*({reason})"):
         ask(server, "Hello?")
-    assert faulty.faults() == {fault: 2}
+    assert set(faulty.faults()) == {fault}
     assert server.concurrency.flying == 0
 
 
@@ -140,8 +151,9 @@ def test_the_server_is_left_alone_as_long_as_it_asks(
         ask(server_at(faulty.url, attempts=3), "Hello?")
     first, second, third = faulty.seen()["arrivals"]
     assert all(wanted is not None and least <= wanted <= 1 for wanted in asked_for)
-    assert [second - first, third - second] >= [asked_for[0], asked_for[1]]
     assert len(asked_for) == 2
+    assert second - first >= (asked_for[0] or 0)
+    assert third - second >= (asked_for[1] or 0)
 
 
 def test_concurrency_grows_while_all_goes_well(fault_server: Start, server_at: Make) -> None:
@@ -223,7 +235,7 @@ def test_nobody_there_is_waited_for_and_then_named(server_at: Make) -> None:
     assert server._tokens.take(60, server._tokens._seen) == 0
 
 
-def test_patience_begins_with_a_request_and_not_with_the_last_answer(server_at: Make) -> None:
+def test_nobody_there_is_waited_for_as_long_as_patience_says(server_at: Make) -> None:
     server = server_at(f"http://127.0.0.1:{refused_port()}/v1", patience_seconds=600)
     asked = server.start(chat.answer(server, [{"role": "user", "content": "Hello?"}]))
     with pytest.raises(TimeoutError):
@@ -274,7 +286,34 @@ def test_a_model_that_is_not_there_is_not_revived_for_ever(fault_server: Start, 
     assert len(revived) == asking._REVIVALS
 
 
-def test_a_cancelled_request_leaves_its_hole_to_the_next(fault_server: Start, server_at: Make) -> None:
+def test_a_revival_that_does_not_help_is_tried_while_patience_lasts(server_at: Make) -> None:
+    revived: list[int] = []
+    url = f"http://127.0.0.1:{refused_port()}/v1"
+    server = server_at(url, revive=lambda: revived.append(1), patience_seconds=1)
+    with pytest.raises(ServerError, match="can't be asked for 'fake'"):
+        ask(server, "Hello?")
+    assert len(revived) > asking._REVIVALS
+
+
+def test_a_revival_that_hangs_does_not_keep_a_process_from_ending() -> None:
+    program = f"""
+import threading
+from rsft.servers import Endpoint, Server, chat
+begun = threading.Event()
+def revive():
+    begun.set()
+    threading.Event().wait(600)
+server = Server(Endpoint(url="http://127.0.0.1:{refused_port()}/v1", model="fake"), revive=revive)
+server.start(chat.answer(server, [{{"role": "user", "content": "Hello?"}}]))
+print(begun.wait(100))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_a_cancelled_request_leaves_its_hole_to_the_next(
+    fault_server: Start, server_at: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     faulty = fault_server()
     server = server_at(faulty.url, concurrency=1)
 
@@ -293,11 +332,13 @@ def test_a_cancelled_request_leaves_its_hole_to_the_next(fault_server: Start, se
         second, third = asyncio.create_task(question("second")), asyncio.create_task(question("third"))
         await asyncio.sleep(0)
         assert len(server._holes) == 2
-        # It ends, and with that wakes the second, which is cancelled before it can hear of it.
-        server.concurrency.flying -= 1
-        server._wake()
-        second.cancel()
-        server.concurrency.flying += 1
+        wake = server._wake
+
+        def wake_and_cancel() -> None:
+            wake()
+            second.cancel()  # before it can hear that it was woken
+
+        monkeypatch.setattr(server, "_wake", wake_and_cancel)
         gate.set()
         await first
         said = await asyncio.wait_for(third, 30)
@@ -318,9 +359,7 @@ def test_flights_that_are_cancelled_land(fault_server: Start, server_at: Make) -
         wait(asked, 0.05)
     for one in asked:
         one.cancel()
-    server.finish(asyncio.sleep(0.05))
-    assert server.concurrency.flying == 0
-    assert not server._holes
+    until(lambda: server.concurrency.flying == 0 and not server._holes)
 
 
 def test_rates_are_settled_by_what_was_used(fault_server: Start, server_at: Make) -> None:
@@ -335,11 +374,12 @@ def test_rates_are_settled_by_what_was_used(fault_server: Start, server_at: Make
 def test_requests_come_no_faster_than_they_may(fault_server: Start, server_at: Make) -> None:
     faulty = fault_server()
     server = server_at(faulty.url, requests_per_minute=600)
-    server._requests.take(600, server._requests._seen)  # a minute's worth is gone
+    began = server._requests._seen
+    server._requests.take(600, began)  # a minute's worth is gone
     wait([server.start(chat.answer(server, [{"role": "user", "content": str(n)}])) for n in range(5)])
     arrivals = faulty.seen()["arrivals"]
     assert len(arrivals) == 5
-    assert arrivals[-1] - arrivals[0] > 0.3
+    assert all(arrival - began > 0.099 * number for number, arrival in enumerate(arrivals, 1))
 
 
 def test_a_closed_server_may_be_asked_again(fault_server: Start, server_at: Make) -> None:
@@ -358,8 +398,7 @@ def test_the_client_of_a_server_that_is_gone_is_closed(fault_server: Start) -> N
     client = server.client
     del server
     gc.collect()
-    background.finish(asyncio.sleep(0.05))
-    assert client.is_closed()
+    until(client.is_closed)
 
 
 def test_servers_that_are_first_asked_by_many_threads_share_one_loop(fault_server: Start, server_at: Make) -> None:

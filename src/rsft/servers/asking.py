@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rsft.errors import ServerError
@@ -28,7 +29,7 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 10.0
 # How often a server that is away is tried.
 _AWAY_SECONDS = 0.5
-# How often it may be revived without answering anything in between.
+# How often it may be revived without answering anything in between, and longer only while patience lasts.
 _REVIVALS = 3
 
 
@@ -76,7 +77,7 @@ class Server:
 
     `revive` is called in a thread of its own when the server is away, or has forgotten the model: it may start the
     server again, or wait until it is back. It raises a UserError where there is no hope. It is never called by two at
-    a time, and no more than a few times while the server answers nothing.
+    a time, and while the server answers nothing only a few times, or as long as the recipe's patience lasts.
     """
 
     def __init__(
@@ -233,9 +234,10 @@ class Server:
             self._wake()
 
     async def _fly(self, send: Callable[[AsyncOpenAI], Awaitable[T]], flight: _Flight) -> T:
+        client = self.client  # which may have to be loaded first: the server has no part in that
         try:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
-                said = await send(self.client)
+                said = await send(client)
         except TimeoutError:
             flight.overloaded = True
             raise _Failed(f"no answer within {self.endpoint.timeout_seconds:g} s", overloaded=True) from None
@@ -274,7 +276,7 @@ class Server:
 
     def _wake(self) -> None:
         """Those whose turn it is look again whether they may fly."""
-        for hole in list(self._holes)[: self.concurrency.room]:
+        for hole in list(islice(self._holes, self.concurrency.room)):
             del self._holes[hole]
             if not hole.done():
                 hole.set_result(None)
@@ -351,12 +353,16 @@ class Server:
             await asyncio.sleep(_AWAY_SECONDS)
             return
         if self._revival is None or (self._revival.done() and self._revived == revived):
-            if self._in_vain >= _REVIVALS:
+            if self._in_vain >= _REVIVALS and (error.forgot or away > self.endpoint.patience_seconds):
                 raise self._lost(error)
+            self._revival = asyncio.create_task(self._revive(self.revive, _AWAY_SECONDS if self._in_vain else 0))
             self._in_vain += 1
-            self._revival = asyncio.create_task(background.aside(self.revive))
             self._revival.add_done_callback(self._was_revived)
         await asyncio.shield(self._revival)  # it goes on for the others when this request is cancelled
+
+    async def _revive(self, revive: Callable[[], None], pause: float) -> None:
+        await asyncio.sleep(pause)
+        await background.aside(revive)
 
     def _was_revived(self, revival: asyncio.Task[None]) -> None:
         self._revived += 1
