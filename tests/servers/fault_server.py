@@ -138,7 +138,10 @@ class FaultServer:
             prompt = question.encode() if isinstance(question, str) else question
             question = question if isinstance(question, str) else _text(question)
         most = asked.get("max_tokens") or asked.get("max_completion_tokens")
-        replies = [self.reply(question, asked, index).encode() for index in range(asked.get("n") or 1)]
+        replies = [
+            self.reply(question, asked, index).encode()
+            for index in range(1 if self.options.alone else asked.get("n") or 1)
+        ]
         texts = [_text(reply[:most]) for reply in replies]
         choices = [_choice(text, index, asked, is_chat) for index, text in enumerate(texts)]
         for reply, choice in zip(replies, choices, strict=True):
@@ -296,6 +299,7 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--replies", type=Path, help="a JSON list of texts to reply with")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
     parser.add_argument("--bears", type=int, help="answers 429 to more requests at a time")
+    parser.add_argument("--alone", action="store_true", help="answers with one choice, whatever n is")
     parser.add_argument("--key", help="answers 401 without it")
     parser.add_argument("--echo-key", type=int, metavar="STATUS", help="answers so, and repeats the key")
     parser.add_argument("--die-after", type=int, metavar="N", help="exits at the N-th POST")

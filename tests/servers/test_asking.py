@@ -93,7 +93,7 @@ def test_each_of_many_questions_gets_its_own_answer_whatever_fails(fault_server:
 )
 def test_a_fault_that_does_not_pass_is_named(fault_server: Start, server_at: Make, fault: str, reason: str) -> None:
     faulty = fault_server("--faults", 1, "--only", fault)
-    server = server_at(faulty.url, attempts=2, timeout_seconds=1 if fault == "hang" else 60)
+    server = server_at(faulty.url, attempts=2, patience_seconds=0, timeout_seconds=1 if fault == "hang" else 60)
     with pytest.raises(Unanswered, match=f"failed 2 times, at last: .*({reason})"):
         ask(server, "Hello?")
     assert set(faulty.faults()) == {fault}
@@ -203,7 +203,7 @@ def test_a_key_that_the_server_repeats_is_not_shown(
 ) -> None:
     monkeypatch.setenv("SHOP_KEY", CANARY)
     faulty = fault_server("--echo-key", status)
-    server = server_at(faulty.url, key_env="SHOP_KEY", attempts=1)
+    server = server_at(faulty.url, key_env="SHOP_KEY", attempts=1, patience_seconds=0)
     with pytest.raises((ServerError, Unanswered)) as caught:
         ask(server, "Hello?")
     assert "who is Bearer [key]?" in str(caught.value)

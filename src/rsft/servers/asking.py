@@ -44,9 +44,10 @@ class Malformed(Exception):
 class _Failed(Exception):
     """One attempt failed, and another may do better."""
 
-    def __init__(self, why: str, *, overloaded: bool = False, wait: float | None = None) -> None:
+    def __init__(self, why: str, *, overloaded: bool = False, limited: bool = False, wait: float | None = None) -> None:
         super().__init__(why)
         self.overloaded = overloaded
+        self.limited = limited
         self.wait = wait
 
 
@@ -148,6 +149,7 @@ class Server:
         """
         failures = 0
         away_since: float | None = None
+        began = time.monotonic()
         while True:
             self._spending.check(self.endpoint)
             revived = self._revived
@@ -160,7 +162,9 @@ class Server:
             except _Failed as error:
                 failures += 1
                 away_since = None
-                if failures >= self.endpoint.attempts:
+                # A rate that is used up comes back in its time: it is waited for like a server that is away.
+                is_patient = error.limited and time.monotonic() - began < self.endpoint.patience_seconds
+                if failures >= self.endpoint.attempts and not is_patient:
                     raise Unanswered(f"the server failed {failures} times, at last: {error}") from None
                 await asyncio.sleep(wait_before(failures, error.wait, self._chance))
 
@@ -336,7 +340,9 @@ class Server:
         self._is_there()
         if status in (408, 409, 425, 429) or status >= 500:
             wait = retry_after(error.response.headers, time.time())
-            return _Failed(f"status {status}: {said}", overloaded=status in (408, 429, 503, 529), wait=wait)
+            return _Failed(
+                f"status {status}: {said}", overloaded=status in (408, 429, 503, 529), limited=status == 429, wait=wait
+            )
         return Unanswered(f"the server refuses the request ({status}): {said}")
 
     def _hidden(self, error: BaseException) -> str:

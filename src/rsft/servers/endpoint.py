@@ -39,7 +39,7 @@ class Endpoint(Section):
         None, description="The environment variable that holds the key; OPENAI_API_KEY for OpenAI itself, else none."
     )
     timeout_seconds: float = Field(300, gt=0, description="How long one request may take.")
-    patience_seconds: float = Field(600, ge=0, description="How long the server may be away before the run stops.")
+    patience_seconds: float = Field(600, ge=0, description="How long the server may be away, or its rates used up.")
     attempts: int = Field(6, ge=1, description="How often a request is tried before its replies have failed.")
     concurrency: int | None = Field(None, ge=1, description="Requests at a time; found out when it is left out.")
     requests_per_minute: float | None = Field(None, gt=0)

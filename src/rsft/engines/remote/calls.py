@@ -70,7 +70,7 @@ class Flight:
 
     def together(self, most: int) -> list[Request]:
         """The first of what is owed whose indices follow each other."""
-        first = self.owed[0].key.sample_index
+        first = self.owed[0].key.sample_index if self.owed else 0
         return [r for place, r in enumerate(self.owed[:most]) if r.key.sample_index == first + place]
 
 
@@ -92,16 +92,17 @@ class Calls:
         Raises what `Server.ask` does; what is still owed then has failed.
         """
         about = self._about(flight)
-        while flight.owed:
-            group = flight.together(self.together)
 
-            async def send(client: AsyncOpenAI, group: Sequence[Request] = group) -> None:
+        async def send(client: AsyncOpenAI) -> None:
+            if group := flight.together(self.together):  # what an attempt that broke off has brought is not asked again
                 await self._send(client, name, flight, group, watch, emit)
 
+        while flight.owed:
+            wanted = len(flight.together(self.together))
             try:
-                await self.server.ask(send, about * len(group))
+                await self.server.ask(send, about * wanted)
             except Unanswered:
-                if len(group) == 1 or self._knows_n:
+                if wanted == 1 or self._knows_n:
                     raise
                 self.together = 1  # it may be the number that it refuses
 
@@ -248,9 +249,8 @@ class Calls:
     def _close(self, flight: Flight, request: Request, draft: Draft, said: Mapping[str, Any], emit: Emit) -> None:
         """Make a candidate of a draft that has come to its end, if it can be one."""
         nothing = not draft.text and not draft.token_ids
-        usage = said.get("usage")
-        wrote_nothing = isinstance(usage, Mapping) and usage.get("completion_tokens") == 0
-        if draft.finish_reason in (None, "abort", "error") or (nothing and wrote_nothing):
+        # A reply that ends at once has a token, that of its end; whatever says nothing and counts none is a fault.
+        if draft.finish_reason in (None, "abort", "error") or (nothing and not tokens_of(said)[1]):
             return  # it stays owed
         if draft.finish_reason in ("stop", "length"):
             reason: FinishReason = "stop" if draft.finish_reason == "stop" else "length"
