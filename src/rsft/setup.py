@@ -94,8 +94,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     there = begun and bool(kept[0])  # they are not if they got damaged
     train, heldout, anchors = kept if there else read_prompts(recipe)
     network = cache(lambda: load_network(recipe))
-    name, options = _named(recipe.engine)
-    engine = registry.load("engine", name).open(options, network)
+    engine = open_engine(recipe, network)
     for scorer in (*scorers.values(), *heldout_scorers.values()):
         scorer.prepare()
     if not begun or saved_recipe(folder.path).loop.iterations < recipe.loop.iterations:
@@ -110,6 +109,13 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
 def load_network(recipe: Recipe) -> Network:
     """The recipe's base model, in memory."""
     return Network.load(resolve(recipe.model), dtype=recipe.dtype, trust_remote_code=recipe.trust_remote_code)
+
+
+def open_engine(recipe: Recipe, network: Callable[[], Network]) -> Engine:
+    """The recipe's engine. `network` gives the base model in memory to one that samples from that."""
+    name, options = _named(recipe.engine)
+    engine: Engine = registry.load("engine", name).open(options, network)
+    return engine
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
@@ -221,7 +227,9 @@ def _terms(recipe: Recipe, scorers: Mapping[str, Scorer]) -> Terms:
         selection.check(list(scorers))
         _check_baselines(recipe, selection)
     _check_budget(recipe, rounds[0], scorers)
-    return Terms(recipe, rounds, _trainer(recipe))
+    trainer = _trainer(recipe)
+    _refuse_unserved(recipe, trainer)
+    return Terms(recipe, rounds, trainer)
 
 
 def _check_baselines(recipe: Recipe, selection: Selection) -> None:
@@ -267,6 +275,24 @@ def _same_base(folder: RunFolder, base: Policy) -> None:
             f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has {base.hash}. "
             "Bring the first one back, or start another run (--set run=...)."
         )
+
+
+def _refuse_unserved(recipe: Recipe, trainer: Trainer) -> None:
+    """Raise RecipeError where the engine can't sample from what the trainer trains."""
+    engine, _ = _named(recipe.engine)
+    trains = getattr(trainer, "trains", "local")
+    if trains is None or trains in getattr(registry.load("engine", engine), "serves", ("local",)):
+        return
+    trained, other = f"training by '{recipe.training.type}'", f"the engine '{engine}'"
+    if trains == "hosted":
+        raise RecipeError(
+            f"The recipe can't be used: {trained} leaves its policies at a host, and {other} can't sample from there. "
+            "Sample through the same host (engine: {type: openai, ...}), or train on this machine (training: sft)."
+        )
+    raise RecipeError(
+        f"The recipe can't be used: {trained} leaves weights on this machine, and {other} samples only from what a host"
+        " keeps. Train there (training: {type: openai, model: ...}), or sample here (engine: local)."
+    )
 
 
 def _named(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

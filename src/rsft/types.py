@@ -15,6 +15,8 @@ because nobody wanted it any more, or because it could not be drawn (the last th
 
 Purpose = Literal["calibration", "aimed"]
 Word = Literal["good", "bad", "graded", "skipped", "undone"]
+Home = Literal["local", "hosted"]
+"""Where the weights of trained policies are: in the run folder, or at a host that serves them by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ class SamplingParams:
 class Policy:
     """The model at one point of training, identified by the content of its weights.
 
-    `adapter` is a folder with LoRA weights over the base model, `weights` a folder with a whole model; both are None
-    for the base model itself.
+    `adapter` is a folder with LoRA weights over the base model, `weights` a folder with a whole model, `hosted` the
+    name by which a host serves it, whose weights nobody else has; all are None for the base model itself. Nobody can
+    hash weights that are elsewhere: the hash of a hosted policy is one of what it was trained from, and its name.
     """
 
     hash: str
     adapter: str | None = None
     weights: str | None = None
+    hosted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

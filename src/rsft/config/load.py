@@ -18,8 +18,10 @@ from rsft.errors import RecipeError, nearest
 BUNDLED = "bundled:"
 """Marks a data file that comes with rsft, as in `bundled:shop.train.jsonl.gz`."""
 
+# How long and how dearly a server may be asked to train.
+_PATIENCE = ("key_env", "timeout_seconds", "patience_seconds", "attempts", "poll_seconds", "max_hours", "max_cost")
 # What may change while a run goes on: none of these can change a candidate, a score or a decision that is there.
-_HARMLESS = ("run", "loop.iterations")
+_HARMLESS = ("run", "loop.iterations", "training.price_per_million", *(f"training.{key}" for key in _PATIENCE))
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:

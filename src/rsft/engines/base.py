@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from rsft.types import Candidate, CandidateKey, Ended, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, CandidateKey, Ended, Home, Policy, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,10 @@ class Sampling(Iterator[Candidate]):
 
 class Engine(Protocol):
     """Samples candidates. Batching, caches and retries are its own business."""
+
+    serves: ClassVar[tuple[Home, ...]]
+    """Which trained policies it can sample from, by where their weights are. A user's own engine may leave it out:
+    local ones."""
 
     @classmethod
     def open(cls, options: Mapping[str, Any], network: Callable[[], Any]) -> Engine:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsft.config.mistakes import mistakes
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.errors import RecipeError
-from rsft.types import Candidate, FinishReason, Policy, Prompt
+from rsft.types import Candidate, FinishReason, Home, Policy, Prompt
 
 
 class Script(BaseModel):
@@ -29,6 +29,8 @@ class Script(BaseModel):
 
 class ScriptedEngine:
     """Replies from a script: each candidate's seed chooses the line. Token ids are the bytes of the text."""
+
+    serves: ClassVar[tuple[Home, ...]] = ("local",)
 
     def __init__(self, script: Script) -> None:
         self.script = script

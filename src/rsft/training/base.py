@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from rsft.types import Candidate, Policy, Prompt
+from rsft.types import Candidate, Home, Policy, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,9 @@ class Trainer(Protocol):
 
     fake: ClassVar[bool]
     """Whether it only pretends to; reports that used one say so."""
+    trains: ClassVar[Home | None]
+    """Where the policies are that it trains: the recipe's engine must serve such. None: it trains none that an engine
+    would have to load. A user's own trainer may leave it out: local."""
 
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """How large a trained policy is on disk: `matrices` are the base's linear layers, `weights` counts them all."""
@@ -56,7 +59,8 @@ class Trainer(Protocol):
     ) -> TrainingResult:
         """Ascend the accepted replies' log-likelihood from `start` and save the new policy's weights in `folder`.
 
-        `network` gives the run's one loaded network, and `judge` helps to choose among the policies of one training.
+        `network` gives the run's one loaded network (not for one that trains elsewhere: there may be none), and `judge`
+        helps to choose among the policies of one training.
         The same replies, start and seed give the same policy; `folder` appears whole or not at all.
         """
         ...

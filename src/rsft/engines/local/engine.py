@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +16,7 @@ from rsft.engines.local.passes import Pass
 from rsft.engines.local.texts import Row, Stem, give_trunks
 from rsft.errors import RecipeError
 from rsft.models.network import Network
-from rsft.types import Candidate, Ended, FinishReason, Policy, Prompt
+from rsft.types import Candidate, Ended, FinishReason, Home, Policy, Prompt
 
 if TYPE_CHECKING:
     from rsft.engines.local.serving import ServedModel
@@ -41,6 +41,8 @@ class LocalOptions(BaseModel):
 
 class LocalEngine:
     """Samples from a `Network`, in the process and on the device where that is."""
+
+    serves: ClassVar[tuple[Home, ...]] = ("local",)
 
     def __init__(self, network: Network, options: LocalOptions | None = None) -> None:
         self.network = network
