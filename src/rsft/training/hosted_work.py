@@ -28,7 +28,7 @@ class HostedWork:
     def __init__(self, folder: Path, identity: str) -> None:
         """Keep what an interrupted training left behind, if it was this very one."""
         self.folder = folder
-        self.path = folder.with_name(folder.name + ".work")
+        self.path = _path(folder)
         self.done = _read(self.path / "job.json")
         if self.done.get("identity") != identity:
             if "job" in self.done and "result" not in self.done:
@@ -43,9 +43,12 @@ class HostedWork:
 
     @classmethod
     def finished(cls, folder: Path, identity: str) -> dict[str, Any] | None:
-        """What a folder is about that holds this very training, done."""
+        """What a folder is about that holds this very training, done; None for any other."""
         about = _read(folder / ABOUT)
-        return about if about.get("identity") == identity else None
+        if about.get("identity") != identity:
+            return None
+        shutil.rmtree(_path(folder), ignore_errors=True)
+        return about
 
     def note(self, **done: Any) -> None:
         """Something more is done."""
@@ -69,6 +72,10 @@ class HostedWork:
 
     def _put(self, name: str, text: str) -> None:
         files.put(self.path / name, lambda aside: _written(aside, text))
+
+
+def _path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".work")
 
 
 def _read(file: Path) -> dict[str, Any]:
