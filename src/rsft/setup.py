@@ -280,11 +280,10 @@ def _same_base(folder: RunFolder, base: Policy) -> None:
 def _refuse_unserved(recipe: Recipe, trainer: Trainer) -> None:
     """Raise RecipeError where the engine can't sample from what the trainer trains."""
     engine, _ = _named(recipe.engine)
-    trains = getattr(trainer, "trains", "local")
-    if trains is None or trains in getattr(registry.load("engine", engine), "serves", ("local",)):
+    if trainer.trains is None or trainer.trains in getattr(registry.load("engine", engine), "serves", ("local",)):
         return
     trained, other = f"training by '{recipe.training.type}'", f"the engine '{engine}'"
-    if trains == "hosted":
+    if trainer.trains == "hosted":
         raise RecipeError(
             f"The recipe can't be used: {trained} leaves its policies at a host, and {other} can't sample from there. "
             "Sample through the same host (engine: {type: openai, ...}), or train on this machine (training: sft)."

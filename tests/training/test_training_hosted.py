@@ -22,7 +22,9 @@ from rsft import failpoints
 from rsft.cleaning import clean
 from rsft.errors import ModelError, RecipeError, ServerError, TrainingError, UserError
 from rsft.loop import run
-from rsft.models.network import check_there
+from rsft.models.network import Network
+from rsft.models.packing import ReplyRow
+from rsft.models.references import resolve
 from rsft.plan import plan
 from rsft.sampling import sample_replies
 from rsft.servers.spending import SPENDING
@@ -30,6 +32,8 @@ from rsft.store import RunFolder
 from rsft.training.base import Accepted, TrainingResult
 from rsft.training.chat_format import chat_lines, refused
 from rsft.training.hosted import HostedTraining, hosted_policy
+from rsft.training.settings import Lora
+from rsft.training.sft import SftTraining
 from rsft.types import Candidate, CandidateKey, Message, Policy, Prompt, SamplingParams
 
 BASE = Policy("0123456789abcdef")
@@ -258,6 +262,8 @@ def test_a_failed_job_says_why_and_the_next_call_starts_another(host: FakeHost, 
     assert "ftjob-0" in said
     assert "failed: moderation: [key] [2J is not allowed" in said
     assert "rsft resume" in said
+    assert (tmp_path / "weights.work/rows.jsonl").read_bytes() == host.files["file-0"]
+    assert str(tmp_path / "weights.work/rows.jsonl") in said
     assert not (tmp_path / "weights").exists()
     assert train(host, tmp_path).policy.hosted
     assert [job["status"] for job in host.jobs.values()] == ["failed", "succeeded"]
@@ -432,7 +438,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_here")
 def test_the_next_iteration_samples_from_the_host(host: FakeHost) -> None:
     recipe = recipe_of(host)
-    assert plan(recipe)["iterations"] == 2
+    assert plan(recipe)["at_most"]["policies_mb"] == 0
     summary = run(recipe)
     first, second = host.jobs.values()
     assert (first["model"], second["model"]) == ("gpt-small", first["fine_tuned_model"])
@@ -470,7 +476,8 @@ def test_a_run_of_a_hosted_policy_can_be_moved_cleaned_asked_and_taken_over(host
     assert [one["path"] for one in removed] == [], "what a host keeps stays"
     with RunFolder.open(Path("moved"), write=True) as folder:
         assert folder.is_whole
-        assert [str(folder.policies.trained(i, "policy").hosted) for i in (1, 2)] == names  # type: ignore[union-attr]
+        found = [folder.policies.trained(iteration, "policy") for iteration in (1, 2)]
+        assert [policy and policy.hosted for policy in found] == names
     asked = {"text": "Hello?", "prompt_id": None, "system": None, "candidates": 1, "params": SamplingParams(0)}
     said = sample_replies("moved", **asked, iteration=1, seed=0)
     assert said["model"] == names[0]
@@ -544,6 +551,14 @@ def test_patience_and_money_may_change_while_a_run_goes_on(host: FakeHost) -> No
     assert run(recipe_of(host, "training.max_hours=1", "training.price_per_million=3"))["finished"]
 
 
-def test_a_hosted_policy_has_no_weights_to_load() -> None:
+def test_a_hosted_policy_has_no_weights_to_load_nor_to_train_on(tiny_folder: Path, tmp_path: Path) -> None:
+    network = Network.load(resolve([str(tiny_folder)]))
+    hosted = hosted_policy(network.base, "ft:a:b")
     with pytest.raises(ModelError, match=r"'ft:a:b' at its host.*engine: openai"):
-        check_there(hosted_policy(BASE, "ft:a:b"))
+        network.show(hosted)
+    assert network.policy == network.base
+    for lora in (Lora(rank=2), None):
+        with pytest.raises(ModelError, match="training: openai"):
+            SftTraining(lora=lora).train_rows(
+                network, [ReplyRow((1,), (2,))], hosted, tmp_path / "w", 0, lambda *_: None
+            )

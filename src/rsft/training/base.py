@@ -37,7 +37,7 @@ class Trainer(Protocol):
     """Whether it only pretends to; reports that used one say so."""
     trains: ClassVar[Home | None]
     """Where the policies are that it trains: the recipe's engine must serve such. None: it trains none that an engine
-    would have to load. A user's own trainer may leave it out: local."""
+    would have to load."""
 
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """How large a trained policy is on disk: `matrices` are the base's linear layers, `weights` counts them all."""

@@ -137,6 +137,7 @@ class HostedTraining(Endpoint):
         """The job that succeeded, and its log."""
         if "file" not in work.done:
             name = f"rsft-{work.done['identity']}.jsonl"
+            work.keep_rows(rows)
             uploaded = host.upload(name, rows.encode())
             failpoints.reached("hosted.uploaded")
             work.note(file=uploaded)
@@ -187,8 +188,7 @@ class HostedTraining(Endpoint):
                 work.forget_job()
                 raise TrainingError(
                     f"The job {name} at {self.url} was {job.status}: {job.why}. See to the cause (the rows as they "
-                    f"were sent are what rsft accepted; the host shows the job's events), and go on with rsft resume: "
-                    "it starts another job."
+                    f"were sent are in {work.rows}), and go on with rsft resume: it starts another job."
                 )
             seen.look(name)
             if job.status == "succeeded" and job.model is not None:

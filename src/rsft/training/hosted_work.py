@@ -21,8 +21,8 @@ _log = logging.getLogger("rsft")
 class HostedWork:
     """A training's folder while it goes on, beside the one that it comes to in the end.
 
-    `job.json` holds what is done: `identity` (of rows, settings and start), then `file` (the rows' name at the host),
-    then `job`, then `result`. Each is written down before the next is done.
+    `rows.jsonl` holds the rows as they are sent, `job.json` what is done: `identity` (of rows, settings and start),
+    then `file` (the rows' name at the host), then `job`, then `result`. Each is written down before the next is done.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
@@ -49,6 +49,14 @@ class HostedWork:
             return None
         shutil.rmtree(_path(folder), ignore_errors=True)
         return about
+
+    @property
+    def rows(self) -> Path:
+        return self.path / "rows.jsonl"
+
+    def keep_rows(self, rows: str) -> None:
+        """Write down what is going to be sent: somebody may have to look for what is wrong with it."""
+        self._put(self.rows.name, rows)
 
     def note(self, **done: Any) -> None:
         """Something more is done."""
