@@ -29,7 +29,8 @@ def clean(run: Path, *, policies: bool = False, dry_run: bool = False) -> dict[s
     """Remove what a crash or a repair left behind; with `policies` also the weights of policies that nothing needs.
 
     Needed are the policy that the run hands back, those from which it would go on to further iterations, and those of
-    sets that somebody named. Candidates, scores and decisions always stay. Raises RunError while another process writes
+    sets that somebody named. Candidates, scores and decisions always stay, and so does whatever a host keeps: it may
+    serve others too, and is removed there. Raises RunError while another process writes
     the run, where something in it is damaged, and for `policies` where the run is not finished.
     """
     saved_recipe(run)

@@ -8,7 +8,7 @@
     │   │   └── TemplateError    a chat template refuses a conversation
     │   ├── SelectionError   nothing was accepted, or a rule names a score that is not there
     │   ├── ScoringError     a scorer failed on more replies than it may
-    │   ├── TrainingError    the processes that were to train together failed
+    │   ├── TrainingError    a training failed: its processes, or the host that was to do it
     │   ├── ServerError      a server can't be reached, refuses the key, or has cost what it may
     │   └── RunError         the run folder can't be used: in use, of another recipe, unreadable
     └── StoreError           the run folder contradicts itself (a segment's checksum, a count that does not add up)
@@ -55,7 +55,7 @@ class ScoringError(UserError):
 
 
 class TrainingError(UserError):
-    """The processes that were to train together failed."""
+    """A training failed: the processes that were to do it together, or the host that was to do it."""
 
 
 class ServerError(UserError):

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rsft.config import Recipe
 from rsft.errors import RunError
@@ -93,7 +94,8 @@ class Fork:
         self._new.add_labels([one for one in labels if one.key in there and (one.key, one.labeller) not in known])
 
     def training(self, identity: str, folder: Path) -> TrainingResult | None:
-        """What came of a training that was this very one, its weights copied to a folder; None if there was none."""
+        """What came of a training that was this very one, its weights copied to a folder; None if there was none. What
+        a host keeps stays there, and only its name is taken over."""
         for stage in self._old.stages():
             if stage["stage"] == "train" and (stage["info"] or {}).get("identity") == identity:
                 return self._copied(stage["iteration"], stage["arm"], folder)
@@ -101,21 +103,27 @@ class Fork:
 
     def _copied(self, iteration: int, arm: str, folder: Path) -> TrainingResult | None:
         policy = self._old.policies.trained(iteration, arm)
-        where = (policy.adapter or policy.weights) if policy else None
-        if policy is None or where is None or not Path(where).is_dir():
+        source = self._old.policies.weights(policy) if policy else None
+        log = self._old.path / "iterations" / str(iteration) / arm / "training.json"
+        if policy is not None and policy.hosted is not None:
+            return TrainingResult(Policy(policy.hash, hosted=policy.hosted), _log(log))
+        if policy is None or source is None:
             return None  # it has no weights of its own, or somebody removed them
-        source = Path(where)
         aside = folder.with_name(folder.name + ".part")
         for left in (aside, folder):
             shutil.rmtree(left, ignore_errors=True)
         shutil.copytree(source, aside)
         aside.rename(folder)
-        log = json.loads((source.parent / "training.json").read_text(encoding="utf-8"))["log"]
         kind = "adapter" if policy.adapter else "weights"
-        return TrainingResult(Policy(policy.hash, **{kind: str(folder)}), tuple(log))
+        return TrainingResult(Policy(policy.hash, **{kind: str(folder)}), _log(log))
 
     def _valid(self, key: CandidateKey, generators: Collection[str], there: Collection[CandidateKey]) -> bool:
         return key.generator in generators and key.prompt_id in self._same and key not in there
+
+
+def _log(file: Path) -> tuple[dict[str, Any], ...]:
+    """What a training logged."""
+    return tuple(json.loads(file.read_text(encoding="utf-8"))["log"])
 
 
 def training_identity(recipe: Recipe, start: Policy, rows: Sequence[Accepted]) -> str:

@@ -92,6 +92,8 @@ def _described(scorer: Scorer) -> str:
 
 def _policy_bytes(trainer: Trainer, model: str | None) -> int | None:
     """A trained policy's bytes on disk; unknown for a model that is not on this disk yet."""
+    if trainer.trains == "hosted":
+        return 0
     if model is None:
         return None
     shapes = weight_shapes(model)

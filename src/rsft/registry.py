@@ -69,6 +69,7 @@ RULES = {
 }
 TRAINERS = {
     "sft": "rsft.training.sft:SftTraining",
+    "openai": "rsft.training.hosted:HostedTraining",
     "null": "rsft.training.null:NullTraining",
 }
 _KINDS = {"engine": ENGINES, "scorer": SCORERS, "rule": RULES, "trainer": TRAINERS}

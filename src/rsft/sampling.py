@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from rsft.config import Recipe
-from rsft.engines.base import Request, stream_seed
+from rsft.engines.base import Engine, Request, stream_seed
 from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.reading import handed_back
-from rsft.setup import saved_recipe, student_of
+from rsft.setup import open_engine, saved_recipe, student_of
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 
@@ -38,13 +38,15 @@ def sample_replies(
     run = Path(source)
     if (run / "recipe.yaml").is_file():
         recipe = saved_recipe(run)
-        network = student_of(recipe).network
-        chosen = _policy(run, recipe, network, iteration)
+        student = student_of(recipe)
+        engine = open_engine(recipe.engine, student, run)
+        chosen = _policy(run, recipe, engine, iteration)
+        model = student.folder.reference if student.is_here else chosen.hosted or recipe.model[0]
     else:
         if prompt_id is not None or iteration is not None:
             raise RecipeError(f"--prompt and --iteration need a run folder, and '{source}' is not one.")
-        network = Network.load(resolve([source]))
-        chosen = network.base
+        engine = LocalEngine(Network.load(resolve([source])))
+        chosen, model = engine.base, engine.network.reference
     if prompt_id is not None:
         prompt = _stored_prompt(run, prompt_id)
     else:
@@ -55,9 +57,12 @@ def sample_replies(
         Request(CandidateKey(0, prompt.id, index, "typed"), prompt, stream_seed(seed, 0, prompt.id, index), params)
         for index in range(candidates)
     ]
-    drawn = sorted(LocalEngine(network).sample(chosen, requests), key=lambda candidate: candidate.key)
+    try:
+        drawn = sorted(engine.sample(chosen, requests), key=lambda candidate: candidate.key)
+    finally:
+        engine.close()
     return {
-        "model": network.reference,
+        "model": model,
         "policy": chosen.hash,
         "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
         "replies": [
@@ -67,7 +72,7 @@ def sample_replies(
     }
 
 
-def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) -> Policy:
+def _policy(run: Path, recipe: Recipe, engine: Engine, iteration: int | None) -> Policy:
     with RunFolder.open(run, write=False) as folder:
         if iteration is None:
             iteration = handed_back(run)
@@ -75,7 +80,7 @@ def _policy(run: Path, recipe: Recipe, network: Network, iteration: int | None) 
             trained_in = (i for i in range(1, recipe.loop.iterations + 1) if folder.policies.of(i, "policy"))
             iteration = max(trained_in, default=0)
         if iteration == 0:
-            return network.base
+            return engine.base
         trained = folder.policies.of(iteration, "policy")
         if trained is None:
             raise RunError(f"The run {run} has no policy of iteration {iteration} (yet). 0 is the base model.")

@@ -32,6 +32,17 @@ from rsft.store import RunFolder
 from rsft.training.base import Trainer
 from rsft.types import Policy, Prompt
 
+# What to do where an engine can't sample from what is trained.
+_SHARED = (
+    "A server on this disk may be told of them: engine.policies is adapters (vLLM) or folders (transformers serve). Or "
+    "let the server's model write only: engine: local, and sampling: {generators: [{type: openai, ...}]}."
+)
+_WAYS_OUT = {
+    "adapter": _SHARED,
+    "weights": _SHARED,
+    "hosted": "Sample through the same host (engine: {type: openai, ...}), or train here (training: {type: sft}).",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -270,7 +281,9 @@ def _terms(recipe: Recipe, scorers: Mapping[str, Scorer]) -> Terms:
         selection.check(list(scorers))
         _check_baselines(recipe, selection)
     _check_budget(recipe, rounds[0], scorers)
-    return Terms(recipe, rounds, _trainer(recipe))
+    trainer = _trainer(recipe)
+    _refuse_unserved(recipe, trainer)
+    return Terms(recipe, rounds, trainer)
 
 
 def _check_baselines(recipe: Recipe, selection: Selection) -> None:
@@ -316,6 +329,23 @@ def _same_base(folder: RunFolder, base: Policy) -> None:
             f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has {base.hash}. "
             "Bring the first one back, or start another run (--set run=...)."
         )
+
+
+def _refuse_unserved(recipe: Recipe, trainer: Trainer) -> None:
+    """Raise RecipeError where the engine can't sample from what the trainer trains."""
+    name, options = _named(recipe.engine)
+    engine = registry.load("engine", name)
+    if trainer.trains is None or trainer.trains in engine.serves(options):
+        return
+    where = {
+        "adapter": "adapters on this machine",
+        "weights": "whole weights on this machine",
+        "hosted": "policies at a host, which serves them by name",
+    }
+    raise RecipeError(
+        f"The recipe can't be used: training by '{recipe.training.type}' makes {where[trainer.trains]}, and the engine "
+        f"'{name}', as it stands here, can't sample from these. {_WAYS_OUT[trainer.trains]}"
+    )
 
 
 def _named(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,8 @@ because nobody wanted it any more, or because it could not be drawn (the last th
 
 Purpose = Literal["calibration", "aimed"]
 Word = Literal["good", "bad", "graded", "skipped", "undone"]
+Kind = Literal["adapter", "weights", "hosted"]
+"""What there is of a trained policy: an adapter or whole weights in the run folder, or a name at its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Policy:
     """The model at one point of training, identified by the content of its weights.
 
     `adapter` is a folder with LoRA weights over the base model, `weights` a folder with a whole model, `hosted` the
-    name of a model that its host trained; all are None for the base model itself.
+    name by which a host serves it, whose weights nobody else has; all are None for the base model itself. Nobody can
+    hash weights that are elsewhere: the hash of a hosted policy is one of what it was trained from, and its name.
     """
 
     hash: str

@@ -1,4 +1,4 @@
-"""Whole runs whose candidates come from servers: faults, deaths and interruptions change nothing of what is accepted."""
+"""Whole runs whose candidates come from servers: faults, deaths and interruptions change nothing that is accepted."""
 
 from __future__ import annotations
 

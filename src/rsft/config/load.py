@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,8 +19,15 @@ from rsft.errors import RecipeError, nearest
 BUNDLED = "bundled:"
 """Marks a data file that comes with rsft, as in `bundled:shop.train.jsonl.gz`."""
 
-# What may change while a run goes on: none of these can change a candidate, a score or a decision that is there.
-_HARMLESS = ("run", "loop.iterations")
+# What may change while a run goes on: none of these can change a candidate, a score or a decision that is there. Of
+# servers, that is how long, how fast and how dearly they may be asked, and where they are.
+_PATIENCE = "key_env|timeout_seconds|patience_seconds|attempts|max_cost|price[.](input|output)|price"
+_RATES = "concurrency|requests_per_minute|tokens_per_minute|together|environment|keep_while_training|url"
+_HARMLESS = re.compile(
+    "run|loop[.]iterations"
+    f"|(engine|(evaluation[.])?scorers[.][^.]+[.]server)[.]({_PATIENCE}|{_RATES})"
+    f"|training[.]({_PATIENCE}|price_per_million|poll_seconds|max_hours)"
+)
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -74,7 +82,7 @@ def recipe_yaml(recipe: Recipe) -> str:
 def recipe_differences(old: Recipe, new: Recipe) -> list[str]:
     """One line for each key whose values differ, harmless keys excepted."""
     before, after = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and key not in _HARMLESS]
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and not _HARMLESS.fullmatch(key)]
     return [f"{key}: {_shown(before, key)} → {_shown(after, key)}" for key in changed]
 
 

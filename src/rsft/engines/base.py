@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from rsft.types import Candidate, CandidateKey, Ended, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, CandidateKey, Ended, Kind, Policy, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ class Engine(Protocol):
         nothing is loaded yet), `folder` the run's, for logs. Raises a UserError where it can't work here."""
         ...
 
-    @property
-    def serves(self) -> frozenset[str]:
-        """The kinds of policies that it can sample from beside the base: adapter, weights, hosted."""
+    @classmethod
+    def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        """The kinds of trained policies that it can sample from, with these options."""
         ...
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.engines.options import checked_options
-from rsft.types import Candidate, FinishReason, Policy, Prompt
+from rsft.types import Candidate, FinishReason, Kind, Policy, Prompt
 
 
 class Script(BaseModel):
@@ -41,9 +41,9 @@ class ScriptedEngine:
     def base(self) -> Policy:
         return Policy(hash="scripted")
 
-    @property
-    def serves(self) -> frozenset[str]:
-        return frozenset({"adapter", "weights", "hosted"})
+    @classmethod
+    def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        return ("adapter", "weights", "hosted")
 
     @property
     def description(self) -> dict[str, object]:

@@ -89,12 +89,12 @@ class Network:
         """Make the network compute as `policy` does."""
         if policy == self.policy:
             return
+        check_there(policy)
         self._unwrap()
         if not self._has_base_weights:
             self._put_weights(self.folder)
         self._has_base_weights = policy == self.base
         if policy.weights is not None:
-            check_there(policy)
             self._put_weights(Path(policy.weights))
         if policy.adapter is not None:
             # In fp32: the sum is rounded to the model's precision once.
@@ -144,7 +144,13 @@ class Network:
 
 
 def check_there(policy: Policy) -> None:
-    """Raise ModelError if the policy's weights are not where they were."""
+    """Raise ModelError if the policy's weights are not where they were, or never were on this machine."""
+    if policy.hosted is not None:
+        raise ModelError(
+            f"The policy {policy.hash} is '{policy.hosted}' at its host: there are no weights of it here to load, to "
+            "merge or to train on. Sample from it through that host (engine: openai), and train it on there (training: "
+            "openai)."
+        )
     where = policy.weights or policy.adapter
     if where is not None and not Path(where).is_dir():
         raise ModelError(

@@ -37,18 +37,20 @@ class Policies:
         done = self._ledger.stage_done(iteration, arm, "train")
         if done is None:
             return None
-        where = {kind: str(files.inside(self._path, said)) for kind, said in done["policy"].items() if kind != "hash"}
-        return Policy(done["policy"]["hash"], **where)
+        noted = done["policy"]
+        where = {kind: str(files.inside(self._path, noted[kind])) for kind in ("adapter", "weights") if kind in noted}
+        return Policy(noted["hash"], **where, hosted=noted.get("hosted"))
 
     def note(self, policy: Policy) -> dict[str, str]:
-        """A policy as a train stage notes it: its folders relative to the run's, so that a run can be moved."""
+        """A policy as a train stage notes it: its folders relative to the run's, so that a run can be moved; of one
+        that a host keeps, its name there."""
         where = {"adapter": policy.adapter, "weights": policy.weights}
-        return {"hash": policy.hash} | {
-            kind: str(Path(said).relative_to(self._path)) for kind, said in where.items() if said
-        }
+        folders = {kind: str(Path(said).relative_to(self._path)) for kind, said in where.items() if said}
+        return {"hash": policy.hash} | folders | ({"hosted": policy.hosted} if policy.hosted else {})
 
     def checksums(self, policy: Policy) -> dict[str, str]:
-        """The checksum of each file that a policy is loaded from, by its path from the run folder on."""
+        """The checksum of each file that a policy is loaded from, by its path from the run folder on; a hosted one is
+        loaded from none."""
         where = policy.adapter or policy.weights
         kinds = ("*.safetensors", "*.json")
         found = sorted(path for kind in kinds for path in Path(where).glob(kind)) if where else []
@@ -60,7 +62,8 @@ class Policies:
         return Path(where) if where and Path(where).is_dir() else None
 
     def free(self, iteration: int, arm: str) -> None:
-        """Remove the weights that an arm trained in an iteration, for good. What is known of them stays."""
+        """Remove the weights that an arm trained in an iteration, for good. What is known of them stays, and so do
+        those that a host keeps."""
         policy = self.trained(iteration, arm)
         if policy is None or (where := self.weights(policy)) is None:
             return

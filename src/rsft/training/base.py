@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from rsft.types import Candidate, Policy, Prompt
+from rsft.types import Candidate, Kind, Policy, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Trainer(Protocol):
     fake: ClassVar[bool]
     """Whether it only pretends to; reports that used one say so."""
 
+    @property
+    def trains(self) -> Kind | None:
+        """The kind of policies that it makes: the recipe's engine must serve such. None: none that is to be loaded."""
+        ...
+
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """How large a trained policy is on disk: `matrices` are the base's linear layers, `weights` counts them all."""
         ...
@@ -56,7 +61,8 @@ class Trainer(Protocol):
     ) -> TrainingResult:
         """Ascend the accepted replies' log-likelihood from `start` and save the new policy's weights in `folder`.
 
-        `network` gives the run's one loaded network, and `judge` helps to choose among the policies of one training.
+        `network` gives the run's one loaded network (not for one that trains elsewhere: there may be none), and `judge`
+        helps to choose among the policies of one training.
         The same replies, start and seed give the same policy; `folder` appears whole or not at all.
         """
         ...

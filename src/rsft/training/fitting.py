@@ -47,8 +47,8 @@ def fit(network: Network, job: Job, progress: Progress) -> None:
 
 def _trainable(network: Network, lora: Lora | None, start: Policy) -> Any:
     """The module whose parameters are trained: an adapter around the shared network, or an fp32 copy of it."""
+    check_there(start)
     if lora is None:
-        check_there(start)
         # Beside the network, in fp32: small updates vanish in bf16.
         source = start.weights or network.folder
         copy = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True)

@@ -19,6 +19,7 @@ class NullTraining(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fake: ClassVar[bool] = True
+    trains: ClassVar[None] = None
 
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """See `Trainer.policy_bytes`."""

@@ -23,13 +23,17 @@ from rsft.training.base import Accepted, Judge, Progress, TrainingResult
 from rsft.training.batches import apart
 from rsft.training.job import Job
 from rsft.training.settings import SftSettings
-from rsft.types import Policy
+from rsft.types import Kind, Policy
 
 
 class SftTraining(SftSettings):
     """Supervised fine-tuning on the accepted replies."""
 
     fake: ClassVar[bool] = False
+
+    @property
+    def trains(self) -> Kind:
+        return "weights" if self.lora is None else "adapter"
 
     def policy_bytes(self, matrices: Sequence[tuple[int, int]], weights: int) -> int:
         """See `Trainer.policy_bytes`. Both kinds are saved in fp32."""

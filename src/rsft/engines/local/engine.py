@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from rsft.engines.options import checked_options
 from rsft.engines.stops import settled, stop_place
 from rsft.models.network import Network
 from rsft.models.student import Student
-from rsft.types import Candidate, Ended, FinishReason, Policy, Prompt
+from rsft.types import Candidate, Ended, FinishReason, Kind, Policy, Prompt
 
 if TYPE_CHECKING:
     from rsft.engines.local.serving import ServedModel
@@ -56,9 +56,9 @@ class LocalEngine:
     def base(self) -> Policy:
         return self.network.base
 
-    @property
-    def serves(self) -> frozenset[str]:
-        return frozenset({"adapter", "weights"})
+    @classmethod
+    def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        return ("adapter", "weights")
 
     @property
     def description(self) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,14 @@ from rsft.errors import RecipeError
 from rsft.models.student import Student
 from rsft.servers import Server
 from rsft.servers.endpoint import OPENAI
-from rsft.types import Candidate, CandidateKey, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, CandidateKey, Kind, Policy, Prompt, SamplingParams
 
 _PROBE_TOKENS = 12
+_SERVED: Mapping[str, list[Kind]] = {
+    "none": ["hosted"],
+    "folders": ["adapter", "weights"],
+    "adapters": ["adapter"],
+}
 
 
 class RemoteEngine:
@@ -36,10 +41,6 @@ class RemoteEngine:
     @property
     def base(self) -> Policy:
         return self.student.base if self.student else Policy(hash=hosted_hash(self.options.model))
-
-    @property
-    def serves(self) -> frozenset[str]:
-        return self.names.kinds
 
     @property
     def description(self) -> dict[str, object]:
@@ -129,6 +130,10 @@ class RemoteEngine:
 
 class OpenAIEngine(RemoteEngine):
     """Samples from a server that runs, wherever that is."""
+
+    @classmethod
+    def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        return _SERVED[checked_options(OpenAIOptions, "openai", options).policies]
 
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Student | None, folder: Path) -> OpenAIEngine:

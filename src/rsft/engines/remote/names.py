@@ -29,9 +29,6 @@ _PROBES = [_question(text) for text in ("Hello! Where is my parcel?", "Tell me a
 class Names(Protocol):
     """Makes a server's model of a policy."""
 
-    kinds: frozenset[str]
-    """What policies it can serve beside the base: adapter, weights, hosted."""
-
     def name(self, policy: Policy) -> str:
         """The policy's name at the server, which serves it from now on. Raises a UserError where it can't."""
         ...
@@ -43,8 +40,6 @@ class Names(Protocol):
 
 class HostedNames:
     """The base's name, and those that fine-tuning at the host gave."""
-
-    kinds = frozenset({"hosted"})
 
     def __init__(self, base: str) -> None:
         self._base = base
@@ -65,8 +60,6 @@ class FolderNames:
 
     A policy that is an adapter is merged into the base's weights first, beside the adapter.
     """
-
-    kinds = frozenset({"adapter", "weights"})
 
     def __init__(self, student: Student, base: str, probe: Probe) -> None:
         self.student = student
@@ -89,8 +82,6 @@ class FolderNames:
 class AdapterNames:
     """Each policy as a LoRA adapter that the server loads under a name that no other policy ever had: what a server has
     cached for a name belongs to one set of weights for good."""
-
-    kinds = frozenset({"adapter"})
 
     def __init__(self, server: Server, student: Student, base: str, probe: Probe) -> None:
         self.server = server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from rsft.models.network import check_there
 from rsft.models.student import Student
 from rsft.servers import Server
 from rsft.servers.process import ServerProcess, wait_until_up
-from rsft.types import Policy
+from rsft.types import Kind, Policy
 
 # The base model's name at a server of our own.
 _BASE = "base"
@@ -84,8 +84,6 @@ class VllmNames(AdapterNames):
     def __init__(self, server: Server, student: Student, base: str, probe: Probe, serve: Serve | None) -> None:
         super().__init__(server, student, base, probe)
         self._serve = serve
-        if serve is not None:
-            self.kinds = frozenset({"adapter", "weights"})
 
     def name(self, policy: Policy) -> str:
         if self._serve is None:
@@ -112,6 +110,12 @@ class VllmEngine(RemoteEngine):
         self._student = student
         super().__init__(_asked(said, server.endpoint.url, server.endpoint.model, ours=bool(serve)), student, server)
         server.revive = self._revive
+
+    @classmethod
+    def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        ours = checked_options(VllmOptions, "vllm", options).url is None
+        kinds: list[Kind] = ["adapter", "weights"] if ours else ["adapter"]
+        return kinds
 
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Student | None, folder: Path) -> VllmEngine:
