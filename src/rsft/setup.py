@@ -161,12 +161,13 @@ def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, fold
         if further := sorted(options.keys() - {"type"}):
             raise RecipeError(f"sampling.generators: policy has no option but share; found '{further[0]}'.")
         return Writer(engine, share=share)
-    if options.get("type") != "local":
+    if options.get("type") not in ("local", "vllm"):  # it is known by its name only, and tells texts
         written = open_engine(options, None, folder)
-        return Writer(written, written.base, share, lambda: student.chat)
+        return Writer(written, written.base, share, (lambda: student.chat) if student.is_here else None)
     references = as_list(options.pop("model", None))
     if not references:
-        raise RecipeError("sampling.generators: {type: local} needs a model; the run's own is called policy.")
+        kind = options["type"]
+        raise RecipeError(f"sampling.generators: {{type: {kind}}} needs a model; the run's own is called policy.")
     other = Student(tuple(references), recipe.dtype, recipe.trust_remote_code)
     written = open_engine(options, other, folder)
     return Writer(written, written.base, share, None if other.reads_like(student) else lambda: student.chat)

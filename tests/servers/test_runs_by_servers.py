@@ -16,6 +16,7 @@ from faulty import FAULT_SERVER, Faulty
 import rsft
 from questions import write_questions
 from rsft.errors import ServerError
+from rsft.models.student import Student
 from rsft.servers.process import free_port
 from rsft.store import RunFolder
 
@@ -47,7 +48,6 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., rsf
 def came_to(run: str) -> dict[str, Any]:
     """What a run holds, but for when and where."""
     with RunFolder.open(Path(run), write=False) as folder:
-        folder.verify() if hasattr(folder, "verify") else None
         return {
             "candidates": {one.key: (one.text, one.finish_reason) for one in folder.candidates()},
             "decisions": {arm: folder.decisions(arm) for arm in ("policy", "control")},
@@ -159,19 +159,25 @@ def test_no_key_is_written_anywhere(
 
 
 def test_teacher_and_policy_write_in_turn_and_each_candidate_knows_its_writer(
-    recipe: Callable[..., rsft.Recipe], fault_server: Start
+    recipe: Callable[..., rsft.Recipe], fault_server: Start, tiny_folder: Path
 ) -> None:
     teacher = f"{{type: openai, url: '{fault_server().url}', model: wise, share: 2}}"
     script = "{type: scripted, replies: ['reply 2', 'reply 4', 'reply 3', 'reply 5']}"
-    summary = rsft.run(recipe(f"engine={script}", f"sampling.generators=[policy, {teacher}]", "run=taught"))
+    summary = rsft.run(
+        recipe(f"engine={script}", f"sampling.generators=[policy, {teacher}]", f"model={tiny_folder}", "run=taught")
+    )
     assert summary["iterations"][0]["accepted"]
     with RunFolder.open(Path("taught"), write=False) as folder:
-        laws = folder.ledger.generators()
+        laws, chat = folder.ledger.generators(), Student([str(tiny_folder)]).chat
         sampled = folder.decisions("policy")
         for key in sampled:
             assert laws[key.generator]["engine"] == ("scripted" if key.sample_index % 3 == 0 else "openai")
             if key.sample_index % 3:
                 assert laws[key.generator]["model"] == "wise"
+        for one in folder.candidates():
+            if laws[one.key.generator]["engine"] == "openai":
+                assert one.retokenised
+                assert one.token_ids == tuple(chat.reply_ids(one.text))
         engines = {laws[one.key.generator]["engine"] for one in folder.candidates() if one.key not in sampled}
         control = {laws[key.generator]["engine"] for key in folder.decisions("control")}
     assert engines == {"scripted"} | (engines & {"openai"})  # what is measured is the policy alone
