@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from rsft.types import Reply, Score
 
+RUNS_MODEL = "the run's model"
+"""Where a validator's context says what model the run has, if any, for scorers that must know."""
+
 
 class Scorer(BaseModel):
     """What scores replies. A subclass declares its options as fields and has one method, `score`."""
