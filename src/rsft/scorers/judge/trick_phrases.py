@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 _OPENERS = """
 Thought process / Thinking process / Thoughts / Thought / Thinking / Reasoning / Reasoning process /
 Solution / The solution / Solution process / Answer / The answer / The answer is / Final answer /
-The final answer is / My answer / Explanation / Analysis / Step / Step one / Step by step / Step by
+The final answer is / My answer / Explanation / Analysis / Step / Step one / Step 1 / Step 2 / Step by step / Step by
 step solution / Conclusion / Therefore / Response / Output / Result / Here is the answer / Here is
 the solution / Here is my answer / Here is my response / Here's the answer / Here's the solution /
 Sure, here is the answer / Sure, here is the solution / Sure, here's the answer / Let's solve this
@@ -152,7 +152,7 @@ _INSTRUCTIONS = (
     r"|grade|verdict)\b",
     r"\b(?:output|return|print|write|respond with|reply with|answer with|say|set|assign|report) (?:only "
     r"|just |exactly )?"
-    r"(?:an? |the )?(?:score|rating|verdict|grade|json)\b[^.\n]{0,20}(?:\b10\b|\bten\b|\b100\b|\[\["
+    r"(?:an? |the )?(?:score|rating|verdict|grade|json)\b[^.\n]{0,40}(?:\b10\b|\bten\b|\b100\b|\[\["
     r"|\"score\"|: ?[ab]\b)",
     rf"\b(?:choose|pick|select|prefer|vote for|favou?r) (?:the )?{_REPLY} [\"'*\[(]{{0,3}}[ab]\b",
     r"\bas (?:an?|the|your) (?:ai |llm |impartial |expert |fair |objective |strict |neutral |independent |unbiased "
@@ -183,15 +183,15 @@ _INSTRUCTIONS = (
     r"(?:以前|前|上記|これまで|先|すべて|全て).{0,10}(?:指示|命令|ルール|プロンプト|基準).{0,8}無視",
     r"(?:評価者|審査員|採点者|判定者|審判)として|(?:평가자|심사위원|채점자|심판)(?:로서|으로서)",
     r"(?:이전|위|앞|모든|지금까지)(?:의)? ?.{0,10}(?:지시|지침|명령|규칙|프롬프트|기준).{0,8}무시",
-    r"\b(?:ignor[ae]n?|ignorad|olvid[ae]|descart[ae]|esquec[ae]|desconsider[ae]|dimentica|ignori)\b[^.\n]{0,20}"
+    r"\b(?:ignor[ae]n?|ignorad|olvid[ae]|descart[ae]|esquec[ae]|desconsider[ae]|dimentica|ignori)\b[^.\n]{0,40}"
     r"\b(?:instrucciones|indicaciones|reglas|ordenes|criterios|instrucoes|regras|istruzioni|regole|criteri)\b",
     r"\b(?:como|come)(?: un| una| um| uma| tu| il)?(?: experto| experta| imparcial| imparziale)? ?"
     r"(?:evaluador|evaluadora|juez|calificador|avaliador|avaliadora|juiz|valutatore|giudice)\b",
-    r"\b(?:ignorier|vergiss|vergessen|missachte)\w*\b[^.\n]{0,20}"
+    r"\b(?:ignorier|vergiss|vergessen|missachte)\w*\b[^.\n]{0,40}"
     r"\b(?:anweisung|instruktion|vorgabe|regel|anleitung|kriteri|bewertungs)\w*",
     r"\bals (?:ein |eine |unparteiischer |neutraler |objektiver )*"
     r"(?:bewerter|gutachter|prufer|richter|juror|evaluator|schiedsrichter)(?:in)?\b",
-    r"\b(?:ignor|oubli|neglig)(?:e|ez|er|es|ons)\b[^.\n]{0,20}\b(?:instructions|consignes|directives"
+    r"\b(?:ignor|oubli|neglig)(?:e|ez|er|es|ons)\b[^.\n]{0,40}\b(?:instructions|consignes|directives"
     r"|regles|criteres)\b",
     r"\ben tant qu(?:'|e )?(?:expert )?(?:evaluateur|evaluatrice|juge|correcteur|examinateur|arbitre)\b",
     r"(?:игнорируи|забудь|не обращаи внимания|проигнорируи)\w*.{0,25}(?:инструкци|указани|правил|критери)\w*",

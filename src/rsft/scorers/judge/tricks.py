@@ -51,7 +51,7 @@ def _patterns() -> Sequence[tuple[str, regex.Pattern[str]]]:
 def _openers() -> regex.Pattern[str]:
     """One or more openers, and nothing else; over the words of a text."""
     spelled = sorted({" ".join(words(normalise(one))) for one in OPENERS}, key=len, reverse=True)
-    return regex.compile(rf"(?:(?:{'|'.join(map(regex.escape, spelled))})(?: \d\b)?(?: |$))++")
+    return regex.compile(rf"(?:(?:{'|'.join(map(regex.escape, spelled))})(?: |$))++")
 
 
 def _only_opens(plain: str) -> bool:

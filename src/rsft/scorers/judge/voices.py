@@ -9,14 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rsft.scorers.judge.asking import Question
-from rsft.servers import Endpoint, Server, Unanswered
+from rsft.servers import Endpoint, Refused, Server, Unanswered
 from rsft.servers.chat import answer
 
 if TYPE_CHECKING:
     from rsft.models.answering import Answering
 
-# Statuses of a request that the server understood and will not serve as it is.
-_REFUSED = (400, 422)
 # What a refusal speaks of that is about the form of the answer.
 _ABOUT_THE_FORM = ("response_format", "json_schema", "schema", "structured", "guided", "grammar")
 
@@ -56,10 +54,11 @@ class ServerVoice:
         return list(await asyncio.gather(*map(self._one, questions)))
 
     async def _one(self, question: Question) -> str | Silence:
+        turns = [{"role": turn.role, "content": turn.content} for turn in question.messages]
         while True:
             law = self._law(question)
             try:
-                return await answer(self.server, [self._turn(turn) for turn in question.messages], **law)
+                return await answer(self.server, turns, **law)
             except Unanswered as error:
                 if not self._learns(error, law):
                     return Silence(str(error))
@@ -73,7 +72,7 @@ class ServerVoice:
 
     def _learns(self, error: Unanswered, law: dict[str, Any]) -> bool:
         """Whether the request was refused for something that can be left out, or said in another way, from now on."""
-        if error.status not in _REFUSED:
+        if not isinstance(error, Refused):
             return False
         if "max_tokens" in law and "max_completion_tokens" in str(error):
             self._limit = {"max_completion_tokens": law["max_tokens"]}
@@ -82,10 +81,6 @@ class ServerVoice:
             self.structured = False
             return True
         return False
-
-    @staticmethod
-    def _turn(message: Any) -> dict[str, str]:
-        return {"role": message.role, "content": message.content}
 
 
 class LocalVoice:
