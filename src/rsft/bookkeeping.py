@@ -73,7 +73,7 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
     if stage == "sample":
         rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
         early = f", {note['ended_early']} ended early" if note.get("ended_early") else ""
-        return f"{note['candidates']} candidates{early}, {note['tokens']} tokens{rate}"
+        return f"{note['candidates']} candidates{early}, {note['tokens']} tokens{rate}{_failures(note)}"
     if stage == "select":
         return f"accepted {note['accepted']} of {note['candidates']} candidates, of {note['prompts_solved']} prompts"
     if stage == "train":
@@ -83,3 +83,9 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
         low, high = 100 * acceptance["low"], 100 * acceptance["high"]
         return f"held-out {acceptance['value']:.1%} [{low:.1f}, {high:.1f}], n = {acceptance['n']}"
     return ""
+
+
+def _failures(note: Mapping[str, Any]) -> str:
+    """Which scorers failed, and how often: such replies are never accepted, so it can look like a bad policy."""
+    said = note.get("failed_scores") or {}
+    return "".join(f", {name} failed on {of['failed']} of {of['of']} replies" for name, of in said.items())
