@@ -14,6 +14,7 @@ Arm = str
 """policy, control, unfiltered, a further round of training of one of these, or a named set of decisions."""
 
 _WHAT = {
+    "compare": "drawing replies to compare with",
     "standardise": "measuring the spread of scores",
     "tune": "tuning the temperature",
     "sample": "sampling",
@@ -65,6 +66,8 @@ def _title(iteration: int, arm: Arm, stage: str) -> str:
 def _line(stage: str, note: Mapping[str, Any]) -> str:
     """What came of a stage, in one line; nothing for one that is not announced."""
     seconds = note["seconds"]
+    if stage == "compare":
+        return f"{note['candidates']} greedy replies, {note['tokens']} tokens"
     if stage == "standardise":
         return ", ".join(f"{name} {mean:.3g} ± {spread:.2g}" for name, (mean, spread) in note["standards"].items())
     if stage == "tune":

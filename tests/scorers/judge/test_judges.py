@@ -93,7 +93,7 @@ def test_what_can_not_be_compared_is_a_failed_score_and_what_is_equal_is_even(ju
     (score,) = said(built(judge, "pairwise", against="nothing"), "In Oakland.")
     assert score.value is None
     assert "'nothing' holds no reply" in str(score.failure)
-    assert said(built(judge, "pairwise"), " REF\n") == [Score(0.5, "the same as the reference")]
+    assert said(built(judge, "pairwise"), " REF\n") == [Score(0.5, "the same as the reference reply")]
     assert not judge.bodies
 
 
