@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from command import Command
+    from judges import FakeJudge
 
 sys.path.insert(0, str(Path(__file__).parent))
 # No timed test, and the same examples on every machine.
@@ -47,3 +49,12 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Said(code, *capsys.readouterr())
 
     return command
+
+
+@pytest.fixture
+def judge() -> Iterator[FakeJudge]:
+    """A chat model behind a server, which judges as the test wants it to."""
+    from judges import FakeJudge, serving
+
+    with serving(FakeJudge()) as fake:
+        yield fake

@@ -60,11 +60,10 @@ def save_model(
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=8,
-        max_position_embeddings=512,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,
         bos_token_id=None,
-        **options,
+        **{"max_position_embeddings": 512, **options},
     )
     torch.manual_seed(seed)
     return _saved(AutoModelForCausalLM.from_config(config, dtype=torch.float32), words, folder)

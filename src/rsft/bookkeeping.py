@@ -14,6 +14,7 @@ Arm = str
 """policy, control, unfiltered, a further round of training of one of these, or a named set of decisions."""
 
 _WHAT = {
+    "compare": "drawing replies to compare with",
     "standardise": "measuring the spread of scores",
     "tune": "tuning the temperature",
     "sample": "sampling",
@@ -65,6 +66,8 @@ def _title(iteration: int, arm: Arm, stage: str) -> str:
 def _line(stage: str, note: Mapping[str, Any]) -> str:
     """What came of a stage, in one line; nothing for one that is not announced."""
     seconds = note["seconds"]
+    if stage == "compare":
+        return f"{note['candidates']} greedy replies, {note['tokens']} tokens"
     if stage == "standardise":
         return ", ".join(f"{name} {mean:.3g} ± {spread:.2g}" for name, (mean, spread) in note["standards"].items())
     if stage == "tune":
@@ -73,7 +76,7 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
     if stage == "sample":
         rate = f", {note['drawn_tokens'] / max(seconds, 1e-9):.0f} tokens/s" if note["drawn_tokens"] else ""
         early = f", {note['ended_early']} ended early" if note.get("ended_early") else ""
-        return f"{note['candidates']} candidates{early}, {note['tokens']} tokens{rate}"
+        return f"{note['candidates']} candidates{early}, {note['tokens']} tokens{rate}{_failures(note)}"
     if stage == "select":
         return f"accepted {note['accepted']} of {note['candidates']} candidates, of {note['prompts_solved']} prompts"
     if stage == "train":
@@ -83,3 +86,9 @@ def _line(stage: str, note: Mapping[str, Any]) -> str:
         low, high = 100 * acceptance["low"], 100 * acceptance["high"]
         return f"held-out {acceptance['value']:.1%} [{low:.1f}, {high:.1f}], n = {acceptance['n']}"
     return ""
+
+
+def _failures(note: Mapping[str, Any]) -> str:
+    """Which scorers failed, and how often: such replies are never accepted, so it can look like a bad policy."""
+    said = note.get("failed_scores") or {}
+    return "".join(f", {name} failed on {of['failed']} of {of['of']} replies" for name, of in said.items())

@@ -233,6 +233,20 @@ def auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
     return float(below.mean() / 2 / len(ordered))
 
 
+def kappa(ours: Sequence[bool], theirs: Sequence[bool]) -> float | None:
+    """How far two agree on yes and no beyond chance, from −1 to 1: (a − c) / (1 − c), with the share a on which they
+    agree and the share c on which they would if neither knew anything (Cohen 1960). None of nothing, or if c is 1."""
+    if len(ours) != len(theirs):
+        raise ValueError(f"words on the same cases are wanted; got {len(ours)} and {len(theirs)}")
+    n = len(ours)
+    if not n:
+        return None
+    agreed = sum(a == b for a, b in zip(ours, theirs, strict=True)) / n
+    yes, other = sum(ours) / n, sum(theirs) / n
+    chance = yes * other + (1 - yes) * (1 - other)
+    return None if chance == 1 else (agreed - chance) / (1 - chance)
+
+
 def paired_auc(positives: Sequence[float], negatives: Sequence[float], seed: int = 0) -> Interval:
     """The AUC of values that are paired, one of each for a prompt, with its 95% percentile bootstrap interval.
 

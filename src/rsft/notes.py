@@ -21,7 +21,19 @@ def of_drawn(drawn: Drawn) -> dict[str, Any]:
         "unneeded_tokens": drawn.unneeded_tokens,
         "prompts": len({candidate.key.prompt_id for candidate in drawn.candidates}),
         "failed": sum(candidate.finish_reason == "failed" for candidate in drawn.candidates),
+        "failed_scores": failed_scores(drawn),
     }
+
+
+def failed_scores(drawn: Drawn) -> dict[str, dict[str, Any]]:
+    """Of each scorer that failed on whole replies: on how many of them, and a reason."""
+    found: dict[str, dict[str, Any]] = {}
+    whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
+    for name in sorted({name for said in whole for name in said}):
+        failures = [said[name].failure for said in whole if name in said and said[name].value is None]
+        if failures:
+            found[name] = {"failed": len(failures), "of": len(whole), "reason": failures[0]}
+    return found
 
 
 def lengths(drawn: Drawn, decided: Mapping[CandidateKey, Decision]) -> dict[str, Any]:

@@ -46,6 +46,10 @@ SCORERS = {
     "reward_model": "rsft.scorers.classifier:Classifier",
     "classifier": "rsft.scorers.classifier:Classifier",
     "process_reward": "rsft.scorers.process_reward:ProcessReward",
+    # chat models that judge
+    "rubric": "rsft.scorers.judge.rubric:Rubric",
+    "pairwise": "rsft.scorers.judge.pairwise:Pairwise",
+    "checklist": "rsft.scorers.judge.checklist:Checklist",
     # from other scores
     "combined": "rsft.scorers.combined:Combined",
 }

@@ -8,9 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsft.errors import RunError
 from rsft.keeping import Keeping
 from rsft.progress import Reporter
-from rsft.scorers import Scorer, build_scorers, measure, to_standardise, with_standards, without_standards
+from rsft.scorers import (
+    Baseline,
+    Scorer,
+    build_scorers,
+    compare,
+    measure,
+    to_standardise,
+    with_baseline,
+    with_standards,
+    without_standards,
+)
 from rsft.scoring import Record, Scored, Scores, score_owed
 from rsft.setup import changed_recipe
 from rsft.store import RunFolder
@@ -72,13 +83,32 @@ class _Rescoring:
         """The scorers, made ready; those that standardise by the spread over the run's replies of the base policy."""
         for scorer in scorers.values():
             scorer.prepare()
+        compared = (self._folder.stage_done(0, "policy", "compare") or {}).get("generator")
+        if compare(scorers.values()):
+            scorers = with_baseline(scorers, self._baseline(compared))
         wanted = to_standardise(scorers)
         if not wanted:
             return scorers
         free = without_standards(scorers)
-        candidates = [c for c in self._folder.candidates(iteration=0) if c.is_reply and c.key.prompt_id in self._train]
+        candidates = [
+            c
+            for c in self._folder.candidates(iteration=0)
+            if c.is_reply and c.key.prompt_id in self._train and c.key.generator != compared
+        ]
         scored = self.scored(free, 0, candidates, self.known(free, 0))
         return with_standards(scorers, measure(wanted, [said for _, said in scored]))
+
+    def _baseline(self, generator: str | None) -> Baseline:
+        """The base's greedy replies that the run drew to compare with. Raises RunError where it drew none."""
+        if generator is None:
+            raise RunError(
+                f"The run {self._folder.path} has no greedy replies of its base model to compare with (against: "
+                "greedy): they are drawn when a run begins whose scorers want them. Start such a run (--fork "
+                f"{self._folder.path}), or compare with a field of the prompts (against: reference)."
+            )
+        drawn = self._folder.candidates(iteration=0, generators=[generator])
+        replies = {c.key.prompt_id: c.text for c in drawn if c.is_reply and c.key.sample_index == 0}
+        return Baseline(generator, replies)
 
     def known(self, scorers: Mapping[str, Scorer], iteration: int) -> Mapping[CandidateKey, Scores]:
         """What the folder holds of these scorers' words."""

@@ -13,7 +13,7 @@ from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, RunError
-from rsft.scorers import Combined, build_scorers
+from rsft.scorers import Baseline, Combined, build_scorers, with_baseline
 from rsft.selection import Decided, Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Values
@@ -128,6 +128,8 @@ def _fingerprints(folder: RunFolder, own: Recipe, recipe: Recipe) -> dict[str, s
     noted = folder.noted_scorers()
     changed = [name for name, spec in recipe.scorers.items() if name not in noted or own.scorers.get(name) != spec]
     built = build_scorers(recipe.scorers, recipe.model) if changed else {}
+    if compared := folder.stage_done(0, "policy", "compare"):
+        built = with_baseline(built, Baseline(compared["generator"], {}))  # it counts by what drew it
     for name in changed:
         scorer = built[name]
         if isinstance(scorer, Combined) and scorer.standardise:

@@ -21,7 +21,17 @@ from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
 from rsft.forking import Fork, begin_fork, training_identity
 from rsft.progress import Reporter
-from rsft.scorers import Scorer, Standard, measure, to_standardise, with_standards, without_standards
+from rsft.scorers import (
+    Baseline,
+    Scorer,
+    Standard,
+    compare,
+    measure,
+    to_standardise,
+    with_baseline,
+    with_standards,
+    without_standards,
+)
 from rsft.selection import Pool, all_whole, random_selection
 from rsft.servers import SPENDING
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
@@ -98,13 +108,29 @@ class Stages:
         return self.parts.terms[iteration - 1]
 
     def standardise(self) -> None:
-        """Measure the spread of those scores over the base policy's replies whose scorers want it, once in a run; and
-        note the scorers that decide from now on, and those that only look on."""
+        """Draw the base policy's greedy replies for scorers that compare with them, and measure the spread of those
+        scores over its replies whose scorers want it, both once in a run; and note the scorers that decide from now on,
+        and those that only look on."""
+        if compare([*self.parts.scorers.values(), *self.parts.heldout_scorers.values()]):
+            self._compare()
         scorers = self.parts.scorers
         if wanted := to_standardise(scorers):
             standards = self._standards(wanted, without_standards(scorers))
             self._score_by(self.parts, with_standards(scorers, standards))
         self.folder.note_scorers(_fingerprints(self.parts.scorers), _fingerprints(self.parts.heldout_scorers))
+
+    def _compare(self) -> None:
+        parts = self.parts
+        prompts = [*parts.train, *parts.heldout]
+        order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self.evaluating.greedy_law)
+        with self.books.stage(0, "policy", "compare", len(prompts), "replies") as note:
+            self._score_by(parts, {})  # nobody need score what is only compared with
+            (drawn,) = self.drawing.by_orders(0, self.base, [order])
+            replies = {one.key.prompt_id: one.text for one in drawn.candidates if one.is_reply}
+            baseline = Baseline(drawn.candidates[0].key.generator, replies)
+            note.update(notes.of_drawn(drawn), generator=baseline.generator)
+        heldout = with_baseline(parts.heldout_scorers, baseline)
+        self._score_by(replace(parts, heldout_scorers=heldout), with_baseline(parts.scorers, baseline))
 
     def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> Mapping[str, Standard]:
         prompts = self.parts.train[:_STANDARD_PROMPTS]

@@ -28,6 +28,7 @@ _OF_SAMPLE = (
     "unneeded_tokens",
     "prompts",
     "failed",
+    "failed_scores",
     "ended_early",
     "resting",
     "temperature",

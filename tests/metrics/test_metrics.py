@@ -198,3 +198,16 @@ def test_spearman_of_known_orders() -> None:
     assert metrics.spearman([1], [3]) is None
     with pytest.raises(ValueError, match="pairs"):
         metrics.spearman([1], [])
+
+
+def test_kappa_is_agreement_beyond_chance() -> None:
+    # Cohen's measure of 50 cases, 20 and 15 of which both call yes and no: (0.7 − 0.5) / 0.5
+    ours = [True] * 25 + [False] * 25
+    theirs = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
+    assert metrics.kappa(ours, theirs) == pytest.approx(0.4)
+    assert metrics.kappa(ours, ours) == 1
+    assert metrics.kappa(ours, [not one for one in ours]) == -1
+    assert metrics.kappa([], []) is None
+    assert metrics.kappa([True] * 3, [True] * 3) is None, "chance alone would agree"
+    with pytest.raises(ValueError, match="same cases"):
+        metrics.kappa([True], [])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from judges import FakeJudge
 from rsft.errors import RecipeError
 from rsft.registry import SCORERS, load
 from rsft.scorers import Scorer, build_scorers, run_scorer
@@ -40,8 +41,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", sorted(SCORERS.keys() - {"combined"}))
-def test_the_contract(kind: str, folders: Mapping[str, Path]) -> None:
+def test_the_contract(kind: str, folders: Mapping[str, Path], judge: FakeJudge) -> None:
     spec = {"type": kind, **load("scorer", kind).example}
+    if "server" in spec:
+        spec |= judge.spec()
     if kind in MODELS:
         folder, options = MODELS[kind]
         spec |= {"model": str(folders[folder]), "device": "cpu", **options}

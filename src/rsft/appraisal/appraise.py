@@ -14,6 +14,7 @@ from rsft.config import Recipe
 from rsft.errors import PromptError
 from rsft.progress import Reporter
 from rsft.scorers import BATCH, Combined, Scorer, build_scorers, run_in_batches
+from rsft.scorers.judge.base import Judge
 from rsft.setup import read_prompts
 from rsft.text import word_count
 from rsft.types import Interval, Reply, Score
@@ -21,6 +22,8 @@ from rsft.types import Interval, Reply, Score
 _BATCH_SIZES, _BATCH_REPLIES = (1, 7, 64), 64
 # A score that goes with the length more than this is named.
 _LENGTH_BOUND = 0.3
+# From here on a judge's score says good.
+_GOOD_FROM = 0.5
 
 Said = Mapping[tuple[str, str], Score]
 """One scorer's word on each reply, by prompt and text."""
@@ -51,9 +54,11 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
     `scorers`: for each its `trials` (AUC with its 95% interval; `prefers`, the share of pairs in which the good reply
     scores higher, ties half; `n`, the pairs, or replies where there are none; `failed`, the replies without a score),
     `length_correlation` (Spearman's, with the words of the `good` replies and of `all`), `batch_difference` (the most
-    that a score changes between batches of 1, 7 and 64), `seconds_per_1000` good replies in batches of `batch`, and the
-    share that `failed` with the first reason. `correlations` are Spearman's between scorers, over the `good` replies
-    and over `all`. `warnings` say what to look at. `scores` holds every trial's scores.
+    that a score changes between batches of 1, 7 and 64; not of judges), `seconds_per_1000` good replies in batches of
+    `batch`, and the share that `failed` with the first reason. For a judge, `agreement` is with the labels, where there
+    are any: `accuracy` and Cohen's `kappa`, a score of 0.5 or more taken for good. `correlations` are Spearman's
+    between scorers, over the `good` replies and over `all`. `warnings` say what to look at. `scores` holds every
+    trial's scores.
     """
     good = _different(reply for trial in trials for reply in trial.good)
     bad = _different(reply for trial in trials for reply in trial.bad)
@@ -77,11 +82,13 @@ def appraise(scorers: Mapping[str, Scorer], trials: Sequence[Trial], tell: Repor
     numbers = {
         name: {
             "trials": {trial.name: _trial_numbers(trial, said[name]) for trial in trials},
+            "agreement": _agreement(trials, said[name]) if isinstance(scorer, Judge) else None,
             "length_correlation": {
                 "good": _length_correlation(good, said[name]),
                 "all": _length_correlation(replies, said[name]),
             },
-            "batch_difference": None if isinstance(scorer, Combined) else _batch_difference(scorer, replies),
+            # A judge is asked about each reply by itself, and each answer costs something.
+            "batch_difference": (None if isinstance(scorer, (Combined, Judge)) else _batch_difference(scorer, replies)),
             "seconds_per_1000": seconds[name],
             **_failures(said[name]),
         }
@@ -116,6 +123,19 @@ def _trial_numbers(trial: Trial, said: Said) -> dict[str, Any]:
         area = metrics.unpaired_auc([g for g in good if g is not None], [b for b in bad if b is not None])
         prefers = None
     return {"auc": asdict(area), "prefers": prefers and asdict(prefers), "n": n, "failed": failed}
+
+
+def _agreement(trials: Sequence[Trial], said: Said) -> dict[str, Any] | None:
+    """How far a judge agrees with people who labelled replies one by one."""
+    trial = next((trial for trial in trials if trial.name == "label"), None)
+    if trial is None:
+        return None
+    values = [*_values(trial.good, said), *_values(trial.bad, said)]
+    labels = [True] * len(trial.good) + [False] * len(trial.bad)
+    known = [(value >= _GOOD_FROM, label) for value, label in zip(values, labels, strict=True) if value is not None]
+    ours, theirs = [a for a, _ in known], [b for _, b in known]
+    right = [a == b for a, b in known]
+    return {"accuracy": asdict(metrics.share(right)), "kappa": metrics.kappa(ours, theirs), "at": _GOOD_FROM}
 
 
 def _values(replies: Sequence[Reply], said: Said) -> list[float | None]:

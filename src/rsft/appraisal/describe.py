@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from rsft import registry
 from rsft.scorers import Combined, Scorer
 from rsft.scorers.base import first_line
+from rsft.scorers.judge.base import Judge
 from rsft.scorers.model import ModelScorer
 from rsft.selection import Rule
 
@@ -70,6 +71,8 @@ def _takes(kind: Any) -> str:
         return "your own"
     if issubclass(kind, ModelScorer):
         return "a model"
+    if issubclass(kind, Judge):
+        return "a chat model"
     if issubclass(kind, Combined):
         return "other scores"
     return "a moment" if kind.quick else "a while"

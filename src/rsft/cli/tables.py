@@ -325,11 +325,22 @@ def print_appraisal(said: dict[str, Any]) -> None:
         "AUC: how often a good reply scores higher than a bad one; prefers good: within pairs that answer one prompt, "
         "ties half. In brackets: 95% intervals."
     )
+    for name, of in said["scorers"].items():
+        if of["agreement"]:
+            _print_agreement(name, of["agreement"])
     _print_habits(said)
     for among in ("good", "all"):
         _print_correlations(f"Rank correlation between scorers over {among} replies", said["correlations"][among])
     for warning in said["warnings"]:
         console.print(inert(f"Mind: {warning}"), style="yellow")
+
+
+def _print_agreement(name: str, said: dict[str, Any]) -> None:
+    """How far a judge agrees with people."""
+    kappa = "" if said["kappa"] is None else f", Cohen's kappa {said['kappa']:.2f}"
+    console.print(
+        inert(f"{name} agrees with the labels on {_preference(said['accuracy'])}{kappa}, from {said['at']:g} on good.")
+    )
 
 
 def _area(found: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,17 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from rsft.types import Reply, Score
+
+RUNS_MODEL = "the run's model"
+"""Where a validator's context says what model the run has, if any, for scorers that must know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The base model's greedy replies by prompt id, and the fingerprint of what drew them."""
+
+    generator: str
+    replies: Mapping[str, str]
 
 
 class Scorer(BaseModel):
@@ -48,6 +60,15 @@ class Scorer(BaseModel):
         leaves it out.
         """
         return None
+
+    @property
+    def compares(self) -> bool:
+        """Whether it needs the base model's greedy reply to each prompt before it can score."""
+        return False
+
+    def beside(self, baseline: Baseline) -> Scorer:
+        """The same scorer, which knows these replies. They count in its fingerprint by what drew them."""
+        return self
 
     @cached_property
     def fingerprint(self) -> str:

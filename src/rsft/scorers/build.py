@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rsft import registry
 from rsft.config.mistakes import mistakes
 from rsft.errors import RecipeError, nearest
-from rsft.scorers.base import Scorer
+from rsft.scorers.base import RUNS_MODEL, Scorer
 from rsft.scorers.combined import Combined
 from rsft.scorers.function import FunctionScorer
 from rsft.scorers.run import reason_of
@@ -68,9 +68,10 @@ def _build(name: str, spec: str | Mapping[str, Any], model: Sequence[str] | None
     kind, options = _kind_and_options(name, spec)
     found = registry.load("scorer", kind)
     if isinstance(found, type) and issubclass(found, Scorer):
-        if found.takes_the_runs_model and model is not None:
+        # A server stands in for a model.
+        if found.takes_the_runs_model and model is not None and "server" not in options:
             options.setdefault("model", list(model))
-        return _validated(name, kind, found, options)
+        return _validated(name, kind, found, options, model)
     return _wrapped(name, kind, found, options)
 
 
@@ -86,11 +87,13 @@ def _kind_and_options(name: str, spec: str | Mapping[str, Any]) -> tuple[str, di
     return kind, options
 
 
-def _validated(name: str, kind: str, found: type[Scorer], options: dict[str, Any]) -> Scorer:
+def _validated(
+    name: str, kind: str, found: type[Scorer], options: dict[str, Any], model: Sequence[str] | None
+) -> Scorer:
     if found.score is Scorer.score and not issubclass(found, Combined):
         raise RecipeError(f"The scorer '{name}' ({kind}) has no method 'score'.")
     try:
-        return found.model_validate(options)
+        return found.model_validate(options, context={RUNS_MODEL: model})
     except ValidationError as error:
         raise RecipeError(_cannot_be_built(name, kind, mistakes(error, found, f"the scorer '{kind}'"))) from None
 

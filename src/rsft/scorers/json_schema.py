@@ -52,7 +52,7 @@ class JsonSchema(Scorer):
     def _score(self, text: str) -> Score:
         try:
             value = from_json(text, allow_inf_nan=False)
-            json.loads(text, object_pairs_hook=_with_each_key_once)
+            json.loads(text, object_pairs_hook=with_each_key_once)
         except ValueError as error:
             return Score(0.0, f"no JSON: {error}")
         problem = _first_problem(value, self._validator)
@@ -73,7 +73,8 @@ def _first_problem(value: Any, validator: Any) -> str:
     return next((f"at {problem.json_path}: {problem.message[:_SHOWN]}" for problem in validator.iter_errors(value)), "")
 
 
-def _with_each_key_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def with_each_key_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: the object, or ValueError where a key comes twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object has a key twice")

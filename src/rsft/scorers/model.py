@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -49,16 +50,7 @@ class ModelScorer(Scorer):
         """What `load` gave. Raises ModelError."""
         with self._lock:
             if self._loaded is None:
-                folder, device = resolve(self.model), self.device or free_device()
-                show_no_loading()
-                try:
-                    self._loaded = self.load(folder, device)
-                except UserError:
-                    raise
-                except Exception as error:  # as many kinds as there are broken folders and absent devices
-                    raise ModelError(
-                        f"The model '{folder.reference}' can't be loaded on {device}: {reason_of(error)}"
-                    ) from error
+                self._loaded = in_memory(self.model, self.device, self.load)
             return self._loaded
 
     def prepare(self) -> None:
@@ -68,11 +60,23 @@ class ModelScorer(Scorer):
     def fingerprint(self) -> str:
         options = self.model_dump(mode="json", fallback=str, exclude={"model", "device"})
         precision = str(self.precision(self.device or free_device()))
-        return fingerprint_of(type(self), [options, precision, _content(resolve(self.model).path)], self.version)
+        return fingerprint_of(type(self), [options, precision, content(resolve(self.model).path)], self.version)
+
+
+def in_memory(model: Sequence[str], device: str | None, load: Callable[[ModelFolder, str], Any]) -> Any:
+    """What `load` gives for a model's folder and the device. Raises ModelError, whatever goes wrong."""
+    folder, device = resolve(model), device or free_device()
+    show_no_loading()
+    try:
+        return load(folder, device)
+    except UserError:
+        raise
+    except Exception as error:  # as many kinds as there are broken folders and absent devices
+        raise ModelError(f"The model '{folder.reference}' can't be loaded on {device}: {reason_of(error)}") from error
 
 
 @cache
-def _content(folder: Path) -> str:
+def content(folder: Path) -> str:
     """A hash of all that makes a model: weights, tokenizer, chat template, pooling, code."""
     whole = hashlib.sha256()
     for file in sorted(file for file in folder.rglob("*") if file.suffix in _KINDS):

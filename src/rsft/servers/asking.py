@@ -37,6 +37,10 @@ class Unanswered(Exception):
     """A request that got no answer that can be used: refused as it is, or failed as often as it may. Says why."""
 
 
+class Refused(Unanswered):
+    """The server refuses the request as it is: another like it would fare no better."""
+
+
 class Malformed(Exception):
     """An answer that is none: cut, not of the protocol's form, or not to what was asked. Asking again may help."""
 
@@ -343,7 +347,7 @@ class Server:
             return _Failed(
                 f"status {status}: {said}", overloaded=status in (408, 429, 503, 529), limited=status == 429, wait=wait
             )
-        return Unanswered(f"the server refuses the request ({status}): {said}")
+        return Refused(f"the server refuses the request ({status}): {said}")
 
     def _hidden(self, error: BaseException) -> str:
         """What an error says, in one line, without the key, should the server repeat that."""
