@@ -33,6 +33,10 @@ class Unanswered(Exception):
     """A request that got no answer that can be used: refused as it is, or failed as often as it may. Says why."""
 
 
+class Refused(Unanswered):
+    """The server refuses the request as it is: another like it would fare no better."""
+
+
 class Malformed(Exception):
     """An answer that is none: cut, not of the protocol's form, or not to what was asked. Asking again may help."""
 
@@ -220,7 +224,7 @@ class Server:
         if status in (408, 409, 425, 429) or status >= 500:
             wait = retry_after(error.response.headers, time.time())
             return _Failed(f"status {status}: {said}", overloaded=status in (408, 429, 503, 529), wait=wait)
-        return Unanswered(f"the server refuses the request ({status}): {said}")
+        return Refused(f"the server refuses the request ({status}): {said}")
 
     def _hide(self, said: str) -> str:
         """What a server says, without the key, should it repeat that."""
