@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rsft.errors import ServerError
 from rsft.servers.asking import Malformed, Server, Unanswered, post
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SECONDS = 20.0
 _TOKENS = 8
 _SAY = [{"role": "user", "content": "Say a random word."}]
+_NO_ADAPTER = "rsft-doctor-looks-for-none"
 _SCHEMA = {
     "type": "object",
     "properties": {"a": {"type": "integer"}},
@@ -42,7 +43,7 @@ class Found:
 
     away: str | None = None
     version: str | None = None
-    models: tuple[str, ...] | None = None
+    models: tuple[str, ...] = ()
     abilities: Mapping[str, Ability] | None = None
 
 
@@ -56,16 +57,12 @@ async def look_at(endpoint: Endpoint, *, chats: bool = True) -> Found:
     try:
         server = Server(endpoint.model_copy(update=brief), spending=Spending())
     except ServerError as error:
-        return Found(away=str(error))
+        return Found(away=_reason(error))
     async with server.client:
         try:
-            models: tuple[str, ...] | None = await _models(server)
-        except Unanswered as error:
-            return Found(away=str(error))
-        except ServerError as error:
-            if "can't be asked" not in str(error) or not await _answers(server):
-                return Found(away=str(error))
-            models = None  # it is there, and lists none
+            models = await _models(server)
+        except (Unanswered, ServerError) as error:
+            return Found(away=_reason(error))
         version = await _version(server)
         return Found(None, version, models, await abilities(server) if chats else None)
 
@@ -83,10 +80,13 @@ async def _seen(look: Awaitable[Ability]) -> Ability:
     """What a look shows, or that the request was refused."""
     try:
         return await look
-    except ServerError as error:
-        return Ability(False, str(error).split("What was drawn")[0].strip())
-    except Unanswered as error:
-        return Ability(False, str(error).replace("the server failed 1 times, at last: ", ""))
+    except (ServerError, Unanswered) as error:
+        return Ability(False, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """What an error says of a server that was asked once, and of which no run depends yet."""
+    return str(error).replace("the server failed 1 times, at last: ", "").split(" What was drawn")[0]
 
 
 # -- each of them ------------------------------------------------------------------------------------------------------
@@ -151,16 +151,16 @@ async def _json_schema(server: Server) -> Ability:
 
 
 async def _adapters(server: Server) -> Ability:
-    """A load without a name is refused by whoever loads adapters (400), and unknown to others (404)."""
+    """One that is not there is looked for, and named as missing, only by a server that loads adapters."""
     try:
-        await server.post("/load_lora_adapter", {"lora_name": "", "lora_path": ""})
-    except Unanswered as error:
-        if "lora" in str(error).casefold():
-            return Ability(True, "takes adapters while it runs")
-        return Ability(False, str(error))
-    except ServerError:
-        return Ability(False, "loads none while it runs (vLLM does with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1)")
-    return Ability(None, "accepts an adapter without a name")
+        await server.post("/load_lora_adapter", {"lora_name": _NO_ADAPTER, "lora_path": f"/nowhere/{_NO_ADAPTER}"})
+    except (Unanswered, ServerError) as error:
+        if _NO_ADAPTER in str(error):
+            return Ability(True, "loads them while it runs")
+        if isinstance(error, ServerError):  # no such path
+            return Ability(False, "loads none while it runs (vLLM: --enable-lora, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1)")
+        return Ability(False, _reason(error))
+    return Ability(None, "claims to have loaded an adapter that is not there")
 
 
 _LOOKS: Mapping[str, Callable[[Server], Awaitable[Ability]]] = {
@@ -205,16 +205,21 @@ def _is_json(text: str) -> bool:
 
 
 async def _get(server: Server, path: str) -> dict[str, Any]:
+    """The JSON object at a path, an empty one where there is nothing. Raises Unanswered, ServerError."""
     import httpx2
+    import openai
 
     async def send(client: AsyncOpenAI) -> dict[str, Any]:
-        response = await client.get(path, cast_to=httpx2.Response)
+        try:
+            response = await client.get(path, cast_to=httpx2.Response)
+        except openai.NotFoundError:
+            return {}
         try:
             said = response.json()
         except ValueError:
-            raise Malformed("the answer is not JSON") from None
+            raise Malformed("the answer is not JSON: is this the address of an API? It mostly ends in /v1") from None
         if not isinstance(said, dict):
-            raise Malformed("the answer is no JSON object")
+            raise Malformed(f"the answer is {type(said).__name__}, not a JSON object")
         return said
 
     return await server.ask(send)
@@ -232,8 +237,3 @@ async def _version(server: Server) -> str | None:
     except (Unanswered, ServerError):
         return None
     return said if isinstance(said, str) else None
-
-
-async def _answers(server: Server) -> bool:
-    """Whether somebody is there who answers a chat: some servers list no models."""
-    return bool((await _seen(_chat(server))).can)
