@@ -330,6 +330,15 @@ def test_a_server_of_a_scorer_is_asked_for_a_score(doctor: Any, serve: Any) -> N
     assert "/v1/chat/completions" not in {one.path for one in server.asked}, "a model that scores is asked for no chat"
 
 
+def test_a_server_that_is_named_twice_is_looked_at_once(doctor: Any, serve: Any) -> None:
+    server = serve(Chat())
+    engine = {"type": "openai", "url": server.url, "model": "m"}
+    judge = {"type": "my.py:judge", "server": {"url": server.url, "model": "m"}}
+    checks = doctor(recipe(engine, scorers={"kind": judge}, selection=["kind >= 1"]))
+    assert checks["engine", "n"]["state"] == checks["scorers.kind.server", "n"]["state"] == "ok"
+    assert len([one for one in server.asked if one.path == "/version"]) == 1
+
+
 # -- what a recipe names -----------------------------------------------------------------------------------------------
 
 

@@ -51,20 +51,25 @@ def servers(recipe: Recipe) -> Iterator[Check]:
     said = recipe.model_dump(mode="json")
     named = named_servers(said)
     scoring = {one.where for one in named if _only_scores(said, one.where)}
-    asked = [(one.where, one.endpoint) for one in named if one.endpoint is not None]
-    looks = [look_at(endpoint, chats=where not in scoring) for where, endpoint in asked]
-
-    async def all_looks() -> list[Found]:
-        return list(await asyncio.gather(*looks))
-
-    found = dict(zip((where for where, _ in asked), background.finish(all_looks()) if looks else [], strict=True))
+    found = _look_at_all({(one.endpoint, one.where not in scoring) for one in named if one.endpoint is not None})
     for one in named:
         if one.endpoint is None:
             yield Check(one.where, "server", "problem", one.mistake, f"Mend {one.where} in the recipe")
             continue
-        yield from _told(one.where, one.endpoint, found[one.where])
-        if one.where in scoring and found[one.where].away is None:
+        its = found[one.endpoint, one.where not in scoring]
+        yield from _told(one.where, one.endpoint, its)
+        if one.where in scoring and its.away is None:
             yield _scores(one.where, one.endpoint, _spec(said, one.where))
+
+
+def _look_at_all(asked: set[tuple[Endpoint, bool]]) -> dict[tuple[Endpoint, bool], Found]:
+    """Each server, and whether it chats, at once; one that is named twice is looked at once."""
+    each = list(asked)
+
+    async def all_looks() -> list[Found]:
+        return list(await asyncio.gather(*(look_at(endpoint, chats=chats) for endpoint, chats in each)))
+
+    return dict(zip(each, background.finish(all_looks()), strict=True))
 
 
 def _told(where: str, endpoint: Endpoint, found: Found) -> Iterator[Check]:
