@@ -86,7 +86,7 @@ def _tuning(checked: Checked) -> int:
 
 def _described(scorer: Scorer) -> str:
     """What the scorer says, and whether its model must still be had."""
-    missing = isinstance(scorer, ModelScorer) and available(scorer.model) is None
+    missing = isinstance(scorer, ModelScorer) and scorer.is_missing
     return scorer.description + (" (Its model is not on this disk yet.)" if missing else "")
 
 

@@ -28,7 +28,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget() -> None:
-    for remembered in (native.library, native._compiler, native._warn_once):
+    for remembered in (native.library, native.compiler, native._warn_once):
         remembered.cache_clear()
 
 

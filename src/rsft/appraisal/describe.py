@@ -7,6 +7,7 @@ import types
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -111,7 +112,7 @@ def _plain(annotation: Any) -> str:
         return " or ".join(_plain(part) for part in parts if part is not type(None))
     if origin in (list, tuple):
         return f"list of {_plain(parts[0])}" + ("s" if _plain(parts[0]) in _PLAIN.values() else "")
-    if origin is dict or annotation is dict:
+    if origin is dict or annotation is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "mapping"
     if hasattr(annotation, "__metadata__"):
         return _plain(parts[0])

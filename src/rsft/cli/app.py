@@ -126,6 +126,32 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOpti
 
 
 @app.command()
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="Also look at the servers and keys that it names.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether rsft can work here: versions, device, speed, memory, keys, and what a recipe's servers can do.
+
+    Every check ends in ok, note (slower, or less can be done) or problem, with what to do. Exit code 0 without a
+    problem, else 2. No model is loaded. Each server that RECIPE names is sent some ten requests of a few tokens.
+    """
+    from rsft.cli.doctor import print_examined
+    from rsft.config import load_recipe
+    from rsft.doctor import examine
+    from rsft.errors import RecipeError
+
+    if overrides and recipe is None:
+        raise RecipeError("--set overrides a recipe's keys: name one, as in rsft doctor RECIPE --set KEY=VALUE.")
+    said = examine(load_recipe(recipe, overrides or ()) if recipe is not None else None)
+    _print(said, as_json, print_examined)
+    if said["counts"]["problem"]:
+        raise typer.Exit(2)
+
+
+@app.command()
 def preview(
     recipe: RecipeArgument,
     overrides: SetOption = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,14 @@ class ChatTokenizer:
             parts.append(text[start : found.start() + 1])
             start = found.start() + 1
         return _CUT.join([*parts, text[start:]])
+
+
+def shorter_and_shorter(turns: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
+    """The conversation, then without its oldest turns. What is left begins with a user's turn, behind a system's."""
+    system = tuple(turns[:1]) if turns[0].role == "system" else ()
+    later = [number for number, turn in enumerate(turns) if turn.role == "user" and number > len(system)]
+    for first in (len(system), *later):
+        yield (*system, *turns[first:])
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from rsft.errors import ModelError, nearest
-from rsft.models.chat import ChatTokenizer, load_tokenizer
+from rsft.models.chat import ChatTokenizer, load_tokenizer, shorter_and_shorter
 from rsft.models.devices import scoring_dtype
 from rsft.models.references import ModelFolder
 from rsft.types import Message, Reply
@@ -108,11 +108,8 @@ class Classifier:
 
         Raises ValueError if the window can't hold the reply with the user's last turn.
         """
-        turns = reply.prompt.conversation
-        system = turns[:1] if turns[0].role == "system" else ()
-        later = [number for number, turn in enumerate(turns) if turn.role == "user" and number > len(system)]
-        for first in (len(system), *later):
-            row = self.conversation([*system, *turns[first:], Message("assistant", reply.text)])
+        for turns in shorter_and_shorter(reply.prompt.conversation):
+            row = self.conversation([*turns, Message("assistant", reply.text)])
             if len(row.ids) <= self.window:
                 return row
         raise ValueError(

@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from rsft.config.section import OneOrMore
 from rsft.errors import ModelError, UserError
 from rsft.models.devices import free_device, scoring_dtype, show_no_loading
-from rsft.models.references import ModelFolder, resolve
+from rsft.models.references import ModelFolder, available, resolve
 from rsft.scorers.base import Scorer, fingerprint_of
 from rsft.scorers.run import reason_of
 
@@ -28,6 +28,9 @@ class ModelScorer(Scorer):
     A subclass says how it is loaded (`load`) and asks `self.loaded`. Its fingerprint holds the content of the model's
     files, not where they lie.
     """
+
+    not_what_is_asked: ClassVar[frozenset[str]] = frozenset({"model", "device"})
+    """Options that say where a model is: they make no other scorer of it."""
 
     model: OneOrMore = Field(description="Hub name, folder or package:NAME. Of several, the first that is there.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, ...; by default the GPU with most free memory.")
@@ -56,9 +59,14 @@ class ModelScorer(Scorer):
     def prepare(self) -> None:
         _ = self.loaded
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether its model must still be had, judged without loading anything."""
+        return available(self.model) is None
+
     @cached_property
     def fingerprint(self) -> str:
-        options = self.model_dump(mode="json", fallback=str, exclude={"model", "device"})
+        options = self.model_dump(mode="json", fallback=str, exclude=set(self.not_what_is_asked))
         precision = str(self.precision(self.device or free_device()))
         return fingerprint_of(type(self), [options, precision, content(resolve(self.model).path)], self.version)
 

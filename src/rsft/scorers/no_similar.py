@@ -10,7 +10,8 @@ from pydantic import Field, PrivateAttr
 from rsft.config.section import OneOrMore
 from rsft.models.devices import free_device
 from rsft.models.references import resolve
-from rsft.scorers.embedding import MINILM, Embedder
+from rsft.scorers.embedder import Embedder
+from rsft.scorers.embedding import MINILM
 from rsft.selection.pool import Mask, Pool
 from rsft.selection.rule import Rule
 

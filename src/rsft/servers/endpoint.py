@@ -77,6 +77,10 @@ class Endpoint(Section):
         """The environment variable that holds the key, if one is needed."""
         return self.key_env or ("OPENAI_API_KEY" if self.url == OPENAI else None)
 
+    def beside(self, path: str) -> str:
+        """The address of what a server answers outside of OpenAI's API, as vLLM does /version and /classify."""
+        return self.url.removesuffix("/v1") + path
+
     @property
     def is_here(self) -> bool:
         """Whether it is on this machine."""

@@ -39,7 +39,7 @@ def library(source: str, dtype: str, **sizes: int) -> ctypes.CDLL | None:
 
 
 @cache
-def _compiler() -> tuple[str, str]:
+def compiler() -> tuple[str, str]:
     """Where the C compiler is, and what it says of itself."""
     path = shutil.which(os.environ.get("CC", "cc"))
     if path is None:
@@ -49,7 +49,7 @@ def _compiler() -> tuple[str, str]:
 
 def _compiled(source: str, defines: list[str]) -> Path:
     """The library, compiled if it is not in the cache yet. Raises OSError or SubprocessError."""
-    compiler, version = _compiler()
+    path, version = compiler()
     texts = [(_SOURCES / name).read_text(encoding="utf-8") for name in (source, "lanes.h")]
     digest = hashlib.sha256("\0".join((*texts, version, _processor(), *_FLAGS, *defines)).encode()).hexdigest()[:16]
     made = cache_folder() / "native" / f"{Path(source).stem}-{digest}.so"
@@ -58,7 +58,7 @@ def _compiled(source: str, defines: list[str]) -> Path:
     made.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=made.parent) as folder:
         aside = Path(folder) / made.name
-        command = [compiler, *_FLAGS, *defines, "-shared", "-fPIC", str(_SOURCES / source), "-o", str(aside), "-lm"]
+        command = [path, *_FLAGS, *defines, "-shared", "-fPIC", str(_SOURCES / source), "-o", str(aside), "-lm"]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         aside.replace(made)
     return made

@@ -1,0 +1,33 @@
+"""All looks, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rsft.config import Recipe
+from rsft.doctor.check import Check
+from rsft.doctor.machine import machine
+from rsft.doctor.remote import keys, servers
+from rsft.doctor.software import software
+
+
+def examine(recipe: Recipe | None = None) -> dict[str, Any]:
+    """Every check with its state (ok, note, problem), and how many there are of each.
+
+    No model is loaded. Without a recipe nobody is asked anything; with one, each server that it names is asked some ten
+    tiny things.
+    """
+    checks = [asdict(check) for check in _checks(recipe)]
+    counts = {state: sum(check["state"] == state for check in checks) for state in ("ok", "note", "problem")}
+    return {"checks": checks, "counts": counts}
+
+
+def _checks(recipe: Recipe | None) -> Iterator[Check]:
+    yield from software()
+    yield from machine(Path(recipe.run if recipe is not None else "runs"), recipe)
+    yield from keys(recipe)
+    if recipe is not None:
+        yield from servers(recipe)
