@@ -30,6 +30,7 @@ from rsft.selection.better import BetterThan
 from rsft.servers import SPENDING
 from rsft.store import RunFolder
 from rsft.training.base import Trainer
+from rsft.training.settings import SftSettings
 from rsft.types import Policy, Prompt
 
 # What to do where an engine can't sample from what is trained.
@@ -135,7 +136,9 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
 
 def student_of(recipe: Recipe) -> Student:
     """The model that the recipe trains. Nothing is loaded yet."""
-    return Student(tuple(recipe.model), recipe.dtype, recipe.trust_remote_code)
+    trainer = _trainer(recipe)
+    rank = trainer.lora.rank if isinstance(trainer, SftSettings) and trainer.lora else None
+    return Student(tuple(recipe.model), recipe.dtype, recipe.trust_remote_code, rank)
 
 
 def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: Path) -> Engine:

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Student:
-    """The base model by its references. Raises ModelError, at the first use, where none of them is there."""
+    """The base model by its references. Raises ModelError, at the first use, where none of them is there.
+
+    `lora_rank` is that of the adapters that are trained over it, if it is adapters.
+    """
 
     references: Sequence[str]
     dtype: str = "auto"
     trust_remote_code: bool = False
+    lora_rank: int | None = None
 
     @cached_property
     def is_here(self) -> bool:

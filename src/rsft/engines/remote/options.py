@@ -53,7 +53,14 @@ class VllmOptions(BaseModel):
     arguments: dict[str, str | int | float | bool] = Field(
         {}, description="More options of `vllm serve`, e.g. {tensor_parallel_size: 2, max_model_len: 4096}."
     )
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(64, description="At least training.lora.rank.")
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] | None = Field(
+        None, description="Of adapters that it can load; by default the least that holds training.lora.rank."
+    )
+    adapters: Literal["load", "merge"] = Field(
+        "load",
+        description="load: each policy's adapter, while it runs; merge: into a whole model, for which it is started "
+        "anew (on a CPU vLLM is slow at adapters).",
+    )
     together: int = Field(8, ge=1, description="Most candidates in one request (n); one, where replies are streamed.")
     stream: bool = Field(
         False, description="Have replies told as they are written, so that those nobody wants any more can be ended."

@@ -13,6 +13,7 @@ from rsft.engines.remote.engine import RemoteEngine
 from rsft.engines.remote.names import AdapterNames, Probe
 from rsft.engines.remote.options import OpenAIOptions, VllmOptions
 from rsft.errors import ModelError, RecipeError
+from rsft.models.merging import whole_model
 from rsft.models.network import check_there
 from rsft.models.student import Student
 from rsft.servers import Server
@@ -23,6 +24,8 @@ from rsft.types import Kind, Policy
 _BASE = "base"
 # Requests at a time that a server of our own is asked first: nobody else asks it.
 _FIRST = 64
+# What vLLM can be told of the ranks of adapters. It takes room, and on a CPU time, for the greatest.
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # On a CPU, memory for keys and values in GiB.
 _CPU_GIB = "4"
 
@@ -64,8 +67,7 @@ class Serve:
             "dtype": dtype_of(self._student),
             "generation-config": "vllm",  # no default of the model's: the recipe's law is all there is
             "logprobs-mode": "processed_logprobs",
-            "max-lora-rank": self._said.max_lora_rank,
-            "enable-lora": True,
+            **self._for_adapters(),
             "enable-prefix-caching": True,
             # On a CPU vLLM dies of a request with a seed whose prompt it reads in parts (0.32: "CPU Generator does not
             # use offset").
@@ -77,18 +79,29 @@ class Serve:
         module = "vllm.entrypoints.openai.api_server"  # what `vllm serve` runs, whatever the package is called
         return [self._python, "-m", module, "--model", self.policy.weights or base, *_as_words(fixed | further)]
 
+    def _for_adapters(self) -> dict[str, str | int | float | bool]:
+        if self._said.adapters == "merge" or (self._said.max_lora_rank is None and self._student.lora_rank is None):
+            return {}
+        wanted = self._said.max_lora_rank or self._student.lora_rank or 0
+        return {"enable-lora": True, "max-lora-rank": next((rank for rank in _RANKS if rank >= wanted), wanted)}
+
 
 class VllmNames(AdapterNames):
     """Adapters are loaded while the server runs; for a whole model, and back, a server of our own is started anew."""
 
-    def __init__(self, server: Server, student: Student, base: str, probe: Probe, serve: Serve | None) -> None:
+    def __init__(
+        self, server: Server, student: Student, base: str, probe: Probe, serve: Serve | None, *, merges: bool
+    ) -> None:
         super().__init__(server, student, base, probe)
         self._serve = serve
+        self._merges = merges
 
     def name(self, policy: Policy) -> str:
         if self._serve is None:
             return super().name(policy)
         check_there(policy)
+        if policy.adapter is not None and self._merges:
+            policy = Policy(policy.hash, weights=str(whole_model(self.student, policy)))
         if policy.weights is not None:
             self._serve.start(policy)
             self.probe.prove(self._serve.name, self.base)
@@ -151,7 +164,8 @@ class VllmEngine(RemoteEngine):
             self._serve.process.stop()
 
     def _names(self) -> VllmNames:
-        return VllmNames(self.server, self._student, self.server.endpoint.model, Probe(self._answer), self._serve)
+        base, merges = self.server.endpoint.model, self._said.adapters == "merge"
+        return VllmNames(self.server, self._student, base, Probe(self._answer), self._serve, merges=merges)
 
     def _revive(self) -> None:
         """Bring back a server that is away, or wait until somebody does; and tell it again what it has forgotten."""
