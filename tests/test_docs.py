@@ -15,10 +15,13 @@ from rsft.config.load import shipped_recipes
 from rsft.plan import plan
 from rsft.scorers import build_scorers, run_scorer
 from rsft.selection import parse_selection
+from rsft.setup import check
 from rsft.types import Message, Prompt, Reply
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+SERVERS = (ROOT / "docs/servers.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -85,6 +88,23 @@ def test_every_make_target_and_every_file_that_the_readme_names_exists() -> None
         assert f"\n{target}:" in makefile
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("said", re.findall(r"^```yaml\n(.*?)^```", SERVERS, flags=re.M | re.S))
+def test_what_the_page_on_servers_shows_can_stand_in_a_recipe(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-shop")
+    whole = yaml.safe_load((ROOT / "src/rsft/recipes/demo.yaml").read_text(encoding="utf-8"))
+    shown = yaml.safe_load(said)
+    if "scorers" in shown:
+        whole["evaluation"] = {"scorers": shown.pop("scorers")}
+    if shown.get("training", {}).get("type") == "openai":
+        del whole["training"]
+    for key, value in shown.items():
+        whole[key] = {**whole.get(key, {}), **value} if isinstance(whole.get(key), dict) else value
+    (tmp_path / "shown.yaml").write_text(yaml.safe_dump(whole))
+    check(load_recipe(tmp_path / "shown.yaml"))
 
 
 def test_the_readme_is_short_and_its_numbers_are_there() -> None:

@@ -190,6 +190,8 @@ class Stages:
             note.update(baselines={name: one.candidates[0].key.generator for name, one in self._baselines.items()})
             note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
             note.update(resting=sorted(resting), temperature=law.temperature)
+            if told := [dict(writer.engine.told) for writer in parts.writers if writer.engine.told]:
+                note.update(told=told)
             if speculation is not None:
                 passing = [(one.candidate, one.scores) for one in self.evaluating.measured(drawn) if one.passed]
                 lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)

@@ -19,7 +19,8 @@ from rsft.version import __version__
 
 if TYPE_CHECKING:
     from rsft.bookkeeping import Arm
-    from rsft.stages import Stages
+    from rsft.servers import SPENDING
+from rsft.stages import Stages
 
 _FILE = "summary.json"
 _OF_SAMPLE = (
@@ -88,6 +89,7 @@ def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
         },
         "alarms": alarms,
         "stopped": next((alarm for alarm in alarms if alarm["act"] == "stop"), None),
+        "spent": {name: sums for name, sums in SPENDING.sums.items() if sums["cost"]},
         "seconds": round(sum(stage["info"].get("seconds", 0) for stage in stages.folder.stages() if stage["info"]), 1),
     }
     stages.folder.write_json(_FILE, summary)

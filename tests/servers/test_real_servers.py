@@ -43,7 +43,7 @@ ARGUMENTS = "{enforce_eager: true, max_model_len: 1024}"
 
 def shop(tmp_path: Path, *overrides: str) -> rsft.Recipe:
     """The bundled recipe of a shop's customer service, made small."""
-    return rsft.load_recipe("demo", [f"run={tmp_path / 'run'}", *SMALL, *overrides])
+    return rsft.load_recipe("demo", f"run={tmp_path / 'run'}", *SMALL, *overrides)
 
 
 def kill_when_drawing(run: Path, name: str, killed: list[int]) -> None:
@@ -195,10 +195,10 @@ def test_transformers_serve_writes_for_each_policy_and_judges(tmp_path: Path, tr
     recipe = shop(
         tmp_path,
         f"engine={{type: openai, {server}, policies: folders, together: 1}}",
-        "prompts.train_limit=6",
+        "prompts.train_limit=4",
         "prompts.heldout_limit=3",
         "sampling={candidates: 2, temperature: 0.5, max_tokens: 40}",
-        f"evaluation.scorers={{liked: {{type: rubric, structured: false, max_tokens: 60, server: {{{server}}}}}}}",
+        f"evaluation.scorers={{liked: {{type: rubric, structured: false, max_tokens: 16, server: {{{server}}}}}}}",
         "scoring.max_failed=1",
     )
     summary = rsft.run(recipe)

@@ -40,6 +40,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         if gain["low"] <= 0:
             console.print("The gain over the control is not established: its interval reaches zero.")
     _print_score_gains(summary)
+    _print_spent(summary)
     run = from_here(summary["run"])
     console.print(f"\nThe run folder: {run}\nNext, try:", soft_wrap=True)
     for command in (
@@ -84,6 +85,14 @@ def print_seeds(summary: dict[str, Any]) -> None:
 
 def _by_seed(said: dict[str, Any] | None) -> str:
     return " ".join(f"{value:.0%}" for value in said["by_seed"]) if said else ""
+
+
+def _print_spent(summary: dict[str, Any]) -> None:
+    """What servers with a price have cost, the run's interruptions included."""
+    for name, sums in summary["spent"].items():
+        tokens = f"{sums['read']:,.0f} tokens read, {sums['written']:,.0f} written"
+        line = f"{name}: {sums['requests']:,.0f} requests, {tokens}, cost {sums['cost']:,.2f}"
+        console.print(inert(line), soft_wrap=True)
 
 
 def _print_score_gains(summary: dict[str, Any]) -> None:
