@@ -20,6 +20,7 @@ from rsft.version import __version__
 if TYPE_CHECKING:
     from rsft.bookkeeping import Arm
     from rsft.servers import SPENDING
+from rsft.servers import SPENDING
 from rsft.stages import Stages
 
 _FILE = "summary.json"

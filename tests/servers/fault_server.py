@@ -50,6 +50,7 @@ class FaultServer:
         self.kinds = options.only.split(",") if options.only else FAULTS
         self.dealt: Counter[str] = Counter()
         self.arrivals: list[float] = []
+        self.models: Counter[str] = Counter()
         self.now = self.most = 0
 
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +69,12 @@ class FaultServer:
                 "/health": {},
                 "/v1/models": {"object": "list", "data": [{"id": self.options.model, "object": "model"}]},
                 "/faults": dict(self.dealt),
-                "/seen": {"posts": len(self.arrivals), "most": self.most, "arrivals": self.arrivals},
+                "/seen": {
+                    "posts": len(self.arrivals),
+                    "most": self.most,
+                    "arrivals": self.arrivals,
+                    "models": dict(self.models),
+                },
             }.get(path)
             return await _send(writer, 404 if said is None else 200, said or {})
         self.arrivals.append(time.monotonic())
@@ -92,6 +98,7 @@ class FaultServer:
             return await _send(writer, 429, _error("too many at a time"))
         try:
             asked = json.loads(body)
+            self.models[asked["model"]] += 1
             whole = self._whole(path, asked)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             return await _send(writer, 400, _error(f"{type(error).__name__}: {error}"))

@@ -43,7 +43,7 @@ class Faulty:
         return dict(self._get("/faults"))
 
     def seen(self) -> dict[str, Any]:
-        """How many `posts` came, the `most` at a time, and their `arrivals` in seconds."""
+        """How many `posts` came, the `most` at a time, their `arrivals` in seconds, and for which `models`."""
         return dict(self._get("/seen"))
 
     def _get(self, path: str) -> Any:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from faulty import FAULT_SERVER, Faulty
 
 import rsft
+from fake_host import KEY, FakeHost, serving
 from questions import write_questions
 from rsft.errors import ServerError
 from rsft.models.student import Student
@@ -151,7 +153,14 @@ def test_no_key_is_written_anywhere(
     canary = "sk-canary-4f1c9d"
     monkeypatch.setenv("SHOP_KEY", canary)
     faulty = fault_server("--key", canary, "--faults", 0.2, "--only", "500,not json")
-    rsft.run(recipe(f"engine.url={faulty.url}", "engine.key_env=SHOP_KEY", "run=secret"))
+    server = f"url: '{faulty.url}', model: judge, key_env: SHOP_KEY, attempts: 9"
+    judge = f"evaluation.scorers={{liked: {{type: rubric, server: {{{server}}}}}}}"
+    wanted = ("engine.key_env=SHOP_KEY", judge, "scoring.max_failed=1", "run=secret")
+    rsft.run(recipe(f"engine.url={faulty.url}", *wanted))
+    monkeypatch.setenv("SHOP_KEY", canary + "-wrong")
+    with pytest.raises(ServerError, match=r"refuses the key in SHOP_KEY \(401\)") as refused:
+        rsft.run(recipe(f"engine.url={faulty.url}", *wanted[:-1], "run=refused"))
+    assert canary not in "".join(traceback.format_exception(refused.value))
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 10
     for path in written:
@@ -182,3 +191,21 @@ def test_teacher_and_policy_write_in_turn_and_each_candidate_knows_its_writer(
         control = {laws[key.generator]["engine"] for key in folder.decisions("control")}
     assert engines == {"scripted"} | (engines & {"openai"})  # what is measured is the policy alone
     assert control == {"scripted", "openai"}
+
+
+def test_what_a_host_trained_is_sampled_from_there(
+    recipe: Callable[..., rsft.Recipe], fault_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOST_KEY", KEY)
+    faulty = fault_server()
+    with serving(FakeHost()) as host:
+        training = f"{{type: openai, url: '{host.url}', model: fake, key_env: HOST_KEY, poll_seconds: 0.001}}"
+        rsft.run(recipe(f"engine.url={faulty.url}", f"training={training}", "loop.control=none", "run=hosted"))
+    first, second = (job["fine_tuned_model"] for job in host.jobs.values())
+    assert faulty.seen()["models"].keys() == {"fake", first, second}
+    with RunFolder.open(Path("hosted"), write=False) as folder:
+        laws = folder.ledger.generators()
+        wrote = {laws[key.generator]["policy"] for key in folder.decisions("policy", iteration=2)}
+        policy = folder.policies.of(1, "policy")
+    assert policy is not None
+    assert wrote == {policy.hash}
