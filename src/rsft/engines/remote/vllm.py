@@ -188,14 +188,9 @@ def _asked(said: VllmOptions, url: str, model: str, *, ours: bool) -> OpenAIOpti
     """How vLLM is asked: by token ids, which come back as well. Of a server of our own it is known whose
     log-probabilities it tells."""
     shared = ("together", "stream", "concurrency", "timeout_seconds", "patience_seconds", "attempts", "key_env")
-    return OpenAIOptions(
-        url=url,
-        model=model,
-        reads="token_ids",
-        logprobs="law" if ours else "model",
-        policies="adapters",
-        **{key: getattr(said, key) for key in shared},
-    )
+    asked = {"url": url, "model": model, "reads": "token_ids", "policies": "adapters"}
+    asked |= {"logprobs": "law" if ours else "model"} | {key: getattr(said, key) for key in shared}
+    return checked_options(OpenAIOptions, "vllm", asked)
 
 
 def _python(environment: str | None) -> str:
