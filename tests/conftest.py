@@ -20,6 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 settings.register_profile("rsft", deadline=None, derandomize=True)
 settings.load_profile("rsft")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests that run side by side have a core each: threads that wait for each other on a shared one take many times as
+    # long.
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -32,7 +32,7 @@ VLLM = Path(__file__).parents[2] / ".venv-vllm"
 needs_vllm = pytest.mark.skipif(not (VLLM / "ready").is_file(), reason="vLLM is not installed: make vllm-env")
 SMALL = (
     "training.lora.rank=8",
-    "training.max_steps=8",
+    "training.max_steps=4",
     "evaluation.samples=0",
     "loop={iterations: 3, control: none}",
     "selection=[tidy >= 1, own_words >= 1, no_near_duplicates, {most_novel: 2}]",
@@ -57,7 +57,8 @@ def kill_when_drawing(run: Path, name: str, killed: list[int]) -> None:
         if begun:
             time.sleep(2)  # in the midst of it
             for child in psutil.Process().children(recursive=True):
-                if name in " ".join(child.cmdline()):
+                words = " ".join(child.cmdline())
+                if name in words and "guard.py" not in words:
                     os.kill(child.pid, signal.SIGKILL)
                     killed.append(child.pid)
 
@@ -65,7 +66,7 @@ def kill_when_drawing(run: Path, name: str, killed: list[int]) -> None:
 @needs_vllm
 def test_vllm_serves_each_policy_and_may_be_killed(tmp_path: Path) -> None:
     engine = f"engine={{type: vllm, environment: {VLLM}, arguments: {ARGUMENTS}}}"
-    recipe = shop(tmp_path, engine, "prompts.train_limit=12", "prompts.heldout_limit=8", "sampling.candidates=4")
+    recipe = shop(tmp_path, engine, "prompts.train_limit=8", "prompts.heldout_limit=4", "sampling.candidates=4")
     run, killed = Path(recipe.run), list[int]()
     killer = threading.Thread(target=kill_when_drawing, args=(run, "api_server", killed), daemon=True)
     killer.start()
@@ -139,18 +140,18 @@ def test_a_vllm_that_runs_already_serves_policies_and_judges(tmp_path: Path, vll
     recipe = shop(
         tmp_path,
         f"engine={{type: vllm, url: '{vllm.url}', key_env: SHOP_KEY, stream: true}}",
-        "prompts.train_limit=8",
-        "prompts.heldout_limit=4",
+        "prompts.train_limit=6",
+        "prompts.heldout_limit=3",
         "sampling.candidates=2",
         "loop.iterations=1",
-        f"evaluation.scorers={{liked: {{type: rubric, max_tokens: 300, server: "
+        f"evaluation.scorers={{liked: {{type: rubric, max_tokens: 150, server: "
         f"{{url: '{vllm.url}', model: base, key_env: SHOP_KEY}}}}}}",
         "scoring.max_failed=1",
     )
     summary = rsft.run(recipe)
     liked = summary["iterations"][0]["heldout_scores"]["liked"]
-    assert liked["n"] + liked["failed"] == 4
-    assert liked["n"] >= 2  # its form is forced
+    assert liked["n"] + liked["failed"] == 3
+    assert liked["n"]  # its form is forced
     assert handed_back(Path(recipe.run)) is not None
 
 
@@ -195,16 +196,16 @@ def test_transformers_serve_writes_for_each_policy_and_judges(tmp_path: Path, tr
     recipe = shop(
         tmp_path,
         f"engine={{type: openai, {server}, policies: folders, together: 1}}",
-        "prompts.train_limit=4",
-        "prompts.heldout_limit=3",
-        "sampling={candidates: 2, temperature: 0.5, max_tokens: 40}",
+        "prompts.train_limit=3",
+        "prompts.heldout_limit=2",
+        "sampling={candidates: 2, temperature: 0.5, max_tokens: 32}",
         f"evaluation.scorers={{liked: {{type: rubric, structured: false, max_tokens: 16, server: {{{server}}}}}}}",
         "scoring.max_failed=1",
     )
     summary = rsft.run(recipe)
     assert [one["iteration"] for one in summary["iterations"]] == [1, 2, 3]
     liked = summary["iterations"][-1]["heldout_scores"]["liked"]
-    assert liked["n"] + liked["failed"] == 3  # so small a model seldom finds the form: it has failed then, and is not 0
+    assert liked["n"] + liked["failed"] == 2  # so small a model seldom finds the form: it has failed then, and is not 0
     run = Path(recipe.run)
     with RunFolder.open(run, write=False) as folder:
         for one in folder.candidates():
