@@ -15,7 +15,7 @@ from rsft.servers import Malformed, Server, Unanswered
 from rsft.servers.asking import post
 from rsft.servers.chat import tokens_of
 from rsft.servers.endpoint import OPENAI
-from rsft.types import Candidate, FinishReason
+from rsft.types import Candidate, FinishReason, Message
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -84,7 +84,7 @@ class Calls:
         self.together = options.together
         self.told: dict[str, set[str]] = {"model": set(), "system_fingerprint": set()}
         self._short, self._knows_n = 0, False
-        self._prompts: dict[str, Any] = {}
+        self._prompts: dict[tuple[Message, ...], Any] = {}
 
     async def draw(self, name: str, flight: Flight, watch: Watch | None, emit: Emit) -> None:
         """Have the flight's candidates drawn by the model of this name, each given to `emit` when it is whole.
@@ -132,16 +132,16 @@ class Calls:
         return said | options.extra
 
     def _prompt(self, request: Request) -> Mapping[str, Any]:
-        said = self._prompts.get(request.prompt.id)
+        messages = request.prompt.messages
+        said = self._prompts.get(messages)
         if said is None:
-            messages = request.prompt.messages
             if self.options.reads == "messages":
                 said = {"messages": [{"role": turn.role, "content": turn.content} for turn in messages]}
             else:
                 assert self.chat is not None
                 ids = self.chat.prompt_ids(messages)
                 said = {"prompt": ids if self.options.reads == "token_ids" else self.chat.tokenizer.decode(ids)}
-            self._prompts[request.prompt.id] = said
+            self._prompts[messages] = said
         return said
 
     def _about(self, flight: Flight) -> int:
