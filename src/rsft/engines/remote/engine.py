@@ -72,7 +72,8 @@ class RemoteEngine:
 
     def release(self) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.server.close()
 
     def _sample(
         self,

@@ -40,7 +40,7 @@ class Serve:
         self._python = _python(said.environment)
         self.process = ServerProcess(
             self._command,
-            folder / "servers" / "vllm.log",
+            folder / "vllm.log",
             environment={"VLLM_API_KEY": key, **_environment()},
             patience_seconds=said.patience_seconds,
         )
@@ -160,8 +160,9 @@ class VllmEngine(RemoteEngine):
             self._serve.process.stop()
 
     def close(self) -> None:
+        super().close()
         if self._serve is not None:
-            self._serve.process.stop()
+            self._serve.process.stop(for_good=True)
 
     def _names(self) -> VllmNames:
         base, merges = self.server.endpoint.model, self._said.adapters == "merge"
