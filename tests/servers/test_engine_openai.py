@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,31 @@ from faulty import Faulty
 
 from rsft.engines.base import Request, Watch, stream_seed
 from rsft.engines.remote import OpenAIEngine
+from rsft.engines.remote.names import _PROBES
 from rsft.errors import RecipeError, ServerError
 from rsft.models.student import Student
+from rsft.servers import SPENDING
 from rsft.types import Candidate, CandidateKey, Ended, Message, Policy, Prompt, SamplingParams
 
 Start = Callable[..., Faulty]
 LAW = SamplingParams(temperature=0.8, max_tokens=200)
 
 
+OPENED: list[OpenAIEngine] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """What a test opens is closed."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def engine_at(url: str, student: Student | None = None, **options: Any) -> OpenAIEngine:
     said = {"url": url, "model": "fake", "attempts": 15, "timeout_seconds": 30, **options}
-    return OpenAIEngine.open(said, student, Path("unused"))
+    OPENED.append(OpenAIEngine.open(said, student, Path("unused")))
+    return OPENED[-1]
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -100,7 +114,7 @@ def test_a_server_that_knows_no_n_is_asked_one_by_one(fault_server: Start) -> No
 def test_a_server_that_can_do_nothing_that_it_is_asked_stops_the_run(fault_server: Start) -> None:
     faulty = fault_server("--faults", 1, "--only", "400")
     with pytest.raises(ServerError, match=r"has drawn nothing: the server refuses the request \(400\)"):
-        drawn(engine_at(faulty.url, together=1), requests(prompts(20), 2))
+        drawn(engine_at(faulty.url, together=1, concurrency=1), requests(prompts(20), 2))
 
 
 def test_a_watcher_ends_a_reply_while_it_is_told(fault_server: Start) -> None:
@@ -182,6 +196,8 @@ def test_a_reply_that_is_told_as_text_is_in_the_students_tokens(fault_server: St
         ("law", LAW, (True, False)),
         ("model", replace(LAW, temperature=1.0), (True, True)),
         ("none", replace(LAW, temperature=1.0), (False, False)),
+        ("model", replace(LAW, temperature=1.0, min_p=0.1), (False, True)),
+        ("law", replace(LAW, temperature=1.0, repetition_penalty=1.2), (True, False)),
     ],
 )
 def test_log_probabilities_are_told_as_what_they_are(
@@ -192,6 +208,51 @@ def test_log_probabilities_are_told_as_what_they_are(
         assert (one.logprob is not None, one.model_logprob is not None) == told
         for logprob in (one.logprob, one.model_logprob):
             assert logprob is None or logprob == pytest.approx(sum(-(1 + b % 7) / 10 for b in one.text.encode()))
+
+
+def test_what_is_spent_is_known_of_replies_that_are_told_as_they_are_written(
+    fault_server: Start, tmp_path: Path
+) -> None:
+    url, wanted = fault_server().url, requests(prompts(3), 4)
+    spent = []
+    for stream in (False, True):
+        SPENDING.keep_in(tmp_path / f"{stream}.json")
+        drawn(engine_at(url, stream=stream), wanted)
+        spent.append(SPENDING.sums[f"fake at {url}"])
+    assert spent[0] == spent[1]
+    assert spent[0]["requests"] == 3
+    assert spent[0]["written"] > 0
+
+
+def test_what_was_written_of_a_reply_that_was_ended_is_spent(fault_server: Start, tmp_path: Path) -> None:
+    url = fault_server().url
+    SPENDING.keep_in(tmp_path / "spent.json")
+    engine = engine_at(url, stream=True, logprobs="model")
+    (one,) = drawn(engine, requests(prompts(1), 1), lambda _: lambda text, _: Ended("r", "") if text else None)
+    sums = SPENDING.sums[f"fake at {url}"]
+    assert (sums["requests"], sums["written"]) == (1, len(one.text))
+    assert sums["read"] == len("Where is parcel 0?") // 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_ends_at_once_is_one(fault_server: Start, tmp_path: Path, stream: bool) -> None:
+    (tmp_path / "replies").write_text('[""]')
+    url = fault_server("--replies", tmp_path / "replies", "--end-tokens").url
+    (one,) = drawn(engine_at(url, stream=stream, attempts=1), requests(prompts(1), 1))
+    assert (one.text, one.finish_reason) == ("", "stop")
+
+
+def test_a_prompt_that_is_refused_has_no_other_asked_one_by_one(fault_server: Start) -> None:
+    faulty = fault_server("--refuse", "parcel 0")
+    engine = engine_at(faulty.url, together=4, concurrency=1)
+    found = drawn(engine, requests(prompts(3), 4))
+    assert [one.finish_reason for one in found] == ["failed"] * 4 + ["stop"] * 8
+    assert engine.calls.together == 4
+
+
+def test_the_probes_ask_different_questions(fault_server: Start) -> None:
+    engine = engine_at(fault_server().url)
+    assert len({engine._answer("fake", probe)[0] for probe in _PROBES}) == len(_PROBES)
 
 
 def test_all_of_the_law_is_asked_for() -> None:
