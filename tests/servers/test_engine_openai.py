@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from faulty import Faulty
 
-from rsft.engines.base import Request, Watch, stream_seed
-from rsft.engines.remote import OpenAIEngine
-from rsft.engines.remote.names import _PROBES
+from rsft.engines.base import Cancelled, Request, Watch, stream_seed
+from rsft.engines.remote import OpenAIEngine, VllmEngine
+from rsft.engines.remote.calls import Flight
+from rsft.engines.remote.flights import Flights
+from rsft.engines.remote.names import _PROBES, AdapterNames
+from rsft.engines.remote.vllm import Serve
 from rsft.errors import RecipeError, ServerError
 from rsft.models.student import Student
-from rsft.servers import SPENDING
+from rsft.servers import SPENDING, Endpoint, Server, Unanswered
 from rsft.types import Candidate, CandidateKey, Ended, Message, Policy, Prompt, SamplingParams
 
 Start = Callable[..., Faulty]
@@ -250,6 +256,86 @@ def test_a_prompt_that_is_refused_has_no_other_asked_one_by_one(fault_server: St
     assert engine.calls.together == 4
 
 
+class _Stub:
+    """Stands for `Calls`: the requests of each prompt fare as a test says."""
+
+    def __init__(self, fare: Callable[[Flight, Callable[[Candidate], None]], Awaitable[None]]) -> None:
+        self.server = Server(Endpoint(url="http://127.0.0.1:1/v1", model="fake"))
+        self.options, self.together, self.fare = self.server.endpoint, 1, fare
+
+    async def draw(self, name: str, flight: Flight, watch: Any, emit: Callable[[Candidate], None]) -> None:
+        await self.fare(flight, emit)
+
+
+def flown(fare: Any, count: int) -> Iterator[Candidate]:
+    return Flights(cast(Any, _Stub(fare)), "fake", requests(prompts(count), 1), None, None, Cancelled()).run()
+
+
+def whole(flight: Flight) -> Candidate:
+    return Candidate(flight.requests[0].key, "said", (), "stop", None, None)
+
+
+def test_what_was_drawn_before_the_end_is_not_lost() -> None:
+    over = threading.Event()
+
+    async def fare(flight: Flight, emit: Callable[[Candidate], None]) -> None:
+        prompt = flight.requests[0].prompt.id
+        while prompt == "p1" and not begun.is_set():
+            await asyncio.sleep(0.001)
+        if prompt == "p1":
+            raise ServerError("all money is spent")
+        while prompt == "p2" and not begun.is_set():
+            await asyncio.sleep(0.001)
+        if prompt == "p2":
+            await asyncio.sleep(0.05)  # behind the one that failed
+        emit(whole(flight))
+        if prompt == "p2":
+            over.set()
+
+    begun = threading.Event()
+    candidates = flown(fare, 3)
+    assert next(candidates).key.prompt_id == "p0"
+    begun.set()
+    assert over.wait(60)
+    assert next(candidates).key.prompt_id == "p2"
+    with pytest.raises(ServerError, match="all money is spent"):
+        next(candidates)
+
+
+def test_a_server_that_refuses_some_prompts_at_once_is_waited_for() -> None:
+    refused = 0
+
+    async def fare(flight: Flight, emit: Callable[[Candidate], None]) -> None:
+        nonlocal refused
+        if flight.requests[0].prompt.id != "p0":
+            refused += 1
+            raise Unanswered("too long")
+        while refused < 7:
+            await asyncio.sleep(0.001)
+        emit(whole(flight))
+
+    found = list(flown(fare, 8))
+    assert Counter(one.finish_reason for one in found) == {"stop": 1, "failed": 7}
+
+
+def test_an_adapter_that_is_not_unloaded_harms_nobody(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_at("http://127.0.0.1:1/v1", Student([str(tiny_folder)]), policies="adapters")
+    assert isinstance(engine.names, AdapterNames)
+    told: list[str] = []
+
+    def tell(path: str, body: dict[str, str]) -> str:
+        told.append(path)
+        if "unload" in path:
+            raise Unanswered("it knows none of this name")
+        return ""
+
+    monkeypatch.setattr(engine.server, "tell", tell)
+    monkeypatch.setattr(engine.names.probe, "prove", lambda *_: None)
+    names = [engine.names.name(Policy(f"h{number}", adapter=str(tiny_folder))) for number in range(6)]
+    assert names == [f"policy-h{number}" for number in range(6)]
+    assert told.count("/unload_lora_adapter") == 2
+
+
 def test_the_probes_ask_different_questions(fault_server: Start) -> None:
     engine = engine_at(fault_server().url)
     assert len({engine._answer("fake", probe)[0] for probe in _PROBES}) == len(_PROBES)
@@ -295,10 +381,28 @@ def test_a_policy_that_the_server_can_not_have_is_refused(fault_server: Start, t
 
 
 def test_tokens_are_not_asked_for_without_a_tokenizer() -> None:
-    with pytest.raises(RecipeError, match=r"engine\.reads is token_ids"):
-        engine_at("http://127.0.0.1:1/v1", reads="token_ids")
+    for student in (None, Student(["nowhere-to-be-found"])):
+        with pytest.raises(RecipeError, match=r"reads is token_ids, and the tokenizer of 'fake' is not at hand"):
+            engine_at("http://127.0.0.1:1/v1", student, reads="token_ids")
 
 
 def test_options_that_say_the_law_twice_are_refused() -> None:
     with pytest.raises(RecipeError, match="extra holds 'temperature'"):
         engine_at("http://127.0.0.1:1/v1", extra={"temperature": 1})
+    with pytest.raises(RecipeError, match="extra holds 'max_tokens'"):
+        engine_at("http://127.0.0.1:1/v1", extra={"max_tokens": 1})
+
+
+def test_the_address_of_a_server_of_our_own_is_not_said(tiny_folder: Path) -> None:
+    with pytest.raises(RecipeError, match="'served_model_name' is rsft's own business"):
+        VllmEngine.open({"arguments": {"served_model_name": "x"}}, Student([str(tiny_folder)]), Path("unused"))
+
+
+def test_a_whole_model_is_served_in_a_run_that_goes_on(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base is not served then, and can't be asked what it says."""
+    environment = Path(sys.executable).parents[1]
+    engine = VllmEngine.open({"environment": str(environment)}, Student([str(tiny_folder)]), tiny_folder / "unused")
+    monkeypatch.setattr(Serve, "start", lambda serve, policy: setattr(serve, "policy", policy))
+    policy = Policy("h", weights=str(tiny_folder))
+    assert engine.names.name(policy) == "policy-h"
+    engine.close()

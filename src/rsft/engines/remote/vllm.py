@@ -104,7 +104,8 @@ class VllmNames(AdapterNames):
             policy = Policy(policy.hash, weights=str(whole_model(self.student, policy)))
         if policy.weights is not None:
             self._serve.start(policy)
-            self.probe.prove(self._serve.name, self.base)
+            if self.probe.remembers:  # else the base is not served now, and these weights are all that the server got
+                self.probe.prove(self._serve.name, self.base)
             return self._serve.name
         was_up = self._serve.process.is_alive and self._serve.policy == self.student.base
         self._serve.start(self.student.base)
@@ -133,8 +134,8 @@ class VllmEngine(RemoteEngine):
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Student | None, folder: Path) -> VllmEngine:
         said = checked_options(VllmOptions, "vllm", options)
-        if student is None or not student.is_here:
-            raise ModelError("The engine 'vllm' needs the recipe's model as files that it can load.")
+        if student is None:
+            raise ModelError("The engine 'vllm' needs a model as files that it can load.")
         if said.url is not None:
             server = Server(_asked(said, said.url, said.model or "?", ours=False))
             if said.model is None:
