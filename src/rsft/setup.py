@@ -177,8 +177,24 @@ def open_writers(recipe: Recipe, engine: Engine, student: Student, folder: Path)
                 on_mistakes.callback(writers[-1].engine.close)
         if sum(writer.engine is engine for writer in writers) > 1:
             raise RecipeError("sampling.generators: policy is there twice. Name it once, with a share.")
+        _refuse_uncounted(recipe, writers)
         on_mistakes.pop_all()
     return Writers(writers)
+
+
+def _refuse_uncounted(recipe: Recipe, writers: Sequence[Writer]) -> None:
+    """Raise RecipeError for a bound on tokens where a writer tells texts, and no tokenizer is at hand to count them."""
+    if recipe.budget.max_tokens is None:
+        return
+    from rsft.engines.remote.engine import RemoteEngine
+
+    for writer in writers:
+        if isinstance(writer.engine, RemoteEngine) and writer.engine.calls.chat is None and writer.tokenizer is None:
+            raise RecipeError(
+                f"budget.max_tokens is {recipe.budget.max_tokens}, and the tokens of '{writer.engine.options.model}' "
+                "can't be counted here: there is no tokenizer of it, nor of the recipe's model. Bound the candidates "
+                "(budget.max_candidates), or the cost (engine.max_cost)."
+            )
 
 
 def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writer:

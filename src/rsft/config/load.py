@@ -206,8 +206,10 @@ def _located_plug_in(spec: str | dict[str, Any], beside: Path | None) -> Any:
 def _located_engine(spec: str | dict[str, Any], beside: Path | None, *, writes: bool = False) -> Any:
     """An engine's spec with absolute paths. What a server calls its model is no path of ours, whatever lies here."""
     located = _located_plug_in(spec, beside)
-    is_name = isinstance(spec, dict) and (spec.get("type") == "openai" or (spec.get("type") == "vllm" and not writes))
-    return located | {"model": spec["model"]} if is_name and "model" in spec else located
+    if not isinstance(spec, dict) or "model" not in spec:
+        return located
+    is_name = spec.get("type") == "openai" or (spec.get("type") == "vllm" and not writes)
+    return located | {"model": spec["model"]} if is_name else located
 
 
 def _located_option(key: str, said: Any, beside: Path | None) -> Any:

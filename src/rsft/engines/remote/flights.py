@@ -19,8 +19,8 @@ from rsft.types import Candidate, CandidateKey, SamplingParams
 _LOOK_PAST = 512
 # How often what waits for a server looks whether something was cancelled meanwhile.
 _LOOK_SECONDS = 1.0
-# So many requests that fail before anything was drawn mean that the server can't do what it is asked, if those that were
-# sent before the first of them fail as well: it may refuse some prompts sooner than it answers others.
+# So many requests that fail before anything was drawn mean that the server can't do what it is asked, if those that
+# were sent before the first of them fail as well: it may refuse some prompts sooner than it answers others.
 _REFUSED = 4
 
 _Landed = tuple[Flight, Future[None]]

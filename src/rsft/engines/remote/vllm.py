@@ -152,7 +152,9 @@ class VllmEngine(RemoteEngine):
 
     @property
     def description(self) -> dict[str, object]:
-        return {"engine": "vllm", "dtype": dtype_of(self._student)}
+        said: dict[str, object] = {"engine": "vllm", "dtype": dtype_of(self._student)}
+        # They may say how weights are quantised, or what takes part in sampling.
+        return said | ({"arguments": dict(self._said.arguments)} if self._said.arguments else {})
 
     def release(self) -> None:
         """Leave a GPU to the training: a server of our own ends until candidates are wanted again."""
