@@ -1,4 +1,4 @@
-"""Several writers at once: whatever becomes of one of them, or of whoever takes the candidates, nobody waits forever."""
+"""Several writers at once: whatever becomes of one, or of whoever takes the candidates, nobody waits forever."""
 
 from __future__ import annotations
 
