@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from rsft import failpoints
@@ -201,8 +202,10 @@ class Drawing:
                 pace.hear(answers)
 
         try:
-            with Scoring(self.parts.scorers, self.prompts, self.record) as scoring:
-                sampling = writers.sample(policy, owed, watching, pace)
+            with (
+                Scoring(self.parts.scorers, self.prompts, self.record) as scoring,
+                closing(writers.sample(policy, owed, watching, pace)) as sampling,
+            ):
                 if pace is not None:
                     pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
                 for candidate in sampling:

@@ -12,7 +12,7 @@ from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
 from rsft.reading import handed_back
-from rsft.setup import open_engine, saved_recipe, student_of
+from rsft.setup import LOGS, open_engine, saved_recipe, student_of
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 
@@ -39,7 +39,7 @@ def sample_replies(
     if (run / "recipe.yaml").is_file():
         recipe = saved_recipe(run)
         student = student_of(recipe)
-        engine = open_engine(recipe.engine, student, run)
+        engine = open_engine(recipe.engine, student, run / LOGS)
         chosen = _policy(run, recipe, engine, iteration)
         model = student.folder.reference if student.is_here else chosen.hosted or recipe.model[0]
     else:
@@ -53,9 +53,10 @@ def sample_replies(
         turns = [Message("system", system)] if system else []
         messages = (*turns, Message("user", str(text)))
         prompt = Prompt("typed", messages, messages)
+    seeds = [stream_seed(seed, 0, prompt.id, index) for index in range(candidates)]
     requests = [
-        Request(CandidateKey(0, prompt.id, index, "typed"), prompt, stream_seed(seed, 0, prompt.id, index), params)
-        for index in range(candidates)
+        Request(CandidateKey(0, prompt.id, index, "typed"), prompt, own, params, seeds[0])
+        for index, own in enumerate(seeds)
     ]
     try:
         drawn = sorted(engine.sample(chosen, requests), key=lambda candidate: candidate.key)
@@ -66,7 +67,13 @@ def sample_replies(
         "policy": chosen.hash,
         "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
         "replies": [
-            {"text": c.text, "finish_reason": c.finish_reason, "tokens": len(c.token_ids), "logprob": c.model_logprob}
+            {
+                "text": c.text,
+                "finish_reason": c.finish_reason,
+                "why": c.why,
+                "tokens": len(c.token_ids),
+                "logprob": c.model_logprob,
+            }
             for c in drawn
         ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from rsft.store import RunFolder
 from rsft.training.base import Trainer
 from rsft.training.settings import SftSettings
 from rsft.types import Policy, Prompt
+
+LOGS = "servers"
+"""The folder of a run where the servers that its engines start have their logs."""
 
 # What to do where an engine can't sample from what is trained.
 _SHARED = (
@@ -85,6 +89,21 @@ class Parts(Checked):
     student: Student
     writers: Writers
 
+    def release(self) -> None:
+        """A policy will be trained now: have all engines leave it the device."""
+        for engine in self._engines:
+            engine.release()
+
+    def close(self) -> None:
+        """Nothing will be sampled any more, by anybody."""
+        with ExitStack() as ending:
+            for engine in self._engines:
+                ending.callback(engine.close)
+
+    @property
+    def _engines(self) -> list[Engine]:
+        return [self.engine, *(engine for engine in self.writers.engines if engine is not self.engine)]
+
 
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
@@ -110,28 +129,24 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     train, heldout, anchors = kept if there else read_prompts(recipe)
     student = student_of(recipe)
     SPENDING.keep_in(folder.path / "spending.json")
-    engine = open_engine(recipe.engine, student, folder.path)
-    writers = open_writers(recipe, engine, student, folder.path)
-    for scorer in (*scorers.values(), *heldout_scorers.values()):
-        scorer.prepare()
-    if not begun or saved_recipe(folder.path).loop.iterations < recipe.loop.iterations:
-        folder.reopen()
-        folder.write_text("recipe.yaml", recipe_yaml(recipe))
-    if not there:
-        folder.save_prompts(train, heldout, anchors)
-    _same_base(folder, engine.base)
-    return Parts(
-        train,
-        heldout,
-        anchors,
-        scorers,
-        heldout_scorers,
-        terms,
-        selection,
-        engine=engine,
-        student=student,
-        writers=writers,
-    )
+    checked = (train, heldout, anchors, scorers, heldout_scorers, terms, selection)
+    with ExitStack() as on_mistakes:
+        engine = open_engine(recipe.engine, student, folder.path / LOGS)
+        on_mistakes.callback(engine.close)
+        writers = open_writers(recipe, engine, student, folder.path / LOGS)
+        parts = Parts(*checked, engine=engine, student=student, writers=writers)
+        on_mistakes.pop_all()
+        on_mistakes.callback(parts.close)
+        for scorer in (*scorers.values(), *heldout_scorers.values()):
+            scorer.prepare()
+        if not begun or saved_recipe(folder.path).loop.iterations < recipe.loop.iterations:
+            folder.reopen()
+            folder.write_text("recipe.yaml", recipe_yaml(recipe))
+        if not there:
+            folder.save_prompts(train, heldout, anchors)
+        _same_base(folder, engine.base)
+        on_mistakes.pop_all()
+    return parts
 
 
 def student_of(recipe: Recipe) -> Student:
@@ -142,17 +157,44 @@ def student_of(recipe: Recipe) -> Student:
 
 
 def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: Path) -> Engine:
-    """The engine of this name or with these options. Raises a UserError where it can't work here."""
+    """The engine of this name or with these options. What it logs goes to the folder. Raises a UserError where it can't
+    work here."""
     name, options = _named(spec)
     engine: Engine = registry.load("engine", name).open(options, student, folder)
     return engine
 
 
 def open_writers(recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writers:
-    """Who writes the candidates of train prompts. Raises a UserError where one of them can't."""
+    """Who writes the candidates of train prompts, each with a folder of its own for logs. Raises a UserError where one
+    of them can't, with those closed that could."""
     said = recipe.sampling
     specs = said.generators or ([{"type": "local", "model": said.model}] if said.model else ["policy"])
-    return Writers([_writer(spec, recipe, engine, student, folder) for spec in specs])
+    writers: list[Writer] = []
+    with ExitStack() as on_mistakes:
+        for number, spec in enumerate(specs, 1):
+            writers.append(_writer(spec, recipe, engine, student, folder / f"writer-{number}"))
+            if writers[-1].engine is not engine:
+                on_mistakes.callback(writers[-1].engine.close)
+        if sum(writer.engine is engine for writer in writers) > 1:
+            raise RecipeError("sampling.generators: policy is there twice. Name it once, with a share.")
+        _refuse_uncounted(recipe, writers)
+        on_mistakes.pop_all()
+    return Writers(writers)
+
+
+def _refuse_uncounted(recipe: Recipe, writers: Sequence[Writer]) -> None:
+    """Raise RecipeError for a bound on tokens where a writer tells texts, and no tokenizer is at hand to count them."""
+    if recipe.budget.max_tokens is None:
+        return
+    from rsft.engines.remote.engine import RemoteEngine
+
+    for writer in writers:
+        if isinstance(writer.engine, RemoteEngine) and writer.engine.calls.chat is None and writer.tokenizer is None:
+            raise RecipeError(
+                f"budget.max_tokens is {recipe.budget.max_tokens}, and the tokens of '{writer.engine.options.model}' "
+                "can't be counted here: there is no tokenizer of it, nor of the recipe's model. Bound the candidates "
+                "(budget.max_candidates), or the cost (engine.max_cost)."
+            )
 
 
 def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writer:

@@ -91,7 +91,7 @@ class Stages:
                 with Fork.open(folder, recipe, prompts) as earlier:
                     yield cls(recipe, folder, parts, tell, earlier)
             finally:
-                parts.engine.close()
+                parts.close()
                 SPENDING.write()
 
     @property
@@ -338,7 +338,7 @@ class Stages:
             identity = training_identity(terms.recipe, start, rows)
             result = self.earlier.training(identity, where / "weights") if self.earlier else None
             if result is None:
-                self.parts.engine.release()
+                self.parts.release()
                 result = terms.trainer.train(
                     lambda: self.parts.student.network,
                     rows,

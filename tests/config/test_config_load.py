@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,32 @@ def test_differences_are_told_key_by_key(recipe_file: Path) -> None:
     before = load_recipe(recipe_file)
     after = load_recipe(recipe_file, ["sampling.candidates=4", "run=elsewhere", "training.epochs=1"])
     assert recipe_differences(before, after) == ["sampling.candidates: 8 → 4", "training.epochs: (not there) → 1"]
+
+
+def test_how_a_writers_server_is_asked_may_change_and_what_it_is_may_not(recipe_file: Path) -> None:
+    def writing(**options: object) -> Recipe:
+        server = {"type": "openai", "url": "http://127.0.0.1:1/v1", "model": "big", **options}
+        return load_recipe(recipe_file, [f"sampling.generators={json.dumps(['policy', server])}"])
+
+    paid = {"price": {"input": 1, "output": 2}}
+    other = writing(url="http://127.0.0.1:2/v1", concurrency=3, **paid, max_cost=4, timeout_seconds=5)
+    assert recipe_differences(writing(**paid, max_cost=2), other) == []
+    assert recipe_differences(writing(), writing(model="small")) == ['sampling.generators.1.model: "big" → "small"']
+
+
+def test_a_servers_name_for_its_model_is_no_path(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "big").mkdir()
+    engine = "{type: %s, model: big}"
+    for kind in ("openai", "vllm"):
+        assert load_recipe(recipe_file, [f"engine={engine % kind}"]).engine == {"type": kind, "model": "big"}
+    recipe = load_recipe(recipe_file, [f"sampling.generators=[{engine % 'openai'}, {engine % 'vllm'}]"])
+    assert recipe.sampling.generators == [
+        {"type": "openai", "model": "big"},
+        {"type": "vllm", "model": str(tmp_path / "big")},
+    ]
 
 
 def test_the_schema_is_for_recipes() -> None:

@@ -18,6 +18,7 @@ from rsft.budget import Budget, Even, Tally
 from rsft.drawing import Drawing, Drawn, Order
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.engines.scripted import Script, ScriptedEngine
+from rsft.engines.writers import Writer, Writers
 from rsft.errors import ScoringError
 from rsft.family import needed
 from rsft.progress import Silent
@@ -96,6 +97,7 @@ def drawing(tmp_path: Path) -> Iterator[Callable[..., Drawing]]:
             train=PROMPTS,
             heldout=[],
             engine=engine,
+            writers=Writers([Writer(engine)]),
             scorers=build_scorers(SCORERS) | (scorers or {}),
             selection=parse_selection(SELECTION),
         )

@@ -13,7 +13,7 @@ from command import Command
 from questions import write_questions
 from rsft import failpoints
 from rsft.cleaning import clean
-from rsft.errors import ModelError, RunError
+from rsft.errors import ModelError, RecipeError, RunError
 from rsft.listing import runs_in
 from rsft.loop import run
 from rsft.models.network import check_there
@@ -55,6 +55,63 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scripted(*overrides: str) -> rsft.Recipe:
     return rsft.load_recipe("scripted.yaml", *overrides)
+
+
+NOTING = """
+from pathlib import Path
+
+from rsft.engines.scripted import Script, ScriptedEngine
+
+
+class Noting(ScriptedEngine):
+    @classmethod
+    def open(cls, options, student, folder):
+        engine = cls(Script(replies=["Good: {prompt}", "Bad: {prompt}"]))
+        engine.name = folder.name
+        return engine
+
+    def note(self, what):
+        with Path("noted").open("a") as file:
+            file.write(f"{what} {self.name}\\n")
+
+    def release(self):
+        self.note("release")
+
+    def close(self):
+        self.note("close")
+"""
+
+
+def test_the_engines_of_all_writers_are_released_and_closed() -> None:
+    Path("noting.py").write_text(NOTING)
+    run(
+        scripted(
+            "engine={type: 'noting.py:Noting'}",
+            "sampling.generators=[policy, {type: 'noting.py:Noting'}]",
+            "loop={iterations: 1, control: none}",
+            "run=noted-run",
+        )
+    )
+    noted = Path("noted").read_text().splitlines()
+    assert sorted(noted[-2:]) == ["close servers", "close writer-2"]
+    assert noted.count("release servers") == noted.count("release writer-2") == 1
+
+
+def test_engines_that_were_opened_are_closed_where_another_can_not_be() -> None:
+    Path("noting.py").write_text(NOTING)
+    wanted = scripted(
+        "engine={type: 'noting.py:Noting'}",
+        "sampling.generators=[policy, {type: 'noting.py:Noting'}, {type: local}]",
+        "run=noted-run",
+    )
+    with pytest.raises(RecipeError, match="needs a model"):
+        run(wanted)
+    assert sorted(Path("noted").read_text().split()) == ["close", "close", "servers", "writer-2"]
+
+
+def test_the_policy_writes_by_one_name() -> None:
+    with pytest.raises(RecipeError, match="policy is there twice"):
+        run(scripted("sampling.generators=[policy, {type: policy, share: 2}]", "run=twice"))
 
 
 class _CutOff(BaseException):

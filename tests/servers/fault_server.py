@@ -108,6 +108,8 @@ class FaultServer:
             self.dealt[fault] += 1
         if not asked.get("stream"):
             fault = _WITHOUT_STREAM.get(fault or "", fault)
+        if options.refuse and options.refuse in body.decode():
+            return await _send(writer, 400, _error("not this one"))
         await asyncio.sleep(options.delay)
         return await self._deal(fault, whole, asked, writer)
 
@@ -153,7 +155,7 @@ class FaultServer:
         choices = [_choice(text, index, asked, is_chat) for index, text in enumerate(texts)]
         for reply, choice in zip(replies, choices, strict=True):
             choice["finish_reason"] = "length" if most and len(reply) > most else "stop"
-        written = sum(len(text.encode()) for text in texts)
+        written = sum(len(text.encode()) + self.options.end_tokens for text in texts)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "total_tokens": len(prompt) + written}
         kind = "chat.completion" if is_chat else "text_completion"
         whole = {"id": "1", "object": kind, "created": 0, "model": asked["model"], "choices": choices, "usage": usage}
@@ -307,6 +309,8 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
     parser.add_argument("--bears", type=int, help="answers 429 to more requests at a time")
     parser.add_argument("--alone", action="store_true", help="answers with one choice, whatever n is")
+    parser.add_argument("--refuse", help="answers 400 to requests with this text")
+    parser.add_argument("--end-tokens", action="store_true", help="counts the token that ends a reply")
     parser.add_argument("--key", help="answers 401 without it")
     parser.add_argument("--echo-key", type=int, metavar="STATUS", help="answers so, and repeats the key")
     parser.add_argument("--die-after", type=int, metavar="N", help="exits at the N-th POST")

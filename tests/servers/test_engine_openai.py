@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from faulty import Faulty
 
-from rsft.engines.base import Request, Watch, stream_seed
-from rsft.engines.remote import OpenAIEngine
+from rsft.engines.base import Cancelled, Request, Watch, stream_seed
+from rsft.engines.remote import OpenAIEngine, VllmEngine
+from rsft.engines.remote.calls import Flight
+from rsft.engines.remote.flights import Flights
+from rsft.engines.remote.names import _PROBES, AdapterNames
+from rsft.engines.remote.vllm import Serve
 from rsft.errors import RecipeError, ServerError
 from rsft.models.student import Student
+from rsft.servers import SPENDING, Endpoint, Server, Unanswered
 from rsft.types import Candidate, CandidateKey, Ended, Message, Policy, Prompt, SamplingParams
 
 Start = Callable[..., Faulty]
 LAW = SamplingParams(temperature=0.8, max_tokens=200)
 
 
+OPENED: list[OpenAIEngine] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """What a test opens is closed."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def engine_at(url: str, student: Student | None = None, **options: Any) -> OpenAIEngine:
     said = {"url": url, "model": "fake", "attempts": 15, "timeout_seconds": 30, **options}
-    return OpenAIEngine.open(said, student, Path("unused"))
+    OPENED.append(OpenAIEngine.open(said, student, Path("unused")))
+    return OPENED[-1]
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -100,7 +120,7 @@ def test_a_server_that_knows_no_n_is_asked_one_by_one(fault_server: Start) -> No
 def test_a_server_that_can_do_nothing_that_it_is_asked_stops_the_run(fault_server: Start) -> None:
     faulty = fault_server("--faults", 1, "--only", "400")
     with pytest.raises(ServerError, match=r"has drawn nothing: the server refuses the request \(400\)"):
-        drawn(engine_at(faulty.url, together=1), requests(prompts(20), 2))
+        drawn(engine_at(faulty.url, together=1, concurrency=1), requests(prompts(20), 2))
 
 
 def test_a_watcher_ends_a_reply_while_it_is_told(fault_server: Start) -> None:
@@ -182,6 +202,8 @@ def test_a_reply_that_is_told_as_text_is_in_the_students_tokens(fault_server: St
         ("law", LAW, (True, False)),
         ("model", replace(LAW, temperature=1.0), (True, True)),
         ("none", replace(LAW, temperature=1.0), (False, False)),
+        ("model", replace(LAW, temperature=1.0, min_p=0.1), (False, True)),
+        ("law", replace(LAW, temperature=1.0, repetition_penalty=1.2), (True, False)),
     ],
 )
 def test_log_probabilities_are_told_as_what_they_are(
@@ -192,6 +214,131 @@ def test_log_probabilities_are_told_as_what_they_are(
         assert (one.logprob is not None, one.model_logprob is not None) == told
         for logprob in (one.logprob, one.model_logprob):
             assert logprob is None or logprob == pytest.approx(sum(-(1 + b % 7) / 10 for b in one.text.encode()))
+
+
+def test_what_is_spent_is_known_of_replies_that_are_told_as_they_are_written(
+    fault_server: Start, tmp_path: Path
+) -> None:
+    url, wanted = fault_server().url, requests(prompts(3), 4)
+    spent = []
+    for stream in (False, True):
+        SPENDING.keep_in(tmp_path / f"{stream}.json")
+        drawn(engine_at(url, stream=stream), wanted)
+        spent.append(SPENDING.sums[f"fake at {url}"])
+    assert spent[0] == spent[1]
+    assert spent[0]["requests"] == 3
+    assert spent[0]["written"] > 0
+
+
+def test_what_was_written_of_a_reply_that_was_ended_is_spent(fault_server: Start, tmp_path: Path) -> None:
+    url = fault_server().url
+    SPENDING.keep_in(tmp_path / "spent.json")
+    engine = engine_at(url, stream=True, logprobs="model")
+    (one,) = drawn(engine, requests(prompts(1), 1), lambda _: lambda text, _: Ended("r", "") if text else None)
+    sums = SPENDING.sums[f"fake at {url}"]
+    assert (sums["requests"], sums["written"]) == (1, len(one.text))
+    assert sums["read"] == len("Where is parcel 0?") // 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_ends_at_once_is_one(fault_server: Start, tmp_path: Path, stream: bool) -> None:
+    (tmp_path / "replies").write_text('[""]')
+    url = fault_server("--replies", tmp_path / "replies", "--end-tokens").url
+    (one,) = drawn(engine_at(url, stream=stream, attempts=1), requests(prompts(1), 1))
+    assert (one.text, one.finish_reason) == ("", "stop")
+
+
+def test_a_prompt_that_is_refused_has_no_other_asked_one_by_one(fault_server: Start) -> None:
+    faulty = fault_server("--refuse", "parcel 0")
+    engine = engine_at(faulty.url, together=4, concurrency=1)
+    found = drawn(engine, requests(prompts(3), 4))
+    assert [one.finish_reason for one in found] == ["failed"] * 4 + ["stop"] * 8
+    assert engine.calls.together == 4
+
+
+class _Stub:
+    """Stands for `Calls`: the requests of each prompt fare as a test says."""
+
+    def __init__(self, fare: Callable[[Flight, Callable[[Candidate], None]], Awaitable[None]]) -> None:
+        self.server = Server(Endpoint(url="http://127.0.0.1:1/v1", model="fake"))
+        self.options, self.together, self.fare = self.server.endpoint, 1, fare
+
+    async def draw(self, name: str, flight: Flight, watch: Any, emit: Callable[[Candidate], None]) -> None:
+        await self.fare(flight, emit)
+
+
+def flown(fare: Any, count: int) -> Iterator[Candidate]:
+    return Flights(cast(Any, _Stub(fare)), "fake", requests(prompts(count), 1), None, None, Cancelled()).run()
+
+
+def whole(flight: Flight) -> Candidate:
+    return Candidate(flight.requests[0].key, "said", (), "stop", None, None)
+
+
+def test_what_was_drawn_before_the_end_is_not_lost() -> None:
+    over = threading.Event()
+
+    async def fare(flight: Flight, emit: Callable[[Candidate], None]) -> None:
+        prompt = flight.requests[0].prompt.id
+        while prompt == "p1" and not begun.is_set():
+            await asyncio.sleep(0.001)
+        if prompt == "p1":
+            raise ServerError("all money is spent")
+        while prompt == "p2" and not begun.is_set():
+            await asyncio.sleep(0.001)
+        if prompt == "p2":
+            await asyncio.sleep(0.05)  # behind the one that failed
+        emit(whole(flight))
+        if prompt == "p2":
+            over.set()
+
+    begun = threading.Event()
+    candidates = flown(fare, 3)
+    assert next(candidates).key.prompt_id == "p0"
+    begun.set()
+    assert over.wait(60)
+    assert next(candidates).key.prompt_id == "p2"
+    with pytest.raises(ServerError, match="all money is spent"):
+        next(candidates)
+
+
+def test_a_server_that_refuses_some_prompts_at_once_is_waited_for() -> None:
+    refused = 0
+
+    async def fare(flight: Flight, emit: Callable[[Candidate], None]) -> None:
+        nonlocal refused
+        if flight.requests[0].prompt.id != "p0":
+            refused += 1
+            raise Unanswered("too long")
+        while refused < 7:
+            await asyncio.sleep(0.001)
+        emit(whole(flight))
+
+    found = list(flown(fare, 8))
+    assert Counter(one.finish_reason for one in found) == {"stop": 1, "failed": 7}
+
+
+def test_an_adapter_that_is_not_unloaded_harms_nobody(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_at("http://127.0.0.1:1/v1", Student([str(tiny_folder)]), policies="adapters")
+    assert isinstance(engine.names, AdapterNames)
+    told: list[str] = []
+
+    def tell(path: str, body: dict[str, str]) -> str:
+        told.append(path)
+        if "unload" in path:
+            raise Unanswered("it knows none of this name")
+        return ""
+
+    monkeypatch.setattr(engine.server, "tell", tell)
+    monkeypatch.setattr(engine.names.probe, "prove", lambda *_: None)
+    names = [engine.names.name(Policy(f"h{number}", adapter=str(tiny_folder))) for number in range(6)]
+    assert names == [f"policy-h{number}" for number in range(6)]
+    assert told.count("/unload_lora_adapter") == 2
+
+
+def test_the_probes_ask_different_questions(fault_server: Start) -> None:
+    engine = engine_at(fault_server().url)
+    assert len({engine._answer("fake", probe)[0] for probe in _PROBES}) == len(_PROBES)
 
 
 def test_all_of_the_law_is_asked_for() -> None:
@@ -234,10 +381,28 @@ def test_a_policy_that_the_server_can_not_have_is_refused(fault_server: Start, t
 
 
 def test_tokens_are_not_asked_for_without_a_tokenizer() -> None:
-    with pytest.raises(RecipeError, match=r"engine\.reads is token_ids"):
-        engine_at("http://127.0.0.1:1/v1", reads="token_ids")
+    for student in (None, Student(["nowhere-to-be-found"])):
+        with pytest.raises(RecipeError, match=r"reads is token_ids, and the tokenizer of 'fake' is not at hand"):
+            engine_at("http://127.0.0.1:1/v1", student, reads="token_ids")
 
 
 def test_options_that_say_the_law_twice_are_refused() -> None:
     with pytest.raises(RecipeError, match="extra holds 'temperature'"):
         engine_at("http://127.0.0.1:1/v1", extra={"temperature": 1})
+    with pytest.raises(RecipeError, match="extra holds 'max_tokens'"):
+        engine_at("http://127.0.0.1:1/v1", extra={"max_tokens": 1})
+
+
+def test_the_address_of_a_server_of_our_own_is_not_said(tiny_folder: Path) -> None:
+    with pytest.raises(RecipeError, match="'served_model_name' is rsft's own business"):
+        VllmEngine.open({"arguments": {"served_model_name": "x"}}, Student([str(tiny_folder)]), Path("unused"))
+
+
+def test_a_whole_model_is_served_in_a_run_that_goes_on(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base is not served then, and can't be asked what it says."""
+    environment = Path(sys.executable).parents[1]
+    engine = VllmEngine.open({"environment": str(environment)}, Student([str(tiny_folder)]), tiny_folder / "unused")
+    monkeypatch.setattr(Serve, "start", lambda serve, policy: setattr(serve, "policy", policy))
+    policy = Policy("h", weights=str(tiny_folder))
+    assert engine.names.name(policy) == "policy-h"
+    engine.close()

@@ -78,6 +78,14 @@ def test_a_server_comes_up_and_ends_with_all_its_processes(server: ServerProcess
     assert server.is_alive
 
 
+def test_a_server_that_was_ended_for_good_is_not_started_by_a_straggler(server: ServerProcess) -> None:
+    server.start()
+    server.stop(for_good=True)
+    with pytest.raises(ServerError, match="not started again"):
+        server.start()
+    assert not server.is_alive
+
+
 def test_a_server_that_was_never_started_may_be_stopped(server: ServerProcess) -> None:
     server.stop()
     assert not server.is_alive

@@ -17,7 +17,7 @@ from faulty import FAULT_SERVER, Faulty
 import rsft
 from fake_host import KEY, FakeHost, serving
 from questions import write_questions
-from rsft.errors import ServerError
+from rsft.errors import RecipeError, ServerError
 from rsft.models.student import Student
 from rsft.servers.process import free_port
 from rsft.store import RunFolder
@@ -145,6 +145,11 @@ def test_a_cap_on_the_cost_holds_however_often_the_run_goes_on(
             rsft.run(capped)
     spent = next(iter(SPENDING.sums.values()))["cost"]
     assert whole / 2 <= spent < whole * 0.75
+
+
+def test_tokens_that_nobody_can_count_are_not_bounded(recipe: Callable[..., rsft.Recipe]) -> None:
+    with pytest.raises(RecipeError, match=r"budget\.max_tokens is 900, and the tokens of 'fake' can't be counted"):
+        rsft.run(recipe("engine.url=http://127.0.0.1:1/v1", "budget.max_tokens=900", "run=uncounted"))
 
 
 def test_no_key_is_written_anywhere(

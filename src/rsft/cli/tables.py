@@ -263,7 +263,8 @@ def print_replies(said: dict[str, Any]) -> None:
     """Freshly drawn replies."""
     console.print(f"{said['model']}, policy {said['policy']}", style="dim", soft_wrap=True)
     for reply in said["replies"]:
-        cut = "" if reply["finish_reason"] == "stop" else f"  [{reply['finish_reason']}]"
+        why = f": {reply['why']}" if reply["why"] else ""
+        cut = "" if reply["finish_reason"] == "stop" else f"  [{reply['finish_reason']}{why}]"
         console.print(Text("→ "), inert(reply["text"] + cut), sep="")
 
 

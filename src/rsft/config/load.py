@@ -25,7 +25,7 @@ _PATIENCE = "key_env|timeout_seconds|patience_seconds|attempts|max_cost|price[.]
 _RATES = "concurrency|requests_per_minute|tokens_per_minute|together|environment|keep_while_training|url"
 _HARMLESS = re.compile(
     "run|loop[.]iterations"
-    f"|(engine|(evaluation[.])?scorers[.][^.]+[.]server)[.]({_PATIENCE}|{_RATES})"
+    f"|(engine|sampling[.]generators[.][0-9]+|(evaluation[.])?scorers[.][^.]+[.]server)[.]({_PATIENCE}|{_RATES})"
     f"|training[.]({_PATIENCE}|price_per_million|poll_seconds|max_hours)"
 )
 
@@ -133,7 +133,7 @@ def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:
             "run": str(Path(recipe.run).expanduser().absolute()),
             "model": [_locate(reference, beside) for reference in recipe.model],
             "prompts": prompts.model_copy(update=found),
-            "engine": _located_plug_in(recipe.engine, beside),
+            "engine": _located_engine(recipe.engine, beside),
             "sampling": _located_sampling(recipe.sampling, beside),
             "scorers": {name: _located_plug_in(spec, beside) for name, spec in recipe.scorers.items()},
             "selection": [_located_plug_in(rule, beside) for rule in recipe.selection],
@@ -163,7 +163,7 @@ def _located_values(key: str, values: list[Any], beside: Path | None) -> list[An
 def _located_sampling(sampling: SamplingSection, beside: Path | None) -> SamplingSection:
     """With absolute paths to the models that write candidates."""
     model = sampling.model and [_locate(reference, beside) for reference in sampling.model]
-    generators = sampling.generators and [_located_plug_in(one, beside) for one in sampling.generators]
+    generators = sampling.generators and [_located_engine(one, beside, writes=True) for one in sampling.generators]
     return sampling.model_copy(update={"model": model, "generators": generators})
 
 
@@ -203,6 +203,15 @@ def _located_plug_in(spec: str | dict[str, Any], beside: Path | None) -> Any:
     return {located(name): options for name, options in spec.items()}
 
 
+def _located_engine(spec: str | dict[str, Any], beside: Path | None, *, writes: bool = False) -> Any:
+    """An engine's spec with absolute paths. What a server calls its model is no path of ours, whatever lies here."""
+    located = _located_plug_in(spec, beside)
+    if not isinstance(spec, dict) or "model" not in spec:
+        return located
+    is_name = spec.get("type") == "openai" or (spec.get("type") == "vllm" and not writes)
+    return located | {"model": spec["model"]} if is_name else located
+
+
 def _located_option(key: str, said: Any, beside: Path | None) -> Any:
     """A plug-in's option, with absolute paths where it names a model's folder or a file."""
     if key not in ("model", "file", "environment"):
@@ -224,6 +233,8 @@ def bundled_path(source: str) -> str:
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if prefix == "sampling.generators" and isinstance(value, list):
+        value = dict(enumerate(value))  # each has options of its own that may change
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +82,11 @@ class Sampling(Iterator[Candidate]):
         """No further candidate of this prompt is wanted."""
         self._cancelled.prompts.add(prompt_id)
 
+    def close(self) -> None:
+        """No candidate will be taken any more: leave off what is in the making."""
+        if isinstance(self._candidates, Generator):
+            self._candidates.close()
+
 
 class Engine(Protocol):
     """Samples candidates. Batching, caches and retries are its own business."""
@@ -89,7 +94,7 @@ class Engine(Protocol):
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Any, folder: Path) -> Engine:
         """An engine with the recipe's options. `student` is the model that the run trains (a `Student`, of which
-        nothing is loaded yet), `folder` the run's, for logs. Raises a UserError where it can't work here."""
+        nothing is loaded yet), `folder` one of its own, for logs. Raises a UserError where it can't work here."""
         ...
 
     @classmethod

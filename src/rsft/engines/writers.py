@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from rsft.engines.base import Cancelled, Engine, Pace, Request, Sampling, Watch
-from rsft.types import Candidate, Policy
+from rsft.engines.base import Engine, Pace, Request, Sampling, Watch
+from rsft.types import Candidate, CandidateKey, Policy
 
 if TYPE_CHECKING:
     from rsft.models.chat import ChatTokenizer
+
+# How long writers that nobody waits for any more may take to leave off.
+_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Writer:
 
     def told(self, candidate: Candidate) -> Candidate:
         """The candidate in the tokens of the run's own model."""
-        if self.tokenizer is None or not candidate.text:
+        if self.tokenizer is None or not (candidate.text or candidate.is_reply):
             return candidate
         ids = self.tokenizer().reply_ids(candidate.text)
         whole = candidate.finish_reason == "stop"
@@ -49,6 +54,11 @@ class Writers:
     def __iter__(self) -> Iterator[Writer]:
         return iter(self._writers)
 
+    @property
+    def engines(self) -> list[Engine]:
+        """Their engines, each once."""
+        return list({id(writer.engine): writer.engine for writer in self._writers}.values())
+
     def place(self, sample_index: int) -> int:
         """Which of the writers writes the candidate of this index."""
         return self._turns[sample_index % len(self._turns)]
@@ -63,24 +73,36 @@ class Writers:
         if len(parts) == 1:
             ((place, own),) = parts.items()
             return self._alone(self._writers[place], policy, own, watch, pace)
-        samplings = [(self._writers[place], own) for place, own in sorted(parts.items())]
-        return Sampling(lambda cancelled: _Table(samplings, policy, watch, pace, cancelled).run())
+        table = _Table([(self._writers[place], own) for place, own in sorted(parts.items())], policy, watch, pace)
+        return _Joined(table.samplings, table.run())
 
     def _alone(
         self, writer: Writer, policy: Policy, requests: Sequence[Request], watch: Watch | None, pace: Pace | None
     ) -> Sampling:
-        if writer.tokenizer is None:
-            return writer.engine.sample(writer.of(policy), requests, watch, pace)
+        sampling = writer.engine.sample(writer.of(policy), requests, watch, pace)
+        return sampling if writer.tokenizer is None else _Joined([sampling], _told(writer, sampling))
 
-        def draw(cancelled: Cancelled) -> Iterator[Candidate]:
-            sampling = writer.engine.sample(writer.of(policy), requests, watch, pace)
-            seen = Cancelled()
-            _pass_on(cancelled, seen, [sampling])
-            for candidate in sampling:
-                yield writer.told(candidate)
-                _pass_on(cancelled, seen, [sampling])
 
-        return Sampling(draw)
+class _Joined(Sampling):
+    """Candidates that come of other samplings. What is cancelled is cancelled there, whoever waits for what."""
+
+    def __init__(self, samplings: Sequence[Sampling], candidates: Iterator[Candidate]) -> None:
+        super().__init__(lambda _: candidates)
+        self._samplings = samplings
+
+    def cancel(self, key: CandidateKey) -> None:
+        for sampling in self._samplings:
+            sampling.cancel(key)
+
+    def cancel_prompt(self, prompt_id: str) -> None:
+        for sampling in self._samplings:
+            sampling.cancel_prompt(prompt_id)
+
+
+def _told(writer: Writer, sampling: Sampling) -> Generator[Candidate, None, None]:
+    with closing(sampling):
+        for candidate in sampling:
+            yield writer.told(candidate)
 
 
 class _Table:
@@ -93,29 +115,32 @@ class _Table:
         policy: Policy,
         watch: Watch | None,
         pace: Pace | None,
-        cancelled: Cancelled,
     ) -> None:
         self._pace = pace
-        self._cancelled, self._passed_on = cancelled, Cancelled()
         self._calls: SimpleQueue[tuple[str, Any, SimpleQueue[Any]]] = SimpleQueue()
         self._idle: list[SimpleQueue[Any]] = []
         self._over = False
-        self._samplings = [
-            (writer, writer.engine.sample(writer.of(policy), own, watch, _PassedOn(self) if pace else None))
+        self._turns = threading.Lock()
+        self._writers = [writer for writer, _ in parts]
+        self.samplings = [
+            writer.engine.sample(writer.of(policy), own, watch, _PassedOn(self) if pace else None)
             for writer, own in parts
         ]
         self._prompts = {request.prompt.id for _, own in parts for request in own}
 
     def run(self) -> Iterator[Candidate]:
-        working = len(self._samplings)
-        for writer, sampling in self._samplings:
-            threading.Thread(target=self._work, args=(writer, sampling), daemon=True).start()
+        threads = [
+            threading.Thread(target=self._work, args=pair, name="writer", daemon=True)
+            for pair in zip(self._writers, self.samplings, strict=True)
+        ]
+        working = len(threads)
+        for thread in threads:
+            thread.start()
         try:
             while working:
                 what, said, answer = self._calls.get()
                 if what == "candidate":
                     yield said
-                    _pass_on(self._cancelled, self._passed_on, [sampling for _, sampling in self._samplings])
                     self._rouse()
                 elif what == "bound":
                     assert self._pace is not None
@@ -131,21 +156,25 @@ class _Table:
                     self._pace.wait()
                     self._rouse()
         finally:
-            self._end(working)
+            self._end(threads)
 
     def ask(self, what: str, said: Any = None) -> Any:
-        """For a writer's thread: have the pace asked, and wait for what it says."""
-        if self._over:
-            return 0
+        """For a writer's thread: have the pace asked, and wait for what it says. Nothing may begin once all is over."""
         answer: SimpleQueue[Any] = SimpleQueue()
-        self._calls.put((what, said, answer))
+        with self._turns:  # or a question could come after the last one that is answered
+            if self._over:
+                return 0
+            self._calls.put((what, said, answer))
         return answer.get()
 
     def _work(self, writer: Writer, sampling: Sampling) -> None:
         error: BaseException | None = None
         try:
-            for candidate in sampling:
-                self._calls.put(("candidate", writer.told(candidate), SimpleQueue()))
+            with closing(_told(writer, sampling)) as candidates:
+                for candidate in candidates:
+                    if self._over:
+                        break
+                    self._calls.put(("candidate", candidate, SimpleQueue()))
         except BaseException as raised:  # for the thread that takes the candidates
             error = raised
         self._calls.put(("done", error, SimpleQueue()))
@@ -156,15 +185,20 @@ class _Table:
             answer.put(None)
         self._idle.clear()
 
-    def _end(self, working: int) -> None:
-        """Have the writers that are still at work come to their end."""
-        self._over = True
-        for _, sampling in self._samplings:
-            for prompt_id in self._prompts if working else ():
+    def _end(self, threads: Sequence[threading.Thread]) -> None:
+        """Have the writers that are still at work come to their end, and wait a while for them: their engines may be
+        closed next."""
+        with self._turns:
+            self._over = True
+        for sampling in self.samplings:
+            for prompt_id in self._prompts if any(thread.is_alive() for thread in threads) else ():
                 sampling.cancel_prompt(prompt_id)
         self._rouse()
         while not self._calls.empty():
             self._calls.get()[2].put(0)
+        deadline = time.monotonic() + _END_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _PassedOn:
@@ -178,17 +212,3 @@ class _PassedOn:
 
     def wait(self) -> None:
         self._table.ask("wait")
-
-
-def _pass_on(cancelled: Cancelled, seen: Cancelled, samplings: Sequence[Sampling]) -> None:
-    """Cancel with the engines what was cancelled since this was last done."""
-    if len(cancelled) == len(seen):
-        return
-    keys, prompts = cancelled.keys - seen.keys, cancelled.prompts - seen.prompts
-    for sampling in samplings:
-        for key in keys:
-            sampling.cancel(key)
-        for prompt_id in prompts:
-            sampling.cancel_prompt(prompt_id)
-    seen.keys |= keys
-    seen.prompts |= prompts

@@ -58,6 +58,7 @@ class ServerProcess:
         self._patience = patience_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._turns = threading.Lock()
+        self._is_over = False
 
     @property
     def address(self) -> str:
@@ -85,6 +86,8 @@ class ServerProcess:
         with self._turns:
             if self.is_alive:
                 return False
+            if self._is_over:
+                raise ServerError("The server was ended, and is not started again.")
             self._wait_for_port()
             self._log.parent.mkdir(parents=True, exist_ok=True)
             # -I: what lies in the working folder must not stand for a module of the guard's.
@@ -110,11 +113,13 @@ class ServerProcess:
                 raise ServerError(f"Another program uses the port {self.port} of the server. Go on with rsft resume.")
             time.sleep(_LOOK_SECONDS)
 
-    def stop(self) -> None:
-        """End it, by force if need be. Nothing happens where none runs."""
+    def stop(self, *, for_good: bool = False) -> None:
+        """End it, by force if need be. Nothing happens where none runs. For good: whoever still waits for it, and would
+        have it started again, is refused."""
         atexit.unregister(self.stop)
         with self._turns:
             process, self._process = self._process, None
+            self._is_over = self._is_over or for_good
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)

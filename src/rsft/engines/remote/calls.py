@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rsft.engines.base import Request, Watch, Watcher
 from rsft.engines.remote.options import OpenAIOptions
 from rsft.engines.stops import settled, stop_place
-from rsft.models.chat import ChatTokenizer
+from rsft.models.chat import ChatTokenizer, Reader
 from rsft.servers import Malformed, Server, Unanswered
 from rsft.servers.asking import post
 from rsft.servers.chat import tokens_of
 from rsft.servers.endpoint import OPENAI
-from rsft.types import Candidate, FinishReason, Message
+from rsft.types import Candidate, FinishReason, Message, SamplingParams
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 Emit = Callable[[Candidate], None]
 
+# The law of the model itself.
+_PLAIN = SamplingParams(temperature=1)
 # Seeds of candidates follow each other, and must stay exact in a JSON number.
 _SEEDS = 2**52
 # So many answers with fewer replies than were asked for, and none with as many: the server does not know `n`.
@@ -38,6 +40,10 @@ class Draft:
     logprobs: list[float] = field(default_factory=list)
     tokens: int = 0
 
+    @property
+    def says_something(self) -> bool:
+        return bool(self.text or self.token_ids)
+
     def add(self, choice: Mapping[str, Any]) -> None:
         """Take in a choice, or a piece of one in a stream. Raises Malformed for what is none."""
         said = choice.get("message") or choice.get("delta")
@@ -52,6 +58,24 @@ class Draft:
         self.logprobs += logprobs
         self.tokens += len(ids) if isinstance(ids, list) else len(logprobs) or bool(text)
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+
+@dataclass(slots=True)
+class _Sight:
+    """What a watcher sees of a reply that comes token by token, and how far it has looked."""
+
+    watcher: Watcher
+    reader: Reader | None
+    seen: int = 0
+
+    def steps(self, draft: Draft, ids: Sequence[int] | None) -> Iterator[tuple[str, int]]:
+        """The draft's text, and the number of its tokens, after each token but those seen before."""
+        if ids is None or self.reader is None:
+            yield draft.text, draft.tokens
+            return
+        while self.seen < len(ids):
+            self.seen += 1
+            yield self.reader.read(ids[: self.seen]), self.seen
 
 
 @dataclass
@@ -84,27 +108,31 @@ class Calls:
         self.together = options.together
         self.told: dict[str, set[str]] = {"model": set(), "system_fingerprint": set()}
         self._short, self._knows_n = 0, False
-        self._prompts: dict[tuple[Message, ...], Any] = {}
+        self._prompts: dict[tuple[Message, ...], Mapping[str, Any]] = {}
 
     async def draw(self, name: str, flight: Flight, watch: Watch | None, emit: Emit) -> None:
         """Have the flight's candidates drawn by the model of this name, each given to `emit` when it is whole.
 
         Raises what `Server.ask` does; what is still owed then has failed.
         """
-        about = self._about(flight)
+        about, alone = self._about(flight), False
 
         async def send(client: AsyncOpenAI) -> None:
-            if group := flight.together(self.together):  # what an attempt that broke off has brought is not asked again
+            # What an attempt that broke off has brought is not asked again.
+            if group := flight.together(1 if alone else self.together):
                 await self._send(client, name, flight, group, watch, emit)
 
         while flight.owed:
-            wanted = len(flight.together(self.together))
+            wanted = len(flight.together(1 if alone else self.together))
             try:
                 await self.server.ask(send, about * wanted)
             except Unanswered:
                 if wanted == 1 or self._knows_n:
                     raise
-                self.together = 1  # it may be the number that it refuses
+                alone = True  # it may be the number that it refuses
+            else:
+                if alone and not self._knows_n:
+                    self.together = 1  # it was
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -168,6 +196,7 @@ class Calls:
         else:
             said = await post(client, path, body)
             self._heard(said)
+            self.server.count(*tokens_of(said))
             for place, choice in _choices(said, len(group)).items():
                 draft = flight.drafts[group[place].key.sample_index]
                 draft.add(choice)
@@ -187,52 +216,60 @@ class Calls:
         watch: Watch | None,
         emit: Emit,
     ) -> None:
-        watchers = [watch(request) if watch else None for request in group]
+        sights = [self._sight(watch(request) if watch else None) for request in group]
+        drafts = [flight.drafts[request.key.sample_index] for request in group]
         open_ = set(range(len(group)))
+        usage: Mapping[str, Any] = {}
         events = _events(client, path, {**body, "stream": True, "stream_options": {"include_usage": True}})
-        async with aclosing(events):
-            async for said in events:
-                self._heard(said)
-                for place, choice in _choices(said, len(group)).items():
-                    if place not in open_:
-                        continue
-                    draft = flight.drafts[group[place].key.sample_index]
-                    seen = len(draft.token_ids or ())
-                    draft.add(choice)
-                    ended = self._watched(group[place], draft, watchers[place], seen)
-                    if ended is not None:
-                        open_.discard(place)
-                        self._give(flight, group[place], ended, emit)
-                    elif draft.finish_reason is not None:
-                        open_.discard(place)
-                        self._close(flight, group[place], draft, said, emit)
-                if not open_:
-                    return  # the request ends with its connection: what else would be written is not wanted
+        try:
+            async with aclosing(events):
+                async for said in events:
+                    self._heard(said)
+                    usage = said if any(tokens_of(said)) else usage
+                    for place, choice in _choices(said, len(group)).items():
+                        if place not in open_:
+                            continue
+                        drafts[place].add(choice)
+                        ended = self._watched(group[place], drafts[place], sights[place])
+                        if ended is not None:
+                            open_.discard(place)
+                            self._give(flight, group[place], ended, emit)
+                        elif drafts[place].finish_reason is not None and drafts[place].says_something:
+                            open_.discard(place)
+                            self._close(flight, group[place], drafts[place], usage, emit)
+                    if not open_ and any(draft.finish_reason is None for draft in drafts):
+                        break  # the request ends with its connection: what else would be written is not wanted
+        finally:
+            if written := sum(draft.tokens for draft in drafts):
+                self.server.count(*(tokens_of(usage) if usage else (self._read_of(body), written)))
+        for place in sorted(open_):  # of those that say nothing, the usage tells whether that is all they say
+            self._close(flight, group[place], drafts[place], usage, emit)
 
-    def _watched(self, request: Request, draft: Draft, watcher: Watcher | None, seen: int) -> Candidate | None:
+    def _sight(self, watcher: Watcher | None) -> _Sight | None:
+        return _Sight(watcher, self.chat.reader() if self.chat else None) if watcher else None
+
+    def _watched(self, request: Request, draft: Draft, sight: _Sight | None) -> Candidate | None:
         """The candidate that a watcher ends, at the first of its new tokens where it does."""
-        if watcher is None or draft.finish_reason is not None:
+        if sight is None or draft.finish_reason is not None:
             return None
         ids = draft.token_ids if self.chat is not None else None
-        for text, tokens in self._steps(draft, ids, seen):
-            ended = watcher(text[: settled(text, request.params.stop)], tokens)
+        for text, tokens in sight.steps(draft, ids):
+            ended = sight.watcher(text[: settled(text, request.params.stop)], tokens)
             if ended is not None:
                 cut = Draft(text, ids and ids[:tokens], "ended", draft.logprobs[:tokens])
                 return self._candidate(request, cut, "ended", ended.why, ended.rule)
         return None
 
-    def _steps(self, draft: Draft, ids: Sequence[int] | None, seen: int) -> list[tuple[str, int]]:
-        """The draft's text, and the number of its tokens, after each token but those seen before."""
-        if ids is None:
-            return [(draft.text, draft.tokens)]
-        assert self.chat is not None
-        reader = self.chat.reader()
-        return [(reader.read(ids[:size]), size) for size in range(1, len(ids) + 1)][seen:]
+    def _read_of(self, body: Mapping[str, Any]) -> int:
+        """About as many tokens as a request's prompt has, where nobody tells."""
+        prompt = body.get("prompt")
+        if isinstance(prompt, list):
+            return len(prompt)
+        return (len(prompt) if prompt else sum(len(turn["content"]) for turn in body["messages"])) // 3
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _heard(self, said: Mapping[str, Any]) -> None:
-        self.server.count(*tokens_of(said))
         for key, known in self.told.items():
             if isinstance(value := said.get(key), str):
                 known.add(value)
@@ -248,9 +285,9 @@ class Calls:
 
     def _close(self, flight: Flight, request: Request, draft: Draft, said: Mapping[str, Any], emit: Emit) -> None:
         """Make a candidate of a draft that has come to its end, if it can be one."""
-        nothing = not draft.text and not draft.token_ids
         # A reply that ends at once has a token, that of its end; whatever says nothing and counts none is a fault.
-        if draft.finish_reason in (None, "abort", "error") or (nothing and not tokens_of(said)[1]):
+        is_nothing = not draft.says_something and not tokens_of(said)[1]
+        if draft.finish_reason in (None, "abort", "error") or is_nothing:
             return  # it stays owed
         if draft.finish_reason in ("stop", "length"):
             reason: FinishReason = "stop" if draft.finish_reason == "stop" else "length"
@@ -280,7 +317,7 @@ class Calls:
         if ids is None and self.chat is not None:
             ids = self.chat.reply_ids(text)
             ids = ids if reason == "stop" else ids[:-1]  # the end-of-turn token
-        plain = request.params.temperature == 1 and request.params.top_p == 1 and not request.params.top_k
+        plain = request.params == replace(_PLAIN, max_tokens=request.params.max_tokens, stop=request.params.stop)
         law, model = self.options.logprobs == "law", self.options.logprobs == "model"
         logprob = sum(draft.logprobs) if draft.logprobs else None
         return Candidate(

@@ -72,7 +72,8 @@ class RemoteEngine:
 
     def release(self) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.server.close()
 
     def _sample(
         self,
@@ -138,12 +139,13 @@ class OpenAIEngine(RemoteEngine):
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Student | None, folder: Path) -> OpenAIEngine:
         checked = checked_options(OpenAIOptions, "openai", options)
-        if checked.reads != "messages" and student is None:
-            raise RecipeError(
-                f"engine.reads is {checked.reads}, and the tokenizer of '{checked.model}' is not at hand: leave it out."
-            )
         if checked.policies == "none" and student is not None and not student.is_here:
             student = None  # a model that only its host has
+        if checked.reads != "messages" and student is None:
+            raise RecipeError(
+                f"The engine 'openai' can't be used: reads is {checked.reads}, and the tokenizer of '{checked.model}' "
+                "is not at hand. Leave reads out; or, of the run's own model, set model to its files."
+            )
         return cls(checked, student, Server(checked))
 
     def _sample(

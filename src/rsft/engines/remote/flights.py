@@ -13,13 +13,14 @@ from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Watch
 from rsft.engines.remote.calls import Calls, Flight
 from rsft.errors import ServerError
 from rsft.servers import Unanswered
-from rsft.types import Candidate, CandidateKey
+from rsft.types import Candidate, CandidateKey, SamplingParams
 
 # How many prompts that may not go on are looked past, each time there is room for a request.
 _LOOK_PAST = 512
 # How often what waits for a server looks whether something was cancelled meanwhile.
 _LOOK_SECONDS = 1.0
-# So many requests that fail before anything was drawn mean that the server can't do what it is asked.
+# So many requests that fail before anything was drawn mean that the server can't do what it is asked, if those that
+# were sent before the first of them fail as well: it may refuse some prompts sooner than it answers others.
 _REFUSED = 4
 
 _Landed = tuple[Flight, Future[None]]
@@ -44,14 +45,15 @@ class Flights:
         self._cancelled = cancelled
         self._inbox: SimpleQueue[Candidate | _Landed] = SimpleQueue()
         self._waiting: deque[deque[Request]] = deque()
-        by_prompt: dict[str, deque[Request]] = {}
+        families: dict[tuple[str, SamplingParams], deque[Request]] = {}
         for request in sorted(requests, key=lambda request: request.key):
-            by_prompt.setdefault(request.prompt.id, deque()).append(request)
-        self._waiting.extend(by_prompt.values())
+            families.setdefault((request.prompt.id, request.params), deque()).append(request)
+        self._waiting.extend(families.values())
         self._flying: dict[int, tuple[Flight, Future[None]]] = {}
         self._given: set[CandidateKey] = set()
         self._seen_cancelled = 0
         self._refused, self._has_drawn = 0, False
+        self._first: set[int] | None = None  # what flew when the first request was refused
 
     def run(self) -> Iterator[Candidate]:
         """All candidates, each once. Raises a ServerError where no request will be answered any more."""
@@ -83,7 +85,7 @@ class Flights:
         self._inbox.put((flight, future))
 
     def _next(self) -> list[Request]:
-        """What may go together now, of the first prompt that may go on: their indices follow each other."""
+        """What may go together now, of the first prompt and law that may go on: their indices follow each other."""
         for _ in range(min(len(self._waiting), _LOOK_PAST)):
             family = self._waiting[0]
             bound = self._pace.bound(family[0].prompt.id) if self._pace is not None else None
@@ -91,7 +93,7 @@ class Flights:
             found: list[Request] = []
             while family and len(found) < most and (bound is None or family[0].key.sample_index < bound):
                 after = family[0].key.sample_index == (found[-1].key.sample_index + 1 if found else -1)
-                if found and not (after and family[0].params == found[0].params):
+                if found and not after:
                     break
                 found.append(family.popleft())
             if not family:
@@ -125,10 +127,12 @@ class Flights:
         except FutureCancelled:
             error = None
         if error is not None and not isinstance(error, Unanswered):
+            yield from self._drawn_before()
             raise error
         if error is not None:
             self._refused += 1
-            if self._refused >= _REFUSED and not self._has_drawn:
+            self._first = set(self._flying) if self._first is None else self._first & self._flying.keys()
+            if self._refused >= _REFUSED and not self._has_drawn and not self._first:
                 raise ServerError(
                     f"The server {self._calls.server.endpoint.url} has drawn nothing: {error}. Of {self._refused} "
                     "requests none was met. See to the server, or to what the recipe asks of it (rsft doctor says what "
@@ -144,6 +148,14 @@ class Flights:
                 yield Candidate(request.key, "", tokens, "cancelled", None, None, CANCELLED)
             else:
                 yield Candidate(request.key, "", (), "failed", None, None, str(error))
+
+    def _drawn_before(self) -> Iterator[Candidate]:
+        """What came before all came to an end: it was paid for, and is not lost."""
+        while not self._inbox.empty():
+            arrived = self._inbox.get()
+            if isinstance(arrived, Candidate) and arrived.key not in self._given:
+                self._given.add(arrived.key)
+                yield arrived
 
     def _drop_cancelled(self) -> Iterator[Candidate]:
         """End what is not wanted any more."""

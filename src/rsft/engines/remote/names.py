@@ -103,7 +103,10 @@ class AdapterNames:
         while len(self._loaded) > _MOST_ADAPTERS:
             oldest = next(iter(self._loaded))
             del self._loaded[oldest]
-            self.server.tell("/unload_lora_adapter", {"lora_name": oldest})
+            try:
+                self.server.tell("/unload_lora_adapter", {"lora_name": oldest})
+            except Unanswered as error:  # it holds one more, or has forgotten it: nobody is harmed
+                _log.warning("the server does not unload the adapter '%s': %s", oldest, error)
         return name
 
     def renew(self) -> None:
@@ -140,6 +143,11 @@ class Probe:
     def remember(self, base: str) -> None:
         """Ask the base, as long as it is served."""
         self._base = self._base or [self._ask(base, prompt) for prompt in _PROBES]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the base was asked."""
+        return bool(self._base)
 
     def prove(self, name: str, base: str) -> None:
         """Raise ModelError where the answers are alike. Where only texts can be compared, alike is a warning: weights

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rsft.servers import Endpoint
+
+# Options of `vllm serve` by which rsft finds the server that it started, and nobody else does.
+_OWN = ("host", "port", "api-key", "model", "served-model-name", "uds", "root-path")
 
 
 class OpenAIOptions(Endpoint):
@@ -33,8 +36,9 @@ class OpenAIOptions(Endpoint):
 
     @model_validator(mode="after")
     def _says_the_law_in_one_place(self) -> OpenAIOptions:
-        own = {"model", "messages", "prompt", "n", "seed", "stream", "temperature", "top_p", "top_k", "min_p", "stop"}
-        if clash := sorted(own & self.extra.keys()):
+        asked = {"model", "messages", "prompt", "n", "seed", "stream", "logprobs"}
+        law = {"temperature", "top_p", "top_k", "min_p", "repetition_penalty", "stop", "max_tokens"}
+        if clash := sorted((asked | law | {"max_completion_tokens"}) & self.extra.keys()):
             raise ValueError(f"extra holds '{clash[0]}', which the recipe says elsewhere (sampling, together, stream)")
         return self
 
@@ -72,3 +76,13 @@ class VllmOptions(BaseModel):
     keep_while_training: bool | None = Field(
         None, description="Leave it up while a policy is trained; by default where there is no GPU to share."
     )
+
+    @field_validator("arguments")
+    @classmethod
+    def _leave_the_address_alone(
+        cls, arguments: dict[str, str | int | float | bool]
+    ) -> dict[str, str | int | float | bool]:
+        for name in arguments:
+            if name.replace("_", "-") in _OWN:
+                raise ValueError(f"'{name}' is rsft's own business at a server that it starts: leave it out")
+        return arguments

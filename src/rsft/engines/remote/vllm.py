@@ -40,7 +40,7 @@ class Serve:
         self._python = _python(said.environment)
         self.process = ServerProcess(
             self._command,
-            folder / "servers" / "vllm.log",
+            folder / "vllm.log",
             environment={"VLLM_API_KEY": key, **_environment()},
             patience_seconds=said.patience_seconds,
         )
@@ -104,7 +104,8 @@ class VllmNames(AdapterNames):
             policy = Policy(policy.hash, weights=str(whole_model(self.student, policy)))
         if policy.weights is not None:
             self._serve.start(policy)
-            self.probe.prove(self._serve.name, self.base)
+            if self.probe.remembers:  # else the base is not served now, and these weights are all that the server got
+                self.probe.prove(self._serve.name, self.base)
             return self._serve.name
         was_up = self._serve.process.is_alive and self._serve.policy == self.student.base
         self._serve.start(self.student.base)
@@ -133,8 +134,8 @@ class VllmEngine(RemoteEngine):
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Student | None, folder: Path) -> VllmEngine:
         said = checked_options(VllmOptions, "vllm", options)
-        if student is None or not student.is_here:
-            raise ModelError("The engine 'vllm' needs the recipe's model as files that it can load.")
+        if student is None:
+            raise ModelError("The engine 'vllm' needs a model as files that it can load.")
         if said.url is not None:
             server = Server(_asked(said, said.url, said.model or "?", ours=False))
             if said.model is None:
@@ -151,7 +152,9 @@ class VllmEngine(RemoteEngine):
 
     @property
     def description(self) -> dict[str, object]:
-        return {"engine": "vllm", "dtype": dtype_of(self._student)}
+        said: dict[str, object] = {"engine": "vllm", "dtype": dtype_of(self._student)}
+        # They may say how weights are quantised, or what takes part in sampling.
+        return said | ({"arguments": dict(self._said.arguments)} if self._said.arguments else {})
 
     def release(self) -> None:
         """Leave a GPU to the training: a server of our own ends until candidates are wanted again."""
@@ -160,8 +163,9 @@ class VllmEngine(RemoteEngine):
             self._serve.process.stop()
 
     def close(self) -> None:
+        super().close()
         if self._serve is not None:
-            self._serve.process.stop()
+            self._serve.process.stop(for_good=True)
 
     def _names(self) -> VllmNames:
         base, merges = self.server.endpoint.model, self._said.adapters == "merge"
