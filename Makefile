@@ -14,7 +14,8 @@ demo: .venv/ready
 	$(BIN)/rsft run demo
 
 test: check sandbox vllm-env
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: lint types imports
 

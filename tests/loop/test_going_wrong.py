@@ -37,6 +37,7 @@ def words(replies):
 '''
 
 
+@pytest.mark.alone
 @pytest.mark.model
 def test_a_scorer_that_rewards_length_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training on the longest replies teaches to answer at all, and then to ramble: a held-out scorer sees both."""

@@ -148,7 +148,7 @@ def test_the_server_is_left_alone_as_long_as_it_asks(
     monkeypatch.setattr(asking, "wait_before", spy)
     faulty = fault_server("--faults", 1, "--only", fault)
     with pytest.raises(Unanswered):
-        ask(server_at(faulty.url, attempts=3), "Hello?")
+        ask(server_at(faulty.url, attempts=3, patience_seconds=0), "Hello?")
     first, second, third = faulty.seen()["arrivals"]
     assert all(wanted is not None and least <= wanted <= 1 for wanted in asked_for)
     assert len(asked_for) == 2

@@ -27,7 +27,7 @@ from rsft.setup import saved_recipe, student_of
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Prompt, SamplingParams
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.alone]
 VLLM = Path(__file__).parents[2] / ".venv-vllm"
 needs_vllm = pytest.mark.skipif(not (VLLM / "ready").is_file(), reason="vLLM is not installed: make vllm-env")
 SMALL = (

@@ -72,7 +72,7 @@ class Spending:
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        if self._file is None or not self._spent:
+        if self._file is None or not self._spent or not self._file.parent.is_dir():  # a run may be moved, or removed
             return
         aside = self._file.with_suffix(".part")
         aside.write_text(json.dumps(self._spent), encoding="utf-8")

@@ -177,7 +177,7 @@ def test_an_answer_that_can_not_be_read_is_drawn_again_by_another_seed(judge: Fa
     assert second["temperature"] > 0, "or it would say the same"
 
 
-@pytest.mark.parametrize("text", ["8", "Score: 8", "", '{"explanation": "Good.", "score": 12}'])
+@pytest.mark.parametrize("text", ["8", "Score: 8", "?", '{"explanation": "Good.", "score": 12}'])
 def test_what_can_not_be_read_twice_is_a_failed_score_never_a_0(text: str, judge: FakeJudge) -> None:
     judge.says = lambda body: text
     for kind, options in (("rubric", {}), ("pairwise", {}), ("checklist", {"questions": ["Kind?"]})):

@@ -50,7 +50,8 @@ class LocalEngine:
 
     @classmethod
     def open(cls, options: Mapping[str, Any], student: Student, folder: Path) -> LocalEngine:
-        return cls(student.network, checked_options(LocalOptions, "local", options))
+        checked = checked_options(LocalOptions, "local", options)
+        return cls(student.network, checked)
 
     @property
     def base(self) -> Policy:
