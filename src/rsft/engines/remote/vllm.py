@@ -158,8 +158,9 @@ class VllmEngine(RemoteEngine):
 
     def release(self) -> None:
         """Leave a GPU to the training: a server of our own ends until candidates are wanted again."""
-        keep = self._said.keep_while_training
-        if self._serve is not None and not (not has_gpu() if keep is None else keep):
+        said = self._said.keep_while_training
+        keeps = not has_gpu() if said is None else said
+        if self._serve is not None and not keeps:
             self._serve.process.stop()
 
     def close(self) -> None:
