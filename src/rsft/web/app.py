@@ -1,0 +1,66 @@
+"""The pages. Each address reads its arguments, asks what does the work, and fills a template in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from rsft.errors import RsftError
+from rsft.listing import runs_in
+from rsft.web.gate import Gate
+from rsft.web.pages import page
+from rsft.web.places import HERE, name_of
+
+_ASSETS = Path(__file__).parent / "assets"
+
+
+def gated(folder: Path, host: str, port: int) -> Gate:
+    """The pages of the runs below a folder, behind their gate. `host` and `port` are those that it will listen at."""
+    return Gate(pages_of(folder), host, port)
+
+
+def pages_of(folder: Path) -> FastAPI:
+    """The pages of the runs below a folder. Nothing here asks who is asking: see `gated`."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, default_response_class=HTMLResponse)
+    app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
+    app.add_exception_handler(RsftError, _failed)
+    app.add_exception_handler(HTTPException, _failed)
+    app.add_exception_handler(RequestValidationError, _failed)
+
+    @app.get("/")
+    def runs() -> str:
+        return page("runs.html", **_runs(folder))
+
+    @app.get("/runs")
+    def runs_now() -> str:
+        return page("runs_now.html", **_runs(folder))
+
+    return app
+
+
+def _runs(folder: Path) -> dict[str, Any]:
+    listed = [{**one, "name": name_of(folder, Path(one["run"]))} for one in runs_in(folder)]
+    for one in listed:
+        one["title"] = _title(folder, one["name"])
+    return {"folder": str(folder), "runs": listed, "at_work": any("at work" in one["state"] for one in listed)}
+
+
+def _title(folder: Path, name: str) -> str:
+    return folder.resolve().name if name == HERE else name
+
+
+def _failed(request: Request, error: Exception) -> HTMLResponse:
+    """What went wrong, and what to do: a page of its own, or a part where only a part was asked for."""
+    status, why = 400, str(error)
+    if isinstance(error, HTTPException):
+        status, why = error.status_code, "There is no such page." if error.status_code == 404 else error.detail
+    if isinstance(error, RequestValidationError):
+        why = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    part = "HX-Request" in request.headers
+    return HTMLResponse(page("error_part.html" if part else "error.html", why=why), status)

@@ -1,0 +1,47 @@
+"""`rsft ui` as a process: what it prints opens the pages, and it loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from rsft.cli import main
+sys.argv = ["rsft", "ui", sys.argv[1], "--port", "0", "--no-open", "--json"]
+try:
+    main()
+finally:
+    heavy = {"torch", "transformers", "peft", "trl", "datasets"} & set(sys.modules)
+    print("heavy:", sorted(heavy), file=sys.stderr)
+"""
+
+
+def test_what_is_printed_opens_the_pages_and_no_model_library_is_loaded(runs: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(runs)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            said = json.loads("".join(iter(server.stdout.readline, "}\n")) + "}")
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            base = said["address"].partition("?")[0]
+            assert opener.open(said["address"]).status == 200
+            assert b"bot" in opener.open(base).read()
+            try:
+                urllib.request.urlopen(base)
+                refused = 0
+            except urllib.error.HTTPError as error:
+                refused = error.code
+                error.close()
+            assert refused == 401
+        finally:
+            server.send_signal(signal.SIGINT)
+            _, told = server.communicate(timeout=60)
+    assert "heavy: []" in told
+    assert said["address"].partition("=")[2] not in told, "the key is in no log"
