@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from rsft.errors import RsftError
 from rsft.listing import runs_in
 from rsft.web.gate import Gate
+from rsft.web.overview import overview
 from rsft.web.pages import page
-from rsft.web.places import HERE, name_of
+from rsft.web.places import HERE, name_of, run_at
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -41,6 +42,14 @@ def pages_of(folder: Path) -> FastAPI:
     def runs_now() -> str:
         return page("runs_now.html", **_runs(folder))
 
+    @app.get("/run")
+    def one_run(run: str) -> str:
+        return page("run.html", **_overview(folder, run))
+
+    @app.get("/run/now")
+    def one_run_now(run: str) -> str:
+        return page("run_now.html", **_overview(folder, run))
+
     return app
 
 
@@ -49,6 +58,16 @@ def _runs(folder: Path) -> dict[str, Any]:
     for one in listed:
         one["title"] = _title(folder, one["name"])
     return {"folder": str(folder), "runs": listed, "at_work": any("at work" in one["state"] for one in listed)}
+
+
+def _overview(folder: Path, name: str) -> dict[str, Any]:
+    run = run_at(folder, name)
+    return {"tab": "overview", **_named(folder, name), **overview(run)}
+
+
+def _named(folder: Path, name: str) -> dict[str, Any]:
+    """What every page of a run says of it. `run` is as the user would type it."""
+    return {"name": name, "title": _title(folder, name), "run": str(folder / name if name != HERE else folder)}
 
 
 def _title(folder: Path, name: str) -> str:
