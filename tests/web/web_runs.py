@@ -16,7 +16,7 @@ engine:
   lessons: ["Good: {prompt}", "Good again: {prompt}", "Bad again"]
 prompts: {train: train.jsonl, heldout: heldout.jsonl}
 sampling: {candidates: 6, max_tokens: 40}
-budget: {stop_at_accepted: null}
+budget: {stop_at_accepted: null, early_rejection: false}
 scorers:
   polite: {type: format, pattern: "Good.*"}
   long: {type: length, min_words: 2}

@@ -9,14 +9,19 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from rsft.errors import RsftError
 from rsft.listing import runs_in
+from rsft.store import RunFolder
+from rsft.types import CandidateKey
+from rsft.web.browse import Wanted, in_full, listed
 from rsft.web.gate import Gate
 from rsft.web.overview import overview
 from rsft.web.pages import page
 from rsft.web.places import HERE, name_of, run_at
+from rsft.web.shelf import Shelf
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -50,6 +55,23 @@ def pages_of(folder: Path) -> FastAPI:
     def one_run_now(run: str) -> str:
         return page("run_now.html", **_overview(folder, run))
 
+    shelf = Shelf()
+
+    @app.get("/candidates")
+    async def candidates(request: Request, run: str) -> str:
+        wanted = Wanted.of(request.query_params)
+        found = await shelf.read(run_at(folder, run), wanted.iteration, lambda book: listed(book, wanted))
+        said = await run_in_threadpool(_named, folder, run)
+        return page("candidates.html", tab="candidates", wanted=wanted, **said, **found)
+
+    @app.get("/candidate")
+    async def candidate(request: Request, run: str, id: str, sample: int, generator: str) -> str:
+        wanted = Wanted.of(request.query_params)
+        key = CandidateKey(wanted.iteration, id, sample, generator)
+        found = await shelf.read(run_at(folder, run), wanted.iteration, lambda book: in_full(book, wanted, key))
+        said = await run_in_threadpool(_named, folder, run)
+        return page("candidate.html", tab="candidate", wanted=wanted, **said, **found)
+
     return app
 
 
@@ -67,7 +89,10 @@ def _overview(folder: Path, name: str) -> dict[str, Any]:
 
 def _named(folder: Path, name: str) -> dict[str, Any]:
     """What every page of a run says of it. `run` is as the user would type it."""
-    return {"name": name, "title": _title(folder, name), "run": str(folder / name if name != HERE else folder)}
+    with RunFolder.open(run_at(folder, name), write=False) as run:
+        browsable = run.decided_iterations("policy")
+    shown = str(folder / name if name != HERE else folder)
+    return {"name": name, "title": _title(folder, name), "run": shown, "browsable": browsable}
 
 
 def _title(folder: Path, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH, HEIGHT = 640, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 16, 14, 34
 # Arms stand a little beside each other, so that no interval hides another.
 _BESIDE = 7
 

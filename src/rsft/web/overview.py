@@ -22,7 +22,6 @@ def overview(run: Path) -> dict[str, Any]:
     with RunFolder.open(run, write=False) as folder:
         stages, doing = folder.stages(), folder.ledger.begun()
         finished, writer = folder.finished, folder.writer_pid()
-        iterations = folder.decided_iterations("policy")
     done = {(one["iteration"], one["arm"], one["stage"]): one["info"] or {} for one in stages if one["info"]}
     arms = [arm for arm in dict.fromkeys(one["arm"] for one in stages) if arm != "policy"]
     alarms = [
@@ -37,7 +36,6 @@ def overview(run: Path) -> dict[str, Any]:
         "at_work": writer is not None,
         "doing": _since(doing) if doing is not None and writer is not None else None,
         "iterations": recipe.loop.iterations,
-        "browsable": iterations,
         "model": recipe.model,
         "handed_back": summary.get("handed_back"),
         "best": summary.get("best_iteration"),
@@ -47,7 +45,7 @@ def overview(run: Path) -> dict[str, Any]:
         "arms": arms,
         "rounds": [_round(done, iteration, arms) for iteration in range(1, recipe.loop.iterations + 1)],
         "chart": chart(base, _curves(done, ["policy", *arms], recipe.loop.iterations)),
-        "stages": _STAGES,
+        "stages": [stage for stage in _STAGES if any(one["stage"] == stage for one in stages)],
         "times": _times(stages),
         "alarms": alarms,
     }
