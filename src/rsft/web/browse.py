@@ -69,11 +69,10 @@ class Wanted:
     def places(self, book: Book) -> Places:
         """Where they stand, in their order. Raises RunError for what no candidate could be asked about."""
         wanted_N = self._wanted_N(book)
-        places: Places = np.flatnonzero(wanted_N)
         if self.order == _MADE or not self.scorer:
-            return places
-        values = book.pool.scores[self.scorer][places]
-        ordered: Places = places[np.argsort(-values if self.order == _HIGH else values, kind="stable")]  # NaN is last
+            return np.flatnonzero(wanted_N)
+        order = book.by_score(self.scorer, high=self.order == _HIGH)
+        ordered: Places = order[wanted_N[order]]
         return ordered
 
     def _wanted_N(self, book: Book) -> Mask:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rsft.errors import RunError
-from rsft.selection.pool import Numbers
+from rsft.selection.pool import Numbers, Places
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, decided_rules
 
@@ -35,6 +35,14 @@ class Book:
         self.stored = StoredPool(folder, iteration, folder.noted_scorers())
         self.pool = self.stored.pool
         self.rules, self.rule_N = decided_rules(folder, iteration, "policy")
+        self._orders: dict[tuple[str, bool], Places] = {}
+
+    def by_score(self, scorer: str, *, high: bool) -> Places:
+        """All places in the order of a scorer's values, the highest first if so asked; where it failed is last."""
+        if (scorer, high) not in self._orders:
+            values_N = self.pool.scores[scorer]
+            self._orders[scorer, high] = np.argsort(-values_N if high else values_N, kind="stable")
+        return self._orders[scorer, high]
 
     @cached_property
     def texts(self) -> Any:
