@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from rsft.errors import RsftError
 from rsft.listing import runs_in
+from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey
 from rsft.web.browse import Wanted, in_full, listed
@@ -21,7 +24,8 @@ from rsft.web.gate import Gate
 from rsft.web.overview import overview
 from rsft.web.pages import page
 from rsft.web.places import HERE, name_of, run_at
-from rsft.web.shelf import Shelf
+from rsft.web.shelf import Book, Shelf
+from rsft.web.thresholds import effect, lines_of, moved_rules, own_rules, save
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -71,6 +75,38 @@ def pages_of(folder: Path) -> FastAPI:
         found = await shelf.read(run_at(folder, run), wanted.iteration, lambda book: in_full(book, wanted, key))
         said = await run_in_threadpool(_named, folder, run)
         return page("candidate.html", tab="candidate", wanted=wanted, **said, **found)
+
+    @app.get("/thresholds")
+    async def thresholds(request: Request, run: str) -> str:
+        return page("thresholds.html", **await moved(run, request.query_params))
+
+    @app.get("/thresholds/effect")
+    async def thresholds_effect(request: Request, run: str) -> str:
+        return page("effect.html", part=True, **await moved(run, request.query_params))
+
+    @app.post("/thresholds/save")
+    async def thresholds_save(request: Request) -> str:
+        said = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+        run, name = said.get("run", ""), said.get("name", "").strip()
+
+        def saving() -> dict[str, Any]:
+            place = run_at(folder, run)
+            rules = own_rules(place, Wanted.of(said).iteration)
+            return save(place, moved_rules(rules, list(saved_recipe(place).scorers), said), name)
+
+        kept = await run_in_threadpool(saving)
+        return page("saved.html", kept=kept, **await run_in_threadpool(_named, folder, run))
+
+    async def moved(run: str, lines: Mapping[str, str]) -> dict[str, Any]:
+        wanted, place = Wanted.of(lines), run_at(folder, run)
+        named = await run_in_threadpool(_named, folder, run)
+
+        def looked(book: Book) -> dict[str, Any]:
+            rules = moved_rules(own_rules(place, wanted.iteration), list(book.pool.scores), lines)
+            said = effect(book, place, named["run"], rules)
+            return {**said, "lines": lines_of(own_rules(place, wanted.iteration), said["scorers"])}
+
+        return {"tab": "thresholds", "wanted": wanted, **named, **await shelf.read(place, wanted.iteration, looked)}
 
     return app
 
