@@ -36,6 +36,7 @@ PAGES = {
     "by decision and score": "/candidates?run=run&iteration=1&decision=accepted&scorer=facts&least=0.9",
     "by score": "/candidates?run=run&iteration=1&scorer=relevance&order=high",
     "by text": "/candidates?run=run&iteration=1&text=reply+9999",
+    "a line moved": "/thresholds/effect?run=run&iteration=1&line.0=0.5&on.line.0=1",
     "by prompt": "/candidates?run=run&iteration=1&prompt=prompt-9999",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,6 +145,25 @@ class Labelling:
 
     def _label(self, place: int, word: Word, loss: float | None) -> Label:
         return Label(self._frame.key(place), self.labeller, self.purpose, word, loss)
+
+
+def take_back(folder: RunFolder, iteration: int, labeller: str, purpose: Purpose) -> CandidateKey | None:
+    """Take back what a labeller said last of an iteration's replies, whenever that was; of which one, if there was any
+    such label. It is asked about again."""
+    said = (one for one in reversed(folder.labels(iteration=iteration)) if one.labeller == labeller)
+    last = next((one for one in said if one.purpose == purpose), None)
+    if last is None:
+        return None
+    folder.add_labels([Label(last.key, labeller, purpose, "undone", None)])
+    return last.key
+
+
+def login() -> str:
+    """Who labels, unless a name is given."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "me"
 
 
 def _ranks(values: Values) -> Values:

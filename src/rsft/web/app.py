@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +21,7 @@ from rsft.store import RunFolder
 from rsft.types import CandidateKey
 from rsft.web.browse import Wanted, in_full, listed
 from rsft.web.gate import Gate
+from rsft.web.label import asked_now, say
 from rsft.web.overview import overview
 from rsft.web.pages import page
 from rsft.web.places import HERE, name_of, run_at
@@ -86,7 +87,7 @@ def pages_of(folder: Path) -> FastAPI:
 
     @app.post("/thresholds/save")
     async def thresholds_save(request: Request) -> str:
-        said = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+        said = await _form(request)
         run, name = said.get("run", ""), said.get("name", "").strip()
 
         def saving() -> dict[str, Any]:
@@ -96,6 +97,20 @@ def pages_of(folder: Path) -> FastAPI:
 
         kept = await run_in_threadpool(saving)
         return page("saved.html", kept=kept, **await run_in_threadpool(_named, folder, run))
+
+    @app.get("/label")
+    async def label(request: Request, run: str) -> str:
+        return page("label.html", **await asked(run, request.query_params, lambda book, _, said: asked_now(book, said)))
+
+    @app.post("/label/say")
+    async def label_say(request: Request) -> str:
+        said = await _form(request)
+        return page("label_now.html", **await asked(said.get("run", ""), said, say))
+
+    async def asked(run: str, said: Mapping[str, str], work: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        wanted, place = Wanted.of(said), run_at(folder, run)
+        found = await shelf.read(place, wanted.iteration, lambda book: work(book, place, said))
+        return {"tab": "label", "wanted": wanted, **await run_in_threadpool(_named, folder, run), **found}
 
     async def moved(run: str, lines: Mapping[str, str]) -> dict[str, Any]:
         wanted, place = Wanted.of(lines), run_at(folder, run)
@@ -109,6 +124,10 @@ def pages_of(folder: Path) -> FastAPI:
         return {"tab": "thresholds", "wanted": wanted, **named, **await shelf.read(place, wanted.iteration, looked)}
 
     return app
+
+
+async def _form(request: Request) -> dict[str, str]:
+    return dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
 
 
 def _runs(folder: Path) -> dict[str, Any]:
@@ -143,4 +162,4 @@ def _failed(request: Request, error: Exception) -> HTMLResponse:
     if isinstance(error, RequestValidationError):
         why = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
     part = "HX-Request" in request.headers
-    return HTMLResponse(page("error_part.html" if part else "error.html", why=why), status)
+    return HTMLResponse(page("error_part.html" if part else "error.html", why=why, part=part), status)

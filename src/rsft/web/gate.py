@@ -108,7 +108,7 @@ class Gate:
         target = path + (f"?{rest.replace('&', '&amp;')}" if rest else "")
         page = (
             f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">'
-            f'<title>rsft</title><p><a href="{target}">Go on to the runs</a></p>'
+            f'<title>rsft</title><link rel="icon" href="data:,"><p><a href="{target}">Go on to the runs</a></p>'
         )
         cookie = f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Strict"
         await _answer(send, 200, page, b"text/html; charset=utf-8", (b"set-cookie", cookie.encode()))

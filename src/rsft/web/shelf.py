@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rsft.errors import RunError
+from rsft.labelling import Frame
 from rsft.selection.pool import Numbers, Places
+from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, decided_rules
 
@@ -35,6 +37,7 @@ class Book:
         self.stored = StoredPool(folder, iteration, folder.noted_scorers())
         self.pool = self.stored.pool
         self.rules, self.rule_N = decided_rules(folder, iteration, "policy")
+        self._frames: dict[str, Frame] = {}
         self._orders: dict[tuple[str, bool], Places] = {}
 
     def by_score(self, scorer: str, *, high: bool) -> Places:
@@ -43,6 +46,12 @@ class Book:
             values_N = self.pool.scores[scorer]
             self._orders[scorer, high] = np.argsort(-values_N if high else values_N, kind="stable")
         return self._orders[scorer, high]
+
+    def frame(self, scorer: str) -> Frame:
+        """The replies that may be labelled for a scorer's threshold. Raises a UserError for one that the run lacks."""
+        if scorer not in self._frames:
+            self._frames[scorer] = Frame(self.folder, saved_recipe(self.folder.path), scorer, self.iteration)
+        return self._frames[scorer]
 
     @cached_property
     def texts(self) -> Any:

@@ -12,10 +12,11 @@
     all[next].closest("[data-row]").scrollIntoView({ block: "nearest" });
   }
 
-  function follow(name) {
-    const link = document.querySelector(`a[data-key="${name}"]`);
-    if (link) link.click();
-    return Boolean(link);
+  // A link or a button that says which key stands for it.
+  function press(key) {
+    const named = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key.split(" ").includes(key));
+    if (named) named.click();
+    return Boolean(named);
   }
 
   function help() {
@@ -27,9 +28,6 @@
   const doing = {
     j: () => move(1),
     k: () => move(-1),
-    n: () => follow("n"),
-    p: () => follow("p"),
-    u: () => follow("u"),
     "?": help,
     "/": () => {
       const field = document.querySelector("[data-search]");
@@ -41,7 +39,9 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.closest("input:not([type=range]):not([type=radio]):not([type=checkbox]), textarea, select");
     if (event.key === "Escape" && typing) typing.blur();
-    if (typing || !(event.key in doing)) return;
+    if (typing || event.repeat && !(event.key in doing)) return;
+    if (document.querySelector("dialog[open]") ? event.key !== "?" : press(event.key)) return;
+    if (!(event.key in doing)) return;
     event.preventDefault();
     doing[event.key]();
   });
