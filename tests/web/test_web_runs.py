@@ -39,6 +39,17 @@ def test_a_run_that_cant_be_read_says_why_and_its_name_is_inert(tmp_path: Path, 
     assert "<script>" not in said
 
 
+def test_what_a_link_leads_to_is_not_shown(runs: Path, tmp_path: Path, browser: Browser) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "whole").symlink_to(runs / "bot")
+    for file in ("recipe.yaml", "ledger.sqlite", "summary.json"):
+        (tmp_path / "linked" / file).symlink_to(runs / "bot" / file)
+    said = browser(tmp_path).get("/").text
+    assert "Runs are read from below" in said
+    assert "2 of 2" not in said
+    assert "whole" not in said
+
+
 def test_what_is_not_there_is_said_as_a_page_or_a_part(tmp_path: Path, browser: Browser) -> None:
     client = browser(tmp_path)
     page, part = client.get("/nowhere"), client.get("/nowhere", headers={"HX-Request": "true"})

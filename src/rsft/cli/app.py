@@ -286,7 +286,7 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at the runs of a folder in a browser, also while they go on: numbers, candidates, thresholds to move, labels.
+    """Look at the runs of a folder in a browser, also while they go on; move their thresholds, and label their replies.
 
     It starts no run, and asks no other machine for anything. The address that it prints holds a key, new with every
     start: who has it can see the runs.

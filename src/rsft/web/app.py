@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from rsft.errors import RsftError
+from rsft.errors import RsftError, RunError
 from rsft.listing import runs_in
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
@@ -38,7 +39,16 @@ def gated(folder: Path, host: str, port: int) -> Gate:
 
 def pages_of(folder: Path) -> FastAPI:
     """The pages of the runs below a folder. Nothing here asks who is asking: see `gated`."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, default_response_class=HTMLResponse)
+    shelf = Shelf()
+
+    @asynccontextmanager
+    async def serving(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        shelf.close()
+
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, default_response_class=HTMLResponse, lifespan=serving
+    )
     app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
     app.add_exception_handler(RsftError, _failed)
     app.add_exception_handler(HTTPException, _failed)
@@ -59,8 +69,6 @@ def pages_of(folder: Path) -> FastAPI:
     @app.get("/run/now")
     def one_run_now(run: str) -> str:
         return page("run_now.html", **_overview(folder, run))
-
-    shelf = Shelf()
 
     @app.get("/candidates")
     async def candidates(request: Request, run: str) -> str:
@@ -131,10 +139,18 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _runs(folder: Path) -> dict[str, Any]:
-    listed = [{**one, "name": name_of(folder, Path(one["run"]))} for one in runs_in(folder)]
-    for one in listed:
-        one["title"] = _title(folder, one["name"])
+    listed = [_listed(folder, one) for one in runs_in(folder)]
     return {"folder": str(folder), "runs": listed, "at_work": any("at work" in one["state"] for one in listed)}
+
+
+def _listed(folder: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """A run of the list with its name. Of one that a link leads to nothing is shown."""
+    name = name_of(folder, Path(said["run"]))
+    try:
+        run_at(folder, name)
+    except RunError as error:
+        said = {"changed": said["changed"], "state": "can't be read", "error": str(error)}
+    return {**said, "name": name, "title": _title(folder, name)}
 
 
 def _overview(folder: Path, name: str) -> dict[str, Any]:

@@ -28,5 +28,5 @@ def run_at(folder: Path, name: str) -> Path:
 
 
 def name_of(folder: Path, run: Path) -> str:
-    """The name by which `run_at` finds a run."""
-    return run.resolve().relative_to(folder.resolve()).as_posix()
+    """The name of a run that is in a folder, or below it, as `run_at` knows it."""
+    return run.relative_to(folder).as_posix()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import tempfile
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -46,7 +47,8 @@ def serve(folder: Path, host: str, port: int, *, open_browser: bool, tell: Calla
     tell(Served(str(folder), host, address))
     # The log would hold addresses, and the first of them the key.
     config = uvicorn.Config(gate, log_level="warning", access_log=False, server_header=False, ws="none")
-    with _opened(address) if open_browser else contextlib.nullcontext():
+    opening = _opened(address) if open_browser and _has_screen() else contextlib.nullcontext()
+    with opening, contextlib.suppress(KeyboardInterrupt):  # which is how it ends
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -81,6 +83,11 @@ def _opened(address: str) -> Iterator[None]:
             stream.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={address}"><title>rsft</title>')
         webbrowser.open(file.as_uri())
         yield
+
+
+def _has_screen() -> bool:
+    """Whether a browser can be seen: one that runs in the terminal would take it from the server."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _is_loopback(host: str) -> bool:
