@@ -37,6 +37,7 @@ PAGES = {
     "by score": "/candidates?run=run&iteration=1&scorer=relevance&order=high",
     "by text": "/candidates?run=run&iteration=1&text=reply+9999",
     "a line moved": "/thresholds/effect?run=run&iteration=1&line.0=0.5&on.line.0=1",
+    "a reply to label": "/label?run=run&iteration=1&scorer=facts",
     "by prompt": "/candidates?run=run&iteration=1&prompt=prompt-9999",
 }
 

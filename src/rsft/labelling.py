@@ -100,7 +100,6 @@ class Labelling:
             raise RecipeError("A labeller needs a name (--by NAME).")
         self._folder, self._frame = folder, frame
         self.labeller, self.purpose = labeller, purpose
-        self._asked = {prompt.id: prompt.messages[-1].content for prompt in folder.load_prompts("train")}
         said = {label.key for label in folder.labels(iteration=frame.iteration) if label.labeller == labeller}
         places = [int(place) for place in (frame.places if purpose == "calibration" else frame.aimed)]
         self.queue = [place for place in places if frame.key(place) not in said]
@@ -114,7 +113,8 @@ class Labelling:
         place = self.queue[0]
         key, pool = self._frame.key(place), self._frame.stored.pool
         scores = {name: float(values_N[place]) for name, values_N in pool.scores.items()}
-        return Asked(key, self._asked.get(key.prompt_id, ""), pool.texts[place], scores)
+        asked = next((one.messages[-1].content for one in self._folder.load_prompts("train", {key.prompt_id})), "")
+        return Asked(key, asked, self._frame.stored.texts_of(np.array([place]))[place], scores)
 
     def say(self, word: Word, loss: float | None = None) -> None:
         """Label it, and go on."""

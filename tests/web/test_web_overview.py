@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -59,6 +60,15 @@ def test_a_run_that_goes_on_is_followed(tmp_path: Path, monkeypatch: pytest.Monk
     interrupted = browser(folder).get("/run/now?run=bot").text
     assert "hx-trigger" not in interrupted
     assert "rsft resume" in interrupted
+
+
+def test_alarms_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser) -> None:
+    monkeypatch.chdir(tmp_path)
+    summary = run(write_recipe("loop.iterations=1", "guards.few_accepted.least=99"))
+    (alarm,) = (one for one in summary["alarms"] if one["guard"] == "few_accepted")
+    page = browser(Path("runs").absolute()).get("/run?run=bot").text
+    assert "few_accepted: warn" in page
+    assert html.escape(alarm["why"]) in page
 
 
 @pytest.mark.parametrize("name", ["nobody", "../bot", "/etc", ""])

@@ -9,6 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rsft.selection.selection import FINISHED
+
 _TEMPLATES = Path(__file__).parent / "templates"
 _HALF_A_DAY = 12 * 3600
 
@@ -69,6 +71,13 @@ def model(said: str | list[str]) -> str:
     return said if isinstance(said, str) else said[0]
 
 
+def verdict(decided: Mapping[str, Any]) -> str:
+    """A decision in some words, the rule's name among them."""
+    if decided["accepted"]:
+        return "✓ accepted"
+    return "✕ not finished" if decided["rule"] == FINISHED else f"✕ rejected by {decided['rule']}"
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -77,7 +86,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, gain, score, whole, seconds, size, moment, model)
+    filters = (percent, gain, score, whole, seconds, size, moment, model, verdict)
     environment.filters.update({filter.__name__: filter for filter in filters})
     return environment
 

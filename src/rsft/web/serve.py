@@ -45,8 +45,8 @@ def serve(folder: Path, host: str, port: int, *, open_browser: bool, tell: Calla
     gate = gated(folder, host, bound)
     address = f"http://{_seen(host)}:{bound}/?token={gate.token}"
     tell(Served(str(folder), host, address))
-    # The log would hold addresses, and the first of them the key.
-    config = uvicorn.Config(gate, log_level="warning", access_log=False, server_header=False, ws="none")
+    # The log would hold addresses, and the first of them the key; and a warning for each WebSocket that is refused.
+    config = uvicorn.Config(gate, log_level="error", access_log=False, server_header=False, ws="none")
     opening = _opened(address) if open_browser and _has_screen() else contextlib.nullcontext()
     with opening, contextlib.suppress(KeyboardInterrupt):  # which is how it ends
         uvicorn.Server(config).run(sockets=[listening])
