@@ -125,7 +125,8 @@ def write_run(path: Path, candidates: int) -> None:
                 "generator": np.full(count, "0123456789ab"),
             }
             texts = [f"reply {number}" for number in places]
-            write("candidates", "1", {**key, "text": texts, "finish_reason": np.full(count, "stop")})
+            drawn = {"text": texts, "token_ids": [[1, 2]] * count, "finish_reason": np.full(count, "stop")}
+            write("candidates", "1", {**key, **drawn})
             decided = {"selection": np.full(count, "policy"), "rule": np.full(count, "rule")}
             write("decisions", "1:policy", {**key, **decided, "accepted": generator.random(count) < 0.3})
             values = [generator.random(count) for _ in SCORERS]

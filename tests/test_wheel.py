@@ -29,6 +29,9 @@ def test_the_wheel_holds_recipes_data_and_types_and_nothing_else(wheel: Path) ->
     assert {"rsft/recipes/demo.yaml", "rsft/recipes/service_dialogues.yaml", "rsft/py.typed"} <= set(names)
     assert "rsft/data/shop.train.jsonl.gz" in names
     assert {f"rsft/models/native/{name}" for name in NATIVE} <= set(names)
+    shown = (file for folder in ("assets", "templates") for file in (ROOT / "src/rsft/web" / folder).iterdir())
+    assert {f"rsft/web/{file.parent.name}/{file.name}" for file in shown} <= set(names)
+    assert {"rsft/web/assets/htmx.min.js", "rsft/web/assets/htmx.LICENSE.txt"} <= set(names)
     assert all(name.startswith(("rsft/", "rsft-")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -39,7 +39,7 @@ def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str
         "accepted": int(accepted_N.sum()),
         "decided": stored_rules(folder, iteration, "policy"),
         "scores": {
-            name: {**_histogram(values_N, accepted_N), "lines": lines.get(name, [])}
+            name: {**histogram(values_N, accepted_N), "lines": lines.get(name, [])}
             for name, values_N in pool.scores.items()
         },
         "prompts": _over_prompts(np.bincount(pool.prompt_N), pool.counts(accepted_N)),
@@ -55,7 +55,7 @@ def _lines(recipe: Recipe, iteration: int) -> Mapping[str, list[float]]:
     return lines
 
 
-def _histogram(values_N: Values, accepted_N: Mask) -> dict[str, Any]:
+def histogram(values_N: Values, accepted_N: Mask) -> dict[str, Any]:
     """Between the `edges`, bin by bin: how many candidates have such a value, and how many of these were accepted.
     `failed` ones have none."""
     known_N = ~np.isnan(values_N)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,7 +100,6 @@ class Labelling:
             raise RecipeError("A labeller needs a name (--by NAME).")
         self._folder, self._frame = folder, frame
         self.labeller, self.purpose = labeller, purpose
-        self._asked = {prompt.id: prompt.messages[-1].content for prompt in folder.load_prompts("train")}
         said = {label.key for label in folder.labels(iteration=frame.iteration) if label.labeller == labeller}
         places = [int(place) for place in (frame.places if purpose == "calibration" else frame.aimed)]
         self.queue = [place for place in places if frame.key(place) not in said]
@@ -113,7 +113,8 @@ class Labelling:
         place = self.queue[0]
         key, pool = self._frame.key(place), self._frame.stored.pool
         scores = {name: float(values_N[place]) for name, values_N in pool.scores.items()}
-        return Asked(key, self._asked.get(key.prompt_id, ""), pool.texts[place], scores)
+        asked = next((one.messages[-1].content for one in self._folder.load_prompts("train", {key.prompt_id})), "")
+        return Asked(key, asked, self._frame.stored.texts_of(np.array([place]))[place], scores)
 
     def say(self, word: Word, loss: float | None = None) -> None:
         """Label it, and go on."""
@@ -144,6 +145,25 @@ class Labelling:
 
     def _label(self, place: int, word: Word, loss: float | None) -> Label:
         return Label(self._frame.key(place), self.labeller, self.purpose, word, loss)
+
+
+def take_back(folder: RunFolder, iteration: int, labeller: str, purpose: Purpose) -> CandidateKey | None:
+    """Take back what a labeller said last of an iteration's replies, whenever that was; of which one, if there was any
+    such label. It is asked about again."""
+    said = (one for one in reversed(folder.labels(iteration=iteration)) if one.labeller == labeller)
+    last = next((one for one in said if one.purpose == purpose), None)
+    if last is None:
+        return None
+    folder.add_labels([Label(last.key, labeller, purpose, "undone", None)])
+    return last.key
+
+
+def login() -> str:
+    """Who labels, unless a name is given."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "me"
 
 
 def _ranks(values: Values) -> Values:

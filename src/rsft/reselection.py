@@ -52,8 +52,7 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
             for iteration in iterations:
                 stored = StoredPool(folder, iteration, fingerprints)
                 _all_scored(stored, selection, run)
-                of_iteration = parse_selection(at_iteration(recipe, iteration).selection)
-                now = bound(of_iteration, folder, recipe, iteration).decide(stored.pool)
+                now = decided_again(stored, folder, recipe, iteration)
                 said.append({"iteration": iteration, **compared(stored, now)})
                 if name is not None:
                     yield from zip(stored.keys.all(iteration), now, strict=True)
@@ -65,8 +64,19 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
     return {"run": str(run), "selection": [rule.name for rule in selection.rules], "name": name, "iterations": said}
 
 
+def decided_again(stored: StoredPool, folder: RunFolder, recipe: Recipe, iteration: int) -> Decided:
+    """The decisions of a recipe's rules on what is stored of an iteration. Raises a UserError where they can't be."""
+    rules = parse_selection(at_iteration(recipe, iteration).selection)
+    return bound(rules, folder, recipe, iteration).decide(stored.pool)
+
+
 def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
-    """What new decisions change in one iteration."""
+    """What new decisions change in one iteration, and which of them are the closest calls."""
+    return {**counted(stored, now), "closest": _closest(stored, now)}
+
+
+def counted(stored: StoredPool, now: Decided) -> dict[str, Any]:
+    """What new decisions change in one iteration, in numbers."""
     before_N, now_N = stored.accepted_N, now.accepted_N
     both, either = int((before_N & now_N).sum()), int((before_N | now_N).sum())
     return {
@@ -77,7 +87,6 @@ def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
         "in_common": both,
         "overlap": both / either if either else 1.0,
         "decided_by": dict(now.reasons()),
-        "closest": _closest(stored, now),
     }
 
 

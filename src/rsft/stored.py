@@ -208,6 +208,14 @@ def stored_rules(folder: RunFolder, iteration: int, name: str) -> dict[str, int]
     return dict(sorted(zip(numbers, counts.tolist(), strict=True), key=lambda one: -one[1]))
 
 
+def decided_rules(folder: RunFolder, iteration: int, name: str) -> tuple[list[str], Numbers]:
+    """The rules that decided in a set of decisions, and the number of each candidate's (N,), in the set's order."""
+    numbers: dict[str, int] = {}
+    tables = folder.tables("decisions", f"{iteration}:{name}", ["rule"])
+    rule_N: Numbers = _joined([_numbers(table["rule"], _numbering(numbers)) for table in tables], np.int32)
+    return list(numbers), rule_N
+
+
 def first_decided(
     folder: RunFolder,
     iteration: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -271,6 +272,31 @@ def runs(
     from rsft.listing import runs_in
 
     _print(runs_in(folder), as_json, lambda said: print_runs(said, str(folder)))
+
+
+@app.command()
+def ui(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the runs are.")] = Path("runs"),
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Listen here; 0 takes any that is free.")
+    ] = 7878,
+    host: Annotated[
+        str, typer.Option("--host", help="Listen at this address; by default only this machine can ask.")
+    ] = "127.0.0.1",
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in a browser.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the runs of a folder in a browser, also while they go on; move their thresholds, and label their replies.
+
+    It starts no run, and asks no other machine for anything. The address that it prints holds a key, new with every
+    start: who has it can see the runs.
+    """
+    from rsft.web.serve import Served, serve
+
+    def tell(served: Served) -> None:
+        _print(asdict(served), as_json, lambda _: typer.echo(served.in_words()))
+
+    serve(folder, host, port, open_browser=open_browser, tell=tell)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from rsft.calibrating import drawn_iteration
 from rsft.cli.tables import console, inert
 from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
-from rsft.labelling import Frame, Labelling
+from rsft.labelling import Frame, Labelling, login
 from rsft.selection import parse_selection
 from rsft.setup import changed_recipe
 from rsft.store import RunFolder
@@ -46,7 +45,7 @@ def label_replies(
     recipe = changed_recipe(run, overrides, "selection")
     with RunFolder.open(run, write=True) as folder:
         frame = Frame(folder, recipe, scorer, drawn_iteration(folder) if iteration is None else iteration)
-        by = verifier or by or _login()
+        by = verifier or by or login()
         labelling = Labelling(folder, frame, by, "aimed" if aimed else "calibration")
         if read is not None:
             done = import_labels(folder, frame, read)
@@ -70,13 +69,6 @@ def label_replies(
     else:
         console.print(inert(f"{what}; {left} of iteration {frame.iteration} are left."))
         console.print(inert(f"Next: rsft calibrate {run} --scorer {scorer}"), soft_wrap=True)
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "me"
 
 
 def _by_keys(labelling: Labelling, count: int) -> int:

@@ -149,6 +149,23 @@ class Ledger:
             for i, arm, stage, status, info in found
         ]
 
+    def begun(self) -> dict[str, Any] | None:
+        """The stage that was begun last and is not done: `iteration`, `arm`, `stage`, when (`started_at`), how many
+        candidates the iteration has (`candidates`), and how many of them were kept since then (`since`). Small segments
+        that became one since then count as kept since then."""
+        found = self._db.execute(
+            "SELECT iteration, arm, stage, started_at FROM stages WHERE status='begun' ORDER BY rowid DESC LIMIT 1"
+        ).fetchone()
+        if found is None:
+            return None
+        said = dict(zip(("iteration", "arm", "stage", "started_at"), found, strict=True))
+        (said["candidates"], said["since"]) = self._db.execute(
+            "SELECT coalesce(sum(rows), 0), coalesce(sum(CASE WHEN created_at >= ?2 THEN rows ELSE 0 END), 0) "
+            "FROM segments WHERE kind='candidates' AND scope=?1",
+            (str(said["iteration"]), said["started_at"]),
+        ).fetchone()
+        return said
+
     def stage_done(self, iteration: int, arm: str, stage: str) -> dict[str, Any] | None:
         """What a stage left behind, or None if it is not done."""
         for said in self.stages():

@@ -1,0 +1,99 @@
+"""Templates, and how numbers read on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rsft.selection.selection import FINISHED
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_HALF_A_DAY = 12 * 3600
+
+
+def percent(said: Mapping[str, Any] | None) -> str:
+    """A share with its interval: 95.8% [91, 98]."""
+    if said is None:
+        return "–"
+    return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
+
+
+def gain(said: Mapping[str, Any] | None) -> str:
+    """A difference of shares with its interval, in points: +76.7 [+69.2, +84.2]."""
+    if said is None:
+        return "–"
+    value, low, high = (100 * said[name] for name in ("value", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def score(value: float | None) -> str:
+    """A score, or a mean of some; none where there is none."""
+    return "–" if value is None else f"{value:.4g}"
+
+
+def whole(count: float) -> str:
+    """A number of things: 12,345."""
+    return f"{count:,.0f}"
+
+
+def seconds(said: float | None) -> str:
+    """A time in the unit that suits it."""
+    if said is None:
+        return "–"
+    if said < 1:
+        return f"{1000 * said:.0f} ms"
+    if said < 120:
+        return f"{said:.0f} s" if said >= 10 else f"{said:.1f} s"
+    return f"{said / 60:.0f} min" if said < _HALF_A_DAY else f"{said / 3600:.0f} h"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that suits them."""
+    amount = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError
+
+
+def moment(said: str) -> str:
+    """A time as a person writes it: 27 Nov 2026, 06:40."""
+    return datetime.fromisoformat(said).strftime("%d %b %Y, %H:%M").lstrip("0")
+
+
+def model(said: str | list[str]) -> str:
+    """The first name by which a recipe calls its model."""
+    return said if isinstance(said, str) else said[0]
+
+
+def verdict(decided: Mapping[str, Any]) -> str:
+    """A decision in some words, the rule's name among them."""
+    if decided["accepted"]:
+        return "✓ accepted"
+    return "✕ not finished" if decided["rule"] == FINISHED else f"✕ rejected by {decided['rule']}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,  # whatever a user or a model wrote stays text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (percent, gain, score, whole, seconds, size, moment, model, verdict)
+    environment.filters.update({filter.__name__: filter for filter in filters})
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+def page(template: str, **said: Any) -> str:
+    """A page, or a part of one, with everything in it escaped."""
+    return _ENVIRONMENT.get_template(template).render(**said)

@@ -1,0 +1,165 @@
+"""Moving the lines that a run's rules draw, and seeing at once what changes: decided anew, by the selection's own code,
+from stored scores. Only lines can be moved here: no rule, and so no code, comes from an address."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsft.config.schedule import at_iteration
+from rsft.distributions import histogram
+from rsft.errors import RunError
+from rsft.reselection import counted, decided_again, reselect
+from rsft.selection import Decided, parse_selection
+from rsft.selection.pool import Mask, Places, Values
+from rsft.selection.threshold import Threshold
+from rsft.setup import changed_recipe, saved_recipe
+from rsft.web.shelf import Book
+
+_SHOWN = 8
+_STEPS = 100
+_OF_RULE, _NEW, _ON = "line.", "new.", "on."
+WIDTH, HEIGHT = 400, 90
+
+Rules = Sequence[str | Mapping[str, Any]]
+
+
+def own_rules(run: Path, iteration: int) -> Rules:
+    """The rules that the run's recipe has in an iteration."""
+    rules: Rules = at_iteration(saved_recipe(run), iteration).selection
+    return rules
+
+
+def moved_rules(rules: Rules, scorers: Sequence[str], lines: Mapping[str, str]) -> Rules:
+    """The rules with other lines: `line.N` is the value at which rule N (a comparison) draws its line now, `new.NAME`
+    that of a further one, `NAME >= value`, which stands before all rules that weigh candidates against each other.
+    A line counts only with `on.` and its name beside it. Without any key the rules stay. Raises RunError for a value
+    that is no number."""
+    if not any(name.startswith((_OF_RULE, _NEW)) for name in lines):
+        return rules
+    moved: list[str | Mapping[str, Any]] = []
+    parsed = parse_selection(rules).rules
+    for number, (said, rule) in enumerate(zip(rules, parsed, strict=True)):
+        name = f"{_OF_RULE}{number}"
+        if not isinstance(rule, Threshold) or name not in lines:
+            moved.append(said)
+        elif lines.get(_ON + name):
+            value = _value(lines[name])
+            moved.append(said if float(value) == rule.value else f"{rule.score} {rule.comparison} {value}")
+    further = [f"{scorer} >= {_value(lines[_NEW + scorer])}" for scorer in scorers if lines.get(f"{_ON}{_NEW}{scorer}")]
+    first = next((at for at, rule in enumerate(parse_selection(moved).rules) if not rule.per_candidate), len(moved))
+    return [*moved[:first], *further, *moved[first:]]
+
+
+def _value(said: str) -> str:
+    try:
+        if not math.isfinite(float(said)):
+            raise ValueError
+    except ValueError:
+        raise RunError(f"A line stands at a number; found {said!r}.") from None
+    return said.strip()
+
+
+def effect(book: Book, run: Path, shown: str, rules: Rules) -> dict[str, Any]:
+    """What the rules come to in the book's iteration: the numbers of `rsft select`, the replies that change sides, and
+    the histograms. `shown` is the run as the user types it."""
+    recipe = changed_recipe(run, [_override(rules)], "selection")
+    parse_selection(rules).check(list(recipe.scorers))
+    now = decided_again(book.stored, book.folder, recipe, book.iteration)
+    before_N, now_N = book.stored.accepted_N, now.accepted_N
+    return {
+        **counted(book.stored, now),
+        "gained": _changed(book, now, now_N & ~before_N),
+        "lost": _changed(book, now, before_N & ~now_N),
+        "gains": int((now_N & ~before_N).sum()),
+        "losses": int((before_N & ~now_N).sum()),
+        "scorers": [_scorer(name, values_N, now_N) for name, values_N in book.pool.scores.items()],
+        "rules": [rule.name for rule in now.rules],
+        "command": f"rsft select {shlex.quote(shown)} --set {shlex.quote(_override(rules))}",
+    }
+
+
+def lines_of(rules: Rules, scorers: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Of each scorer the lines that can be moved: those that rules draw, or one that none draws yet."""
+    lines: dict[str, list[dict[str, Any]]] = {scorer["name"]: [] for scorer in scorers}
+    for number, rule in enumerate(parse_selection(rules).rules):
+        if isinstance(rule, Threshold) and rule.score in lines:
+            line = {"name": f"{_OF_RULE}{number}", "comparison": rule.comparison, "value": rule.value, "on": True}
+            lines[rule.score].append(line)
+    for scorer in scorers:
+        if not lines[scorer["name"]]:
+            further = {"name": _NEW + scorer["name"], "comparison": ">=", "value": scorer["low"], "on": False}
+            lines[scorer["name"]].append(further)
+    return lines
+
+
+def save(run: Path, rules: Rules, name: str) -> dict[str, Any]:
+    """Keep what the rules decide in all iterations under a name, as `rsft select --save` does. Raises a UserError."""
+    return reselect(run, [_override(rules)], name)
+
+
+def _override(rules: Rules) -> str:
+    return f"selection={json.dumps(rules, ensure_ascii=False)}"
+
+
+def _changed(book: Book, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
+    """The first of the candidates that change sides, in a random order that stays: what decided before and now."""
+    places: Places = np.flatnonzero(changed_N)
+    places = places[np.argsort(book.pool.lots_N[places])][:_SHOWN]
+    texts = book.texts.take(places).to_pylist()
+    names = [*(rule.name for rule in now.rules), "accepted"]
+    return [
+        {
+            "prompt_id": book.pool.prompt_ids[book.pool.prompt_N[place]],
+            "sample_index": int(book.pool.sample_N[place]),
+            "generator": book.stored.keys.key(book.iteration, int(place)).generator,
+            "reply": text,
+            "before": book.rules[book.rule_N[place]],
+            "now": names[int(now.by_N[place])],
+            "scores": {name: float(values_N[place]) for name, values_N in book.pool.scores.items()},
+        }
+        for place, text in zip(places, texts, strict=True)
+    ]
+
+
+def _scorer(name: str, values_N: Values, accepted_N: Mask) -> dict[str, Any]:
+    """A scorer's histogram as bars in a drawing of WIDTH × HEIGHT, and where a line on it can stand."""
+    said = histogram(values_N, accepted_N)
+    edges, counts = said["edges"], said["counts"]
+    low, high = edges[0], edges[-1]
+    step = 10.0 ** round(math.log10((high - low) / _STEPS))
+    most = max(1, *counts)
+    bars = [
+        {
+            "x": round(WIDTH * (left - low) / (high - low), 2),
+            "width": round(WIDTH * (right - left) / (high - low) - 1, 2),
+            # A bin that is not empty is to be seen beside one that holds all.
+            "height": round(max(2.0, HEIGHT * count / most), 1) if count else 0,
+            "accepted": round(max(2.0, HEIGHT * accepted / most), 1) if accepted else 0,
+            "said": f"{left:.3g} to {right:.3g}: {count:,}, of which {accepted:,} accepted",
+        }
+        for left, right, count, accepted in zip(edges, edges[1:], counts, said["accepted"], strict=False)
+    ]
+    return {
+        "name": name,
+        "failed": said["failed"],
+        "low": _neat(math.floor(low / step) * step),
+        "high": _neat(math.ceil(high / step) * step),
+        "from": low,
+        "to": high,
+        "step": step,
+        "bars": bars,
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
+
+
+def _neat(value: float) -> float:
+    """Without the noise of its last digits."""
+    return float(f"{value:.12g}")

@@ -1,0 +1,177 @@
+"""Candidates are found by what is known of them, and one is shown with all of it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from web_runs import EVIL, write_recipe
+
+import rsft
+from rsft.engines.base import stream_seed
+from rsft.errors import RunError
+from rsft.loop import run
+from rsft.store import RunFolder
+from rsft.types import CandidateKey
+from rsft.web.browse import Wanted, in_full, listed
+from rsft.web.shelf import Book
+
+Browser = Callable[[Path], TestClient]
+
+
+@pytest.fixture(scope="module")
+def folder(runs: Path) -> Iterator[RunFolder]:
+    with RunFolder.open(runs / "bot", write=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def book(folder: RunFolder) -> Book:
+    return Book(folder, 2)
+
+
+def keys(book: Book, **wanted: Any) -> set[CandidateKey]:
+    return {book.stored.keys.key(2, int(place)) for place in Wanted(2, **wanted).places(book)}
+
+
+def test_each_filter_keeps_what_the_store_says(book: Book, folder: RunFolder) -> None:
+    decided = folder.decisions("policy", iteration=2)
+    texts = {one.key: one.text for one in folder.candidates(iteration=2)}
+    scores = folder.own_scores(iteration=2)
+    assert keys(book) == set(decided)
+    assert keys(book, decision="accepted") == {key for key, one in decided.items() if one.accepted}
+    assert keys(book, decision="rejected") == {key for key, one in decided.items() if not one.accepted}
+    assert keys(book, rule="cap") == {key for key, one in decided.items() if one.rule == "cap"} != set()
+    assert keys(book, rule="none of them") == set()
+    assert keys(book, prompt="train3") == {key for key in decided if key.prompt_id == "train3"} != set()
+    assert keys(book, scorer="words", least=5, most=6) == {
+        key for key in decided if 5 <= (scores[key]["words"].value or 0) <= 6
+    }
+    assert (
+        keys(book, text="GOOD: question 3")
+        == {key for key in decided if "good: question 3" in texts[key].lower()}
+        != set()
+    )
+    both = keys(book, decision="rejected", text="bad")
+    assert both == keys(book, decision="rejected") & keys(book, text="bad") != set()
+
+
+def test_pages_hold_all_of_them_once_in_the_order_that_was_asked_for(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rsft.web.browse.PAGE", 7)
+    pages = [listed(book, Wanted(2, scorer="words", order="high", page=page)) for page in range(1, 8)]
+    rows = [row for page in pages for row in page["rows"]]
+    assert pages[0]["pages"] == 7
+    assert len({json.dumps(row["key"]) for row in rows}) == len(rows) == pages[0]["found"] == 48
+    values = [row["scores"]["words"] for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert listed(book, Wanted(2, page=99))["page"] == 7, "behind the last page there is the last"
+
+
+def test_one_candidate_is_shown_with_all_that_is_known_of_it(book: Book, folder: RunFolder) -> None:
+    for key, decision in folder.decisions("policy", iteration=2).items():
+        said = in_full(book, Wanted(2), key)
+        assert (said["reply"]["rule"], said["reply"]["accepted"]) == (decision.rule, decision.accepted)
+        assert set(said["reply"]["scores"]) == {"polite", "long", "words"}
+        assert {one["key"]["sample_index"] for one in said["siblings"]} == set(range(6))
+        assert said["lineage"]["stream_seed"] == stream_seed(0, 2, key.prompt_id, key.sample_index)
+        assert said["lineage"]["trained_in"] == {"iteration": 1, "arm": "policy"}
+        (*_, last) = said["lineage"]["trainings"] or [None]
+        assert (last is not None) == decision.accepted
+        if last is not None:
+            rows = json.loads((folder.path / "iterations/2/policy/training.json").read_text())["rows"]
+            assert rsft.CandidateKey(**rows[last["row"] - 1]) == key
+
+
+def test_from_one_the_next_of_the_list_is_reached(book: Book) -> None:
+    wanted = Wanted(2, decision="rejected", scorer="words", order="low")
+    places = wanted.places(book)
+    first, second = (book.stored.keys.key(2, int(place)) for place in places[:2])
+    said = in_full(book, wanted, first)
+    assert (said["before"], said["number"], said["count"]) == (None, 1, len(places))
+    assert rsft.CandidateKey(**said["behind"]) == second
+    assert rsft.CandidateKey(**in_full(book, wanted, second)["before"]) == first
+    outside = in_full(book, Wanted(2, text="nobody says that"), first)
+    assert (outside["number"], outside["behind"]) == (None, None)
+
+
+def test_the_pages_lead_from_the_list_to_one_and_on(runs: Path, browser: Browser) -> None:
+    client = browser(runs)
+    page = client.get("/candidates?run=bot&iteration=1&decision=accepted").text
+    links = re.findall(r'id="row-\d+" href="([^"]*)"', page)
+    assert len(links) == 15
+    one = client.get(html.unescape(links[0]))
+    assert "1 of 15" in one.text
+    assert "6 replies to this prompt" in one.text
+    assert "row 1 of 15 in iteration 1" in one.text
+    none = client.get("/candidates?run=bot&iteration=1&text=nobody+says+that").text
+    assert "Show all 48" in none
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("run=bot", "which one?"),
+        ("run=bot&iteration=x", "expected a number"),
+        ("run=bot&iteration=9", "has decided on no candidates of iteration 9"),
+        ("run=bot&iteration=1&scorer=nobody", "no scorer &#39;nobody&#39;"),
+        ("run=bot&iteration=1&decision=perhaps", "expected accepted or rejected"),
+        ("run=bot&iteration=1&order=none", "expected made or high or low"),
+        ("run=../bot&iteration=1", "no run below"),
+    ],
+)
+def test_what_cant_be_asked_is_said(query: str, why: str, runs: Path, browser: Browser) -> None:
+    said = browser(runs).get(f"/candidates?{query}")
+    assert said.status_code == 400
+    assert why in said.text
+    with pytest.raises(RunError):
+        Wanted.of({"iteration": "1", "least": "x"})
+
+
+def test_a_candidate_that_is_not_there_is_said(runs: Path, browser: Browser) -> None:
+    said = browser(runs).get("/candidate?run=bot&iteration=1&id=train0&sample=99&generator=x")
+    assert said.status_code == 400
+    assert "no candidate 99" in said.text
+
+
+def test_what_changed_on_the_disk_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(write_recipe("loop.iterations=1"))
+    client = browser(Path("runs").absolute())
+    assert "1–25 of 48" in client.get("/candidates?run=bot&iteration=1").text
+    Path("runs/bot").rename("runs/other")
+    run(write_recipe("loop.iterations=1", "sampling.candidates=5"))
+    assert "1–25 of 40" in client.get("/candidates?run=bot&iteration=1").text
+    assert "1–25 of 48" in client.get("/candidates?run=other&iteration=1").text
+
+
+def test_what_users_and_models_wrote_is_inert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = write_recipe("loop.iterations=1", "sampling.max_tokens=400")
+    rows = [{"id": f"<b>{i}", "prompt": f"{EVIL} {i}", "<i>field": EVIL} for i in range(4)]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run(recipe)
+    client = browser(Path("runs").absolute())
+    page = client.get("/candidates", params={"run": "bot", "iteration": "1", "text": "onerror"})
+    assert html.escape(EVIL.partition("{")[0]).replace("&quot;", "&#34;") in page.text
+    link = re.findall(r'id="row-1" href="([^"]*)"', page.text)[0]
+    one = client.get(html.unescape(link))
+    searched = client.get(
+        "/candidates", params={"run": "bot", "iteration": "1", "text": EVIL, "prompt": EVIL, "rule": EVIL}
+    )
+    for said in (page, one, searched):
+        assert said.status_code == 200
+        assert not re.search(r"<img|<b>\d|<i>field|<svg onload|</script><svg", said.text)
+        assert "49" not in re.findall(r"onerror=alert\(1\)&gt;(.{4})", said.text)
+    assert "{{ 7 * 7 }}" in one.text, "and it is all there"

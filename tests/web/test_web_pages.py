@@ -1,0 +1,42 @@
+"""How numbers and decisions read."""
+
+from __future__ import annotations
+
+import pytest
+
+from rsft.web import pages
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (pages.percent({"value": 0.958, "low": 0.91, "high": 0.98}), "95.8% [91, 98]"),
+        (pages.percent(None), "–"),
+        (pages.gain({"value": 0.767, "low": -0.01, "high": 0.842}), "+76.7 [-1.0, +84.2]"),
+        (pages.gain(None), "–"),
+        (pages.score(0.123456), "0.1235"),
+        (pages.score(0.0), "0"),
+        (pages.score(None), "–"),
+        (pages.whole(1234567), "1,234,567"),
+        (pages.seconds(0.0071), "7 ms"),
+        (pages.seconds(8.44), "8.4 s"),
+        (pages.seconds(39.2), "39 s"),
+        (pages.seconds(600), "10 min"),
+        (pages.seconds(90_000), "25 h"),
+        (pages.seconds(None), "–"),
+        (pages.size(999), "999 bytes"),
+        (pages.size(29_700_000), "29.7 MB"),
+        (pages.size(29_700_000_000_000), "29700 GB"),
+        (pages.moment("2026-11-07T06:40:01+00:00"), "7 Nov 2026, 06:40"),
+        (pages.model(["hub/name", "package:name"]), "hub/name"),
+        (pages.verdict({"accepted": False, "rule": "finished"}), "✕ not finished"),
+        (pages.verdict({"accepted": False, "rule": "cap"}), "✕ rejected by cap"),
+        (pages.verdict({"accepted": True, "rule": "accepted"}), "✓ accepted"),
+    ],
+)
+def test_in_words(said: str, expected: str) -> None:
+    assert said == expected
+
+
+def test_everything_in_a_template_is_escaped() -> None:
+    assert "&lt;b&gt;" in pages.page("error_part.html", why="<b>", part=False)

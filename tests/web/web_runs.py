@@ -1,0 +1,40 @@
+"""The recipe of runs by fakes that the pages show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rsft
+from questions import write_questions
+
+EVIL = '<img src=x onerror=alert(1)>{{ 7 * 7 }}</script><svg onload="alert(2)">\x1b[31m'
+RECIPE = """
+model: none
+engine:
+  type: scripted
+  replies: ["Good: {prompt}", "Good and well: {prompt}", "Bad: {prompt}", "Bad", "Good"]
+  lessons: ["Good: {prompt}", "Good again: {prompt}", "Bad again"]
+prompts: {train: train.jsonl, heldout: heldout.jsonl}
+sampling: {candidates: 6, max_tokens: 40}
+budget: {stop_at_accepted: null, early_rejection: false}
+scorers:
+  polite: {type: format, pattern: "Good.*"}
+  long: {type: length, min_words: 2}
+  words: mine.py:words
+selection: [polite >= 1, words >= 2, {cap: 2}]
+training: {type: "null"}
+guards: {plateau: off}
+loop: {iterations: 2, control: random}
+"""
+SCORERS = """
+def words(replies):
+    return [len(reply.text.split()) for reply in replies]
+"""
+
+
+def write_recipe(*overrides: str) -> rsft.Recipe:
+    """The recipe and its files, in the working folder."""
+    Path("scripted.yaml").write_text(RECIPE)
+    Path("mine.py").write_text(SCORERS)
+    write_questions(train=8, heldout=6)
+    return rsft.load_recipe("scripted.yaml", "run=runs/bot", *overrides)
