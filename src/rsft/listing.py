@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,7 @@ def _progress(run: Path) -> dict[str, Any]:
     recipe, summary = saved_recipe(run), summary_of(run)
     with RunFolder.open(run, write=False) as folder:
         done = [iteration for iteration, arm in folder.done("train") if arm == "policy"]
-        writer = folder.writer_pid()
-        state = "finished" if folder.finished else "interrupted" if writer is None else f"at work, process {writer}"
-    if summary.get("stopped"):
-        state = f"stopped: {summary['stopped']['guard']}"
+        state = state_of(folder, summary)
     measured = {part["iteration"]: part.get("heldout_acceptance") for part in summary.get("iterations", ())}
     measured[0] = (summary.get("base") or {}).get("heldout_acceptance")
     handed_back = summary.get("handed_back")
@@ -58,3 +56,13 @@ def _progress(run: Path) -> dict[str, Any]:
         "gain_over_control": summary.get("gain_over_control"),
         "model": recipe.model,
     }
+
+
+def state_of(folder: RunFolder, summary: Mapping[str, Any]) -> str:
+    """Whether a run is finished, interrupted, at work, or was stopped by a guard: which one."""
+    if summary.get("stopped"):
+        return f"stopped: {summary['stopped']['guard']}"
+    if folder.finished:
+        return "finished"
+    writer = folder.writer_pid()
+    return "interrupted" if writer is None else f"at work, process {writer}"

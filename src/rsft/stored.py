@@ -197,6 +197,17 @@ def stored_lengths(folder: RunFolder, iteration: int, keys: Keys) -> Iterator[tu
         yield places[places >= 0], lengths[places >= 0].astype(np.intp)
 
 
+def deciding_rules(folder: RunFolder, iteration: int, name: str) -> tuple[list[str], Numbers]:
+    """The rules that decided in a set of decisions, and (N,): which of them decided on each candidate, in the order of
+    `StoredDecisions`."""
+    numbers: dict[str, int] = {}
+    parts = [
+        _numbers(table["rule"], _numbering(numbers))
+        for table in folder.tables("decisions", f"{iteration}:{name}", ["rule"])
+    ]
+    return list(numbers), _joined(parts, np.int32)
+
+
 def stored_rules(folder: RunFolder, iteration: int, name: str) -> dict[str, int]:
     """How many candidates each rule decided on in a set of decisions, that which decided on most first."""
     numbers: dict[str, int] = {}

@@ -300,6 +300,29 @@ def ui(
 
 
 @app.command()
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there; RUN/report.html by default.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, without pictures, instead.")] = False,
+    cards: Annotated[
+        bool, typer.Option("--cards", help="Also write MODEL_CARD.md and DATASET_CARD.md beside it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what came of a run as one page that can be read anywhere, offline. The run may still be at work.
+
+    What happened in three sentences; held-out acceptance beside base and control; scores and the rules' lines; what hard
+    and easy prompts did; diversity, tokens, seconds; alarms; accepted and rejected replies near the line; the recipe.
+    """
+    from rsft.cli.runs import print_report
+    from rsft.report.write import write_report
+
+    _print(write_report(run, output, markdown=markdown, cards=cards), as_json, print_report)
+
+
+@app.command()
 def clean(
     run: RunArgument,
     policies: Annotated[

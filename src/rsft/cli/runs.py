@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rsft.cli.tables import console, from_here, inert, score_gain, share_gain
+from rsft.cli.tables import console, from_here, inert
+from rsft.wording import score_gain, share_gain
 
 _NUMBERS = {
     "unique share of a prompt's samples": ("sampled", "unique_share"),
@@ -118,6 +119,13 @@ def print_runs(runs: list[dict[str, Any]], folder: str) -> None:
         )
     console.print(table)
     _say("base, best: held-out acceptance; @: the iteration whose policy the run hands back.")
+
+
+def print_report(said: dict[str, Any]) -> None:
+    """Where the report is, and what it says first."""
+    _say(" ".join(said["story"]))
+    for file in (said["report"], *said["cards"]):
+        _say(f"  {from_here(file)}")
 
 
 def print_cleaned(said: dict[str, Any]) -> None:

@@ -14,13 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rsft.store import ARMS
+from rsft.wording import printable, score_gain, share, share_gain
 
 console = Console(highlight=False)
 
 
 def inert(text: str) -> Text:
     """Text of a user's or a model's, with control characters spelled out, so that it can do nothing to a terminal."""
-    return Text("".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text))
+    return Text(printable(text))
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -457,18 +458,6 @@ def _interval(part: dict[str, Any] | None) -> str:
     if not part or "heldout_acceptance" not in part:
         return ""
     return share(part["heldout_acceptance"])
-
-
-def share(said: dict[str, Any]) -> str:
-    return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
-
-
-def share_gain(said: dict[str, Any]) -> str:
-    return f"{said['value']:+.1%} [{100 * said['low']:+.1f}, {100 * said['high']:+.1f}]"
-
-
-def score_gain(said: dict[str, Any]) -> str:
-    return f"{said['value']:+.3f} [{said['low']:+.3f}, {said['high']:+.3f}]"
 
 
 def _seconds(*parts: dict[str, Any] | None) -> str:
