@@ -313,8 +313,8 @@ def report(
 ) -> None:
     """Write what came of a run as one page that can be read anywhere, offline. The run may still be at work.
 
-    What happened in three sentences; held-out acceptance beside base and control; scores and the rules' lines; what hard
-    and easy prompts did; diversity, tokens, seconds; alarms; accepted and rejected replies near the line; the recipe.
+    What happened in three sentences; held-out acceptance beside base and control; scores and the rules' lines; hard and
+    easy prompts; diversity, tokens, seconds; alarms; accepted and rejected replies near the line; the recipe.
     """
     from rsft.cli.runs import print_report
     from rsft.report.write import write_report

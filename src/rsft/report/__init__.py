@@ -1,1 +1,1 @@
-"""What came of a run, as one file that can be read anywhere: `rsft report`. It reads the run folder and writes there."""
+"""What came of a run, as one file that can be read anywhere: `rsft report`. It only reads the run folder."""

@@ -1,4 +1,4 @@
-"""Cards in the hub's format: what a policy is, and what the replies are that it was trained on, with how both were made,
+"""Cards in the hub's format: what a policy is, and what the replies are that it was trained on; how both were made,
 what was measured, and what nobody knows."""
 
 from __future__ import annotations

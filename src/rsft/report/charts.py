@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from rsft.report.document import Plot
 from rsft.report.svg import INK, MARKERS, MUTED, RULE, SERIES, drawn
 
-_WIDE, _HIGH = 440.0, 250.0
+_WIDE, _HIGH = 380.0, 240.0
 # Of more iterations, the first, the last and some between have a row.
 _MOST_ROWS = 8
 
@@ -40,7 +41,9 @@ def over_iterations(
         axes.set_xlabel("iteration")
         _scale(axes, share)
 
-    return Plot(title, _in_words(title, lines, ticks, share), drawn(name, title, _WIDE, _HIGH, draw), _legend(lines), note)
+    return Plot(
+        title, _in_words(title, lines, ticks, share), drawn(name, title, _WIDE, _HIGH, draw), _legend(lines), note
+    )
 
 
 def against_distance(
@@ -52,7 +55,7 @@ def against_distance(
         axes = _axes(figure)
         _draw_lines(axes, {"": line}, joined=True)
         for tick, point in zip(ticks, line, strict=True):
-            axes.annotate(tick, (point.x, point.y), (6, -13), textcoords="offset points", color=INK, fontsize=10)
+            axes.annotate(tick, (point.x, point.y), (6, -13), textcoords="offset points", color=INK, fontsize=11.5)
         axes.set_xlabel("√KL from the base, √nats a reply")
         axes.set_xlim(left=-0.03 * max(point.x for point in line) - 0.01)
         _scale(axes, share)
@@ -64,7 +67,7 @@ def against_distance(
 
 
 def spread(name: str, title: str, histograms: Mapping[int, Mapping[str, Any]]) -> Plot:
-    """A row for each iteration: how many candidates have which score, those accepted in colour, and the lines of rules."""
+    """A row for each iteration: how many candidates have which score, those accepted apart; and rules' lines."""
     iterations = _some(list(histograms))
     edges = [edge for iteration in iterations for edge in histograms[iteration]["edges"]]
     lines = {line for iteration in iterations for line in histograms[iteration]["lines"]}
@@ -145,7 +148,7 @@ def _scale(axes: Any, share: bool) -> None:
 
 def _bars(axes: Any, of: Mapping[str, Any]) -> None:
     edges, counts, accepted = of["edges"], of["counts"], of["accepted"]
-    widths = [right - left for left, right in zip(edges, edges[1:], strict=False)]
+    widths = [right - left for left, right in pairwise(edges)]
     rejected = [count - part for count, part in zip(counts, accepted, strict=True)]
     axes.bar(edges[:-1], accepted, widths, align="edge", color=SERIES[0])
     axes.bar(edges[:-1], rejected, widths, bottom=accepted, align="edge", color=SERIES[1])

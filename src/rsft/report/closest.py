@@ -27,9 +27,9 @@ def closest_calls(folder: RunFolder, recipe: Recipe, most: int) -> tuple[Shown, 
     before it: nearest to a line first.
 
     A rejected reply is as far from it as its score is from the threshold that rejected it, an accepted one as from the
-    nearest of all thresholds; in spreads (standard deviations) of that score, so that scores compare. Replies that other
-    rules decided on come last, by lot. Each is as `reading.shown` has it, with `line`: the rule, the `margin` over it
-    (under it: below 0) and the score's name; None where no line is near.
+    nearest of all thresholds; in spreads (standard deviations) of that score, so that scores compare. Replies on which
+    other rules decided come last, by lot. Each is as `reading.shown` has it, with `line`: the rule and the
+    `margin` over it (under it: below 0); None where no line is near.
     """
     accepted: Shown = []
     rejected: Shown = []
@@ -94,9 +94,7 @@ class _Calls:
         wanted = set(keys)
         candidates = {c.key: c for c in folder.candidates(iteration=iteration, prompt_ids=ids) if c.key in wanted}
         scores = folder.own_scores(iteration=iteration, prompt_ids=ids)
-        decisions = first_decided(
-            folder, iteration, "policy", _OF_A_PROMPT * len(ids), only={"prompt_id": sorted(ids)}
-        )
+        decisions = first_decided(folder, iteration, "policy", _OF_A_PROMPT * len(ids), only={"prompt_id": sorted(ids)})
         return [
             {
                 **shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]),
@@ -111,4 +109,4 @@ class _Calls:
         rule = self._lines[self._line_N[place]]
         margins_N = rule.margins(self._stored.pool, self._stored.accepted_N)
         assert margins_N is not None
-        return {"rule": rule.name, "score": rule.score, "margin": float(margins_N[place])}
+        return {"rule": rule.name, "margin": float(margins_N[place])}

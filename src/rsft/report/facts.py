@@ -12,7 +12,7 @@ from rsft.distributions import distributions
 from rsft.listing import state_of
 from rsft.reading import summary_of
 from rsft.report.closest import closest_calls
-from rsft.report.difficulty import by_difficulty
+from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 
@@ -28,7 +28,8 @@ class Facts:
     summary: Mapping[str, Any]
     candidates: int
     distributions: Sequence[Mapping[str, Any]]
-    difficulty: Sequence[Mapping[str, Any]]
+    train_difficulty: Groups
+    heldout_difficulty: Groups
     accepted: Sequence[Mapping[str, Any]]
     rejected: Sequence[Mapping[str, Any]]
     generators: Mapping[str, Mapping[str, Any]]
@@ -48,7 +49,8 @@ class Facts:
                 summary=summary,
                 candidates=folder.count("candidates"),
                 distributions=distributions(run),
-                difficulty=by_difficulty(folder),
+                train_difficulty=train_by_difficulty(folder),
+                heldout_difficulty=heldout_by_difficulty(folder, recipe),
                 accepted=accepted,
                 rejected=rejected,
                 generators=folder.ledger.generators(),
@@ -83,3 +85,20 @@ class Facts:
     def model(self) -> str:
         """The model by its name on the hub or disk: the first that the recipe names."""
         return self.recipe.model[0]
+
+
+def arm_of(part: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
+    """What an arm did in an iteration of the summary; empty if nothing."""
+    return part if arm == "policy" else part.get(arm) or {}
+
+
+def at(said: Any, path: Sequence[str]) -> Any:
+    """What the summary has at the end of a path; None where that breaks off."""
+    for key in path:
+        said = (said or {}).get(key)
+    return said
+
+
+def row_name(name: str) -> str:
+    """What a row or column of an iteration is called."""
+    return name if name == "base" else f"iteration {name}"

@@ -1,4 +1,4 @@
-"""A report as HTML or Markdown. What a user or a model wrote is inert in both: it is escaped, its control characters are
+"""A report as HTML or Markdown. What a user or a model wrote is inert in both: it is escaped, control characters are
 spelled out, and what is long is cut."""
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#$])")
 def as_html(document: Document) -> str:
     """One page that asks nobody for anything."""
     css = _source("report.css")
-    return _environment(html=True).get_template("report.html.j2").render(report=document, css=_safe(css)) + "\n"
+    text: str = _environment(html=True).get_template("report.html.j2").render(report=document, css=_safe(css))
+    return text + "\n"
 
 
 def as_markdown(document: Document) -> str:

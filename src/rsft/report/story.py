@@ -27,7 +27,8 @@ def _done(facts: Facts) -> str:
     learnt = f", and the last policy was trained on {_many(trained[-1], 'reply', 'replies')}" if trained else ""
     return (
         f"{unfinished}{'in' if unfinished else 'In'} {count} {facts.model} wrote {_many(drawn, 'reply', 'replies')} to "
-        f"{_many(prompts, 'prompt')}, of which the rules accepted {accepted:,} ({accepted / max(1, drawn):.0%}){learnt}."
+        f"{_many(prompts, 'prompt')}, of which the rules accepted {accepted:,} "
+        f"({accepted / max(1, drawn):.0%}){learnt}."
     )
 
 

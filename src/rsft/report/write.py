@@ -15,7 +15,9 @@ REPLIES = 20
 """So many accepted and as many rejected replies are shown."""
 
 
-def write_report(run: Path, output: Path | None = None, *, markdown: bool = False, cards: bool = False) -> dict[str, Any]:
+def write_report(
+    run: Path, output: Path | None = None, *, markdown: bool = False, cards: bool = False
+) -> dict[str, Any]:
     """Write the report as one file, `RUN/report.html` or `.md` by default, and cards beside it if so asked.
 
     Returns where they are, and what the report says first. The run may be at work: nothing of it is touched. Raises a
