@@ -40,7 +40,6 @@ class Plot:
     svg: str
     legend: Sequence[tuple[str, str]] = ()
     """What its marks mean: s1, s2, ... for the colours in their order, line for a dashed line."""
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,8 @@ class Plots:
 
     kind: ClassVar[str] = "plots"
     plots: Sequence[Plot]
+    intro: str = ""
+    """What they show: left out where they are."""
 
 
 @dataclass(frozen=True, slots=True)
