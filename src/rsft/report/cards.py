@@ -34,7 +34,7 @@ def model_card(facts: Facts) -> str:
     """
     header = {
         **_base_of(facts),
-        "library_name": "peft" if facts.recipe.training.options.get("lora") else "transformers",
+        "library_name": "peft" if _best_policy(facts).get("adapter") else "transformers",
         "pipeline_tag": "text-generation",
         "tags": list(_TAGS),
         "model-index": [_index(facts)] if _metrics(facts) else None,
@@ -68,10 +68,10 @@ def _card(template: str, facts: Facts, header: Mapping[str, Any]) -> str:
             "measured": list(_measured(facts)),
             "decided": list(_decided(facts)),
             "limits": list(_limits(facts)),
-            "scorers": {name: _dumped(spec).strip() for name, spec in facts.recipe.scorers.items()},
-            "rules": [rule if isinstance(rule, str) else _dumped(rule).strip() for rule in facts.recipe.selection],
+            "scorers": {name: _in_line(spec) for name, spec in facts.recipe.scorers.items()},
+            "rules": [_in_line(rule) for rule in facts.recipe.selection],
             "handed_back": facts.summary.get("handed_back"),
-            "policy": _policy(facts),
+            "policy": _best_policy(facts).get("hash", ""),
             "base_policy": facts.summary.get("base_policy", ""),
             "engines": sorted({str(law.get("engine", "")) for law in facts.generators.values()}),
             "seed": facts.recipe.seed,
@@ -141,7 +141,7 @@ def _limits(facts: Facts) -> Iterator[str]:
         yield f"The run is not finished ({facts.state})."
     if facts.base:
         count = facts.base["heldout_acceptance"]["n"]
-        yield f"It was measured on {count:,} held-out prompts of one source. Other prompts were not tried."
+        yield f"It was measured on {count:,} held-out prompts, and on no others."
     else:
         yield "It was not measured on held-out prompts."
     if summary.get("gain_over_control") is None:
@@ -152,9 +152,10 @@ def _limits(facts: Facts) -> Iterator[str]:
     yield "It was made under one seed; another one gives other numbers."
 
 
-def _policy(facts: Facts) -> str:
+def _best_policy(facts: Facts) -> Mapping[str, Any]:
+    """The policy that is handed back, as the summary has it; empty for the base."""
     handed_back = facts.summary.get("handed_back")
-    return next((part["policy"]["hash"] for part in facts.iterations if part["iteration"] == handed_back), "")
+    return next((part["policy"] for part in facts.iterations if part["iteration"] == handed_back), {})
 
 
 def _accepted(facts: Facts) -> int:
@@ -168,6 +169,14 @@ def _public(said: Any) -> Any:
     if isinstance(said, list):
         return [_public(value) for value in said]
     return Path(said).name if isinstance(said, str) and said.startswith("/") else said
+
+
+def _in_line(said: Any) -> str:
+    """A scorer or rule as it may stand on one line of a recipe."""
+    if isinstance(said, str):
+        return said
+    text: str = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
+    return text.strip()
 
 
 def _dumped(said: Any) -> str:

@@ -28,9 +28,7 @@ class Point:
 Lines = Mapping[str, Sequence[Point]]
 
 
-def over_iterations(
-    name: str, title: str, ticks: Sequence[str], lines: Lines, *, share: bool = False, note: str = ""
-) -> Plot:
+def over_iterations(name: str, title: str, ticks: Sequence[str], lines: Lines, *, share: bool = False) -> Plot:
     """Lines over the places of `ticks`; of shares from 0 to 1."""
 
     def draw(figure: Any) -> None:
@@ -41,14 +39,10 @@ def over_iterations(
         axes.set_xlabel("iteration")
         _scale(axes, share)
 
-    return Plot(
-        title, _in_words(title, lines, ticks, share), drawn(name, title, _WIDE, _HIGH, draw), _legend(lines), note
-    )
+    return Plot(title, _in_words(title, lines, ticks, share), drawn(name, title, _WIDE, _HIGH, draw), _legend(lines))
 
 
-def against_distance(
-    name: str, title: str, ticks: Sequence[str], line: Sequence[Point], *, share: bool, note: str = ""
-) -> Plot:
+def against_distance(name: str, title: str, ticks: Sequence[str], line: Sequence[Point], *, share: bool) -> Plot:
     """A path over the distance from the base, each point with the name of its iteration."""
 
     def draw(figure: Any) -> None:
@@ -63,7 +57,7 @@ def against_distance(
     said = ", ".join(
         f"{tick} at {point.x:.2f}: {_number(point.y, share)}" for tick, point in zip(ticks, line, strict=True)
     )
-    return Plot(title, f"{title}: {said}.", drawn(name, title, _WIDE, _HIGH, draw), (), note)
+    return Plot(title, f"{title}: {said}.", drawn(name, title, _WIDE, _HIGH, draw))
 
 
 def spread(name: str, title: str, histograms: Mapping[int, Mapping[str, Any]]) -> Plot:

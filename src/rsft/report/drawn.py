@@ -25,8 +25,8 @@ def scores(facts: Facts) -> Iterator[Block]:
         charts.spread(f"scores{number}", name, {of["iteration"]: of["scores"][name] for of in facts.distributions})
         for number, name in enumerate(ordered)
     ]
-    yield Note("How many candidates of each iteration (a row) have which score. A dashed line is a rule's threshold.")
-    yield Plots(plots)
+    lines = " A dashed line is a rule's threshold." if with_line else ""
+    yield Plots(plots, f"How many candidates of each iteration (a row) have which score.{lines}")
     rules = {rule: None for of in facts.distributions for rule in of["decided"]}
     rows = [[rule, *(f"{of['decided'].get(rule, 0):,}" for of in facts.distributions)] for rule in rules]
     columns = ("rule", *(f"iteration {of['iteration']}" for of in facts.distributions))
@@ -36,23 +36,20 @@ def scores(facts: Facts) -> Iterator[Block]:
 def difficulty(facts: Facts) -> Iterator[Block]:
     """How hard and easy prompts fared, in training and held out."""
     told = (
-        ("heldout_difficulty", "Held-out prompts", "samples of the base that pass", "pass", facts.heldout_difficulty),
-        ("train_difficulty", "Train prompts", "accepted of iteration 1", "accepted", facts.train_difficulty),
+        ("heldout_difficulty", "Held-out prompts: pass", "samples of the base that pass", facts.heldout_difficulty),
+        ("train_difficulty", "Train prompts: accepted", "accepted in iteration 1", facts.train_difficulty),
     )
     shown = [one for one in told if one[-1]]
-    plots = [
-        _groups_plot(name, f"{title}: {what}", of) for name, title, _, what, of in shown if len(of[0]["shares"]) > 1
-    ]
+    plots = [_groups_plot(name, title, groups) for name, title, _, groups in shown if len(groups[0]["shares"]) > 1]
     if plots:
         yield Plots(plots)
-    for _, title, by, what, of in shown:
-        yield _groups_table(f"{title}: {what}", by, of)
+    for _, title, by, groups in shown:
+        yield _groups_table(title, by, groups)
     if shown:
         yield Note(
-            "Groups of about one size by how the base model's replies fared: for held-out prompts, whose greedy replies "
-            "are counted, by the share of its samples that pass; for train prompts by the share that iteration 1 "
-            "accepted. Chance sorts prompts, too: some of what hard ones gain later, and easy ones lose, is a return to "
-            "the mean."
+            "Groups of about one size by how the base model fared. Train prompts: the mean share of a prompt's "
+            "candidates that was accepted; held-out prompts: the share whose greedy reply passes. Chance sorts prompts, "
+            "too: some of what hard ones gain later, and easy ones lose, is a return to the mean."
         )
 
 

@@ -59,7 +59,8 @@ def _gains(facts: Facts) -> Iterator[Block]:
         said = share_gain if name == "acceptance" else score_gain
         rows.append([name, *(said(of[over]) if of[over] else "" for over in overs)])
     if overs:
-        note = "The best iteration's, prompt by prompt, with 95% intervals; over the control's best where there is one."
+        control = "; over the control's best" if "over_control" in overs else ""
+        note = f"Of the best iteration, prompt by prompt, with 95% intervals{control}."
         yield Table("Gains", ("", *(over.replace("_", " ") for over in overs)), rows, note=note)
 
 
@@ -97,10 +98,10 @@ def distance(facts: Facts) -> Iterator[Block]:
             Point(math.sqrt(max(0.0, part["kl_from_base"]["value"])), *_at_interval(part, path)) for _, part in known
         ]
         plots.append(charts.against_distance(f"distance{number}", title, ticks, line, share=number == 0))
-    yield Plots(plots)
-    yield Note(
+    yield Plots(
+        plots,
         "Where acceptance still climbs with the distance while a score that never selects falls, the policy has begun "
-        "to please the rules rather than to get better."
+        "to please the rules rather than to get better.",
     )
 
 

@@ -14,8 +14,8 @@ from rsft.wording import printable, shortened
 # Characters of a text that are shown.
 _ASKED, _REPLY, _WORDS = 700, 1500, 400
 _MARKS = {"s1": "●", "s2": "■", "s3": "▲", "s4": "◆", "s5": "▼", "s6": "✚", "line": "┆"}
-# What makes markup of a line of text: nothing else is escaped, so that it can be read as it is, too. A bracket is a link's
-# only before another one or a colon; an underscore marks nothing inside a word.
+# What makes markup of a line of text: nothing else is escaped, so that it can be read as it is. A bracket is a link's only
+# before another one or a colon; an underscore marks nothing inside a word.
 _MARKDOWN = re.compile(r"([\\`*|<&$]|~(?=~)|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[>#+-])")
 
 

@@ -26,8 +26,8 @@ def _done(facts: Facts) -> str:
     trained = [part["trained_on"] for part in parts if "trained_on" in part]
     learnt = f", and the last policy was trained on {_many(trained[-1], 'reply', 'replies')}" if trained else ""
     return (
-        f"{unfinished}{'in' if unfinished else 'In'} {count} {facts.model} wrote {_many(drawn, 'reply', 'replies')} to "
-        f"{_many(prompts, 'prompt')}, of which the rules accepted {accepted:,} "
+        f"{unfinished}{'in' if unfinished else 'In'} {count} of {facts.model} {_many(drawn, 'reply', 'replies')} to "
+        f"{_many(prompts, 'prompt')} were drawn, of which the rules accepted {accepted:,} "
         f"({accepted / max(1, drawn):.0%}){learnt}."
     )
 
