@@ -173,9 +173,10 @@ def _public(said: Any) -> Any:
 
 def _in_line(said: Any) -> str:
     """A scorer or rule as it may stand on one line of a recipe."""
-    if isinstance(said, str):
-        return said
-    text: str = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
+    public = _public(said)
+    if isinstance(public, str):
+        return public
+    text: str = yaml.safe_dump(public, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
     return text.strip()
 
 

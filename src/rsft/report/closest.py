@@ -31,15 +31,19 @@ def closest_calls(folder: RunFolder, recipe: Recipe, most: int) -> tuple[Shown, 
     other rules decided come last, by lot. Each is as `reading.shown` has it, with `line`: the rule and the
     `margin` over it (under it: below 0); None where no line is near.
     """
-    accepted: Shown = []
-    rejected: Shown = []
+    accepted: list[tuple[float, dict[str, Any]]] = []
+    rejected: list[tuple[float, dict[str, Any]]] = []
     for iteration in reversed(folder.decided_iterations("policy")):
         if len(accepted) == len(rejected) == most:
             break
         calls = _Calls(folder, recipe, iteration)
         accepted += calls.shown(calls.accepted(most - len(accepted)))
         rejected += calls.shown(calls.rejected(most - len(rejected)))
-    return accepted, rejected
+    return _in_order(accepted), _in_order(rejected)
+
+
+def _in_order(found: list[tuple[float, dict[str, Any]]]) -> Shown:
+    return [reply for _, reply in sorted(found, key=lambda one: one[0])]
 
 
 class _Calls:
@@ -83,8 +87,8 @@ class _Calls:
         order = np.lexsort((self._stored.pool.lots_N[places], self._away_N[places]))
         return places[order[:most]]
 
-    def shown(self, places: Places) -> Shown:
-        """The replies there, with all that is known of them; read for their prompts only."""
+    def shown(self, places: Places) -> list[tuple[float, dict[str, Any]]]:
+        """How far away the replies there are, and all that is known of them; read for their prompts only."""
         keys = [self._stored.keys.key(self._iteration, int(place)) for place in places]
         ids = {key.prompt_id for key in keys}
         if not ids:
@@ -96,10 +100,13 @@ class _Calls:
         scores = folder.own_scores(iteration=iteration, prompt_ids=ids)
         decisions = first_decided(folder, iteration, "policy", _OF_A_PROMPT * len(ids), only={"prompt_id": sorted(ids)})
         return [
-            {
-                **shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]),
-                "line": self._line(int(place)),
-            }
+            (
+                float(self._away_N[place]),
+                {
+                    **shown(prompts[key.prompt_id], candidates[key], scores.get(key, {}), decisions[key]),
+                    "line": self._line(int(place)),
+                },
+            )
             for key, place in zip(keys, places, strict=True)
         ]
 

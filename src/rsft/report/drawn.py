@@ -48,8 +48,8 @@ def difficulty(facts: Facts) -> Iterator[Block]:
     if shown:
         yield Note(
             "Groups of about one size by how the base model fared. Train prompts: the mean share of a prompt's "
-            "candidates that was accepted; held-out prompts: the share whose greedy reply passes. Chance sorts prompts, "
-            "too: some of what hard ones gain later, and easy ones lose, is a return to the mean."
+            "candidates that was accepted; held-out prompts: the share whose greedy reply passes. Chance sorts "
+            "prompts, too: some of what hard ones gain later, and easy ones lose, is a return to the mean."
         )
 
 

@@ -12,11 +12,11 @@ from rsft.report.document import Document
 from rsft.wording import printable, shortened
 
 # Characters of a text that are shown.
-_ASKED, _REPLY, _WORDS = 700, 1500, 400
+_ASKED, _REPLY, _WORDS, _LINE = 700, 1500, 400, 1000
 _MARKS = {"s1": "●", "s2": "■", "s3": "▲", "s4": "◆", "s5": "▼", "s6": "✚", "line": "┆"}
-# What makes markup of a line of text: nothing else is escaped, so that it can be read as it is. A bracket is a link's only
-# before another one or a colon; an underscore marks nothing inside a word.
-_MARKDOWN = re.compile(r"([\\`*|<&$]|~(?=~)|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^[>#+-])")
+# What makes markup of a line of text: nothing else is escaped, so that it can be read as it is. A bracket is a link's
+# only before another one, or first in its line; an underscore marks nothing inside a word.
+_MARKDOWN = re.compile(r"([\\`*|<&$]|~(?=~)|\](?=[(\[])|(?<!\w)_|_(?!\w)|^[>#\[]|^[+-](?=\s))")
 
 
 def as_html(document: Document) -> str:
@@ -96,6 +96,7 @@ def _environment(*, html: bool) -> Any:
         "asked": lambda text: shortened(text, _ASKED),
         "reply": lambda text: shortened(text, _REPLY),
         "words": lambda text: shortened(text, _WORDS),
+        "lines": lambda text: "\n".join(shortened(line, _LINE) for line in text.split("\n")),
         "mark": _MARKS.__getitem__,
         "md": lambda text: inert_markdown(shortened(text, _WORDS)),
         "md_long": inert_markdown,

@@ -63,7 +63,7 @@ def drawn(name: str, title: str, wide: float, high: float, draw: Callable[[Any],
             axes.patch.set_alpha(0)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(written.getvalue(), name, title)
+    return _inline(written.getvalue(), f"plot-{name}", title)
 
 
 def _inline(text: str, name: str, title: str) -> str:
