@@ -33,8 +33,8 @@ RECIPE = """
 model: none
 engine:
   type: scripted
-  replies: ["Good: {prompt}", "Good and well: {prompt}", "Bad: {prompt}", "Bad", "Good"]
-  lessons: ["Good: {prompt}", "Good again: {prompt}", "Bad again"]
+  replies: ["Bad: {prompt}", "Good: {prompt}", "Good and well: {prompt}", "Bad", "Good"]
+  lessons: ["Good and well: {prompt}", "Good again: {prompt}", "Bad again"]
 prompts: {train: train.jsonl, heldout: heldout.jsonl}
 sampling: {candidates: 6, max_tokens: 40}
 scorers:
