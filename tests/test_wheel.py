@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TEMPLATES = ("report.html.j2", "report.css", "report.md.j2", "model_card.md.j2", "dataset_card.md.j2")
 NATIVE = ("adapter.c", "attention.c", "law.c", "linear.c", "steps.c", "lanes.h")
 
 
@@ -32,6 +33,7 @@ def test_the_wheel_holds_recipes_data_and_types_and_nothing_else(wheel: Path) ->
     shown = (file for folder in ("assets", "templates") for file in (ROOT / "src/rsft/web" / folder).iterdir())
     assert {f"rsft/web/{file.parent.name}/{file.name}" for file in shown} <= set(names)
     assert {"rsft/web/assets/htmx.min.js", "rsft/web/assets/htmx.LICENSE.txt"} <= set(names)
+    assert {f"rsft/report/templates/{name}" for name in TEMPLATES} <= set(names)
     assert all(name.startswith(("rsft/", "rsft-")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ def liked(replies):
     return ["well" in reply.text for reply in replies]
 """
 EVIL = (
-    "Good <script>alert(1)</script> <svg onload=alert(2)> </p></article><img src=x onerror=alert(3)> [a](javascript:b) "
-    "![c](http://evil.example/d.png) ``` </code></pre> {{ 7 * 7 }} {% raw %} \x1b[31mred\x1b[0m \u202edesrever | <!-- -->"
+    "Good <script>alert(1)</script> <svg onload=alert(2)> </p></article><img src=x onerror=alert(3)> "
+    "[a](javascript:b) ![c](http://evil.example/d.png) ``` </code></pre> "
+    "{{ 7 * 7 }} {% raw %} \x1b[31mred\x1b[0m \u202edesrever | <!-- -->"
 )
 
 
@@ -350,7 +352,7 @@ def test_the_page_is_whole_and_can_be_read_by_everybody() -> None:
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(below <= above + 1 for above, below in zip(levels, levels[1:], strict=False)), "no level is left out"
+    assert all(below <= above + 1 for above, below in pairwise(levels)), "no level is left out"
     assert all(attrs.get("scope") in ("col", "row") for attrs in found.all("th"))
     assert found.all("html")[0]["lang"] == "en"
 

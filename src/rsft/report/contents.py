@@ -45,8 +45,7 @@ def _figures(facts: Facts) -> Iterator[Figure]:
             unsure = ", not established" if gain["low"] <= 0 <= gain["high"] else ""
             bounds = f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
             yield Figure(name, f"{gain['value']:+.1%}", f"{bounds}{unsure}")
-    decided = [part for part in facts.iterations if "accepted" in part]
-    if decided:
+    if decided := facts.distributions:
         accepted, drawn = (sum(part[key] for part in decided) for key in ("accepted", "candidates"))
         yield Figure("accepted", f"{accepted:,}", f"of {drawn:,} candidates")
     if "seconds" in summary:

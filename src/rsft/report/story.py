@@ -15,15 +15,14 @@ def story(facts: Facts) -> list[str]:
 
 
 def _done(facts: Facts) -> str:
-    parts, planned = facts.iterations, facts.recipe.loop.iterations
-    decided = [part for part in parts if "accepted" in part]
+    decided, planned = facts.distributions, facts.recipe.loop.iterations
     unfinished = "" if facts.is_finished else f"The run is not finished ({facts.state}): "
     if not decided:
         return f"{unfinished or 'So far '}no iteration of {planned} has decided on its candidates yet."
     drawn, accepted = (sum(part[key] for part in decided) for key in ("candidates", "accepted"))
     count = f"{len(decided)} of {planned} iterations" if len(decided) < planned else _many(planned, "iteration")
-    prompts = facts.summary["prompts"]["train"]
-    trained = [part["trained_on"] for part in parts if "trained_on" in part]
+    prompts = max(part["prompts"]["prompts"] for part in decided)
+    trained = [part["trained_on"] for part in facts.iterations if "trained_on" in part]
     learnt = f", and the last policy was trained on {_many(trained[-1], 'reply', 'replies')}" if trained else ""
     return (
         f"{unfinished}{'in' if unfinished else 'In'} {count} of {facts.model} {_many(drawn, 'reply', 'replies')} to "
@@ -34,7 +33,7 @@ def _done(facts: Facts) -> str:
 
 def _came_of_it(facts: Facts) -> str:
     if not facts.summary:
-        return "Nothing was measured yet."
+        return "What was measured is told once the first iteration is through."
     if not facts.summary["prompts"]["heldout"]:
         return "Nothing is held out, so no number here says whether the policy got better."
     if not facts.base:
