@@ -191,6 +191,23 @@ def test_an_uncertain_gain_is_called_that_and_a_loss_a_loss() -> None:
         assert "without a control" in came_of_it
 
 
+def test_distance_and_money_are_told_where_they_are_known() -> None:
+    folder = scripted()
+    summary = json.loads((folder / "summary.json").read_text())
+    before = write_report(folder)["report"]
+    assert "Against the distance" not in Path(before).read_text(), "these fakes know no distance"
+    for kl, part in zip((4.0, 9.0), summary["iterations"], strict=True):
+        part["kl_from_base"] = {"value": kl, "low": kl, "high": kl, "n": 10}
+    summary["base"]["kl_from_base"] = {"value": 0.0, "low": 0.0, "high": 0.0, "n": 10}
+    summary["spent"] = {"judge at somewhere": {"requests": 3, "read": 1234, "written": 56, "cost": 1.5}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    text = " ".join("".join(page(folder).text).split())
+    assert "Acceptance, the proxy: base at 0.00: 0%, 1 at 2.00: 100%, 2 at 3.00: 100%" in text
+    assert "liked (held out): base at 0.00: 0, 1 at 2.00: 1," in text
+    rows = Path(write_report(folder, markdown=True)["report"]).read_text()
+    assert "| judge at somewhere | 3 | 1,234 | 56 | 1.50 |" in rows
+
+
 def test_a_guard_that_stopped_the_run_and_a_base_that_is_best_are_told() -> None:
     stopped = scripted("run=runs/stopped", "guards.few_accepted={least: 1000, act: stop}")
     said = write_report(stopped)
@@ -348,7 +365,10 @@ def test_the_page_is_whole_and_can_be_read_by_everybody() -> None:
     assert all(one.removeprefix("#") in ids for one in references)
     pictures = found.all("svg")
     assert len(pictures) >= 6
-    assert all(attrs["role"] == "img" and attrs["aria-labelledby"] in ids for attrs in pictures)
+    assert all(
+        attrs["role"] == "img" and attrs["aria-labelledby"] in ids and attrs["aria-describedby"] in ids
+        for attrs in pictures
+    )
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -388,7 +408,7 @@ def test_a_picture_has_the_page_s_colours_and_is_the_same_twice() -> None:
     assert "currentColor" in one.svg or "var(--muted)" in one.svg
     assert not re.search(r"#[0-9a-f]{6}", one.svg), "no colour of its own"
     assert '<title id="plot-a-title">A &lt;title&gt;</title>' in one.svg
-    assert "50% at base" in one.alt
+    assert "50% at base" in one.svg
 
 
 def test_the_cards_are_in_the_hub_s_format() -> None:

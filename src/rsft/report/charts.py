@@ -39,7 +39,8 @@ def over_iterations(name: str, title: str, ticks: Sequence[str], lines: Lines, *
         axes.set_xlabel("iteration")
         _scale(axes, share)
 
-    return Plot(title, _in_words(title, lines, ticks, share), drawn(name, title, _WIDE, _HIGH, draw), _legend(lines))
+    alt = _in_words(title, lines, ticks, share)
+    return Plot(title, drawn(name, title, alt, _WIDE, _HIGH, draw), _legend(lines))
 
 
 def against_distance(name: str, title: str, ticks: Sequence[str], line: Sequence[Point], *, share: bool) -> Plot:
@@ -57,7 +58,7 @@ def against_distance(name: str, title: str, ticks: Sequence[str], line: Sequence
     said = ", ".join(
         f"{tick} at {point.x:.2f}: {_number(point.y, share)}" for tick, point in zip(ticks, line, strict=True)
     )
-    return Plot(title, f"{title}: {said}.", drawn(name, title, _WIDE, _HIGH, draw))
+    return Plot(title, drawn(name, title, f"{title}: {said}.", _WIDE, _HIGH, draw))
 
 
 def spread(name: str, title: str, histograms: Mapping[int, Mapping[str, Any]]) -> Plot:
@@ -82,7 +83,8 @@ def spread(name: str, title: str, histograms: Mapping[int, Mapping[str, Any]]) -
         figure.axes[-1].set_xlabel("score")
 
     legend = [*_legend(("accepted", "rejected")), *([("line", "the rule's line")] if lines else [])]
-    return Plot(title, _spread_in_words(title, histograms, iterations), drawn(name, title, _WIDE, tall, draw), legend)
+    alt = _spread_in_words(title, histograms, iterations)
+    return Plot(title, drawn(name, title, alt, _WIDE, tall, draw), legend)
 
 
 def stacked(name: str, title: str, ticks: Sequence[str], parts: Mapping[str, Sequence[float]], unit: str) -> Plot:
@@ -104,7 +106,7 @@ def stacked(name: str, title: str, ticks: Sequence[str], parts: Mapping[str, Seq
 
     totals = [sum(values[place] for values in parts.values()) for place in range(len(ticks))]
     said = ", ".join(f"{tick}: {total:,.0f} {unit}" for tick, total in zip(ticks, totals, strict=True))
-    return Plot(title, f"{title}: {said}.", drawn(name, title, _WIDE, tall, draw), _legend(parts))
+    return Plot(title, drawn(name, title, f"{title}: {said}.", _WIDE, tall, draw), _legend(parts))
 
 
 def _legend(names: Iterable[str]) -> list[tuple[str, str]]:

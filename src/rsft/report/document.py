@@ -32,11 +32,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture, as the text of an SVG element that was drawn here, with the same in words, and what its lines are."""
+    """A picture: the text of an SVG element that was drawn here and says the same in words, and what its lines are."""
 
     kind: ClassVar[str] = "plot"
     title: str
-    alt: str
     svg: str
     legend: Sequence[tuple[str, str]] = ()
     """What its marks mean: s1, s2, ... for the colours in their order, line for a dashed line."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from rsft.wording import printable
+
 # Colours that stand for the page's own: CSS variables, which differ between light and dark.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 SERIES = ("#010110", "#010120", "#010130", "#010140", "#010150", "#010160")
@@ -47,8 +49,9 @@ _STYLE = {
 }
 
 
-def drawn(name: str, title: str, wide: float, high: float, draw: Callable[[Any], None]) -> str:
-    """The SVG element of a figure of this size that `draw` fills. `name` tells its ids from those of other figures.
+def drawn(name: str, title: str, alt: str, wide: float, high: float, draw: Callable[[Any], None]) -> str:
+    """The SVG element of a figure of this size that `draw` fills, with `alt`, the same in words. `name` tells its ids from
+    those of other figures.
 
     The same figure gives the same text.
     """
@@ -63,10 +66,10 @@ def drawn(name: str, title: str, wide: float, high: float, draw: Callable[[Any],
             axes.patch.set_alpha(0)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(written.getvalue(), f"plot-{name}", title)
+    return _inline(written.getvalue(), f"plot-{name}", title, alt)
 
 
-def _inline(text: str, name: str, title: str) -> str:
+def _inline(text: str, name: str, title: str, alt: str) -> str:
     """Without what only a file of its own needs, with ids of its own, the page's colours and font, and a title."""
     body = text[text.index("<svg") :]
     view = re.search(r'viewBox="([^"]*)"', body)
@@ -81,8 +84,8 @@ def _inline(text: str, name: str, title: str) -> str:
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r">\s+<", "><", body)
-    shown = escape(title)
     return (
-        f'<svg viewBox="{view[1]}" role="img" aria-labelledby="{name}-title" stroke-linejoin="round">'
-        f'<title id="{name}-title">{shown}</title>{body}</svg>'
+        f'<svg viewBox="{view[1]}" role="img" aria-labelledby="{name}-title" '
+        f'aria-describedby="{name}-words" stroke-linejoin="round"><title id="{name}-title">{escape(printable(title))}</title>'
+        f'<desc id="{name}-words">{escape(printable(alt))}</desc>{body}</svg>'
     )
