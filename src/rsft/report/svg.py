@@ -50,8 +50,8 @@ _STYLE = {
 
 
 def drawn(name: str, title: str, alt: str, wide: float, high: float, draw: Callable[[Any], None]) -> str:
-    """The SVG element of a figure of this size that `draw` fills, with `alt`, the same in words. `name` tells its ids from
-    those of other figures.
+    """The SVG element of a figure of this size that `draw` fills, with `alt`, the same in words. `name` tells its
+    ids from those of other figures.
 
     The same figure gives the same text.
     """
@@ -84,8 +84,7 @@ def _inline(text: str, name: str, title: str, alt: str) -> str:
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     body = re.sub(r">\s+<", "><", body)
-    return (
-        f'<svg viewBox="{view[1]}" role="img" aria-labelledby="{name}-title" '
-        f'aria-describedby="{name}-words" stroke-linejoin="round"><title id="{name}-title">{escape(printable(title))}</title>'
-        f'<desc id="{name}-words">{escape(printable(alt))}</desc>{body}</svg>'
-    )
+    words = f'<title id="{name}-title">{escape(printable(title))}</title>'
+    words += f'<desc id="{name}-words">{escape(printable(alt))}</desc>'
+    labels = f'aria-labelledby="{name}-title" aria-describedby="{name}-words"'
+    return f'<svg viewBox="{view[1]}" role="img" {labels} stroke-linejoin="round">{words}{body}</svg>'
