@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -32,7 +33,7 @@ VLLM = Path(__file__).parents[2] / ".venv-vllm"
 needs_vllm = pytest.mark.skipif(not (VLLM / "ready").is_file(), reason="vLLM is not installed: make vllm-env")
 SMALL = (
     "training.lora.rank=8",
-    "training.max_steps=4",
+    "training.max_steps=8",
     "evaluation.samples=0",
     "loop={iterations: 3, control: none}",
     "selection=[tidy >= 1, own_words >= 1, no_near_duplicates, {most_novel: 2}]",
@@ -95,7 +96,8 @@ def test_vllm_serves_each_policy_and_may_be_killed(tmp_path: Path) -> None:
 
 
 def agrees_with_the_local_engine(run: Path) -> None:
-    """What the server said greedily for the last policy is what this process says for it, but for rounding."""
+    """What the server said greedily for the last policy begins as what this process says for it, until rounding parts
+    them, and so for longer than as what the base says."""
     recipe = saved_recipe(run)
     with RunFolder.open(run, write=False) as folder:
         policy = folder.policies.of(3, "policy")
@@ -115,9 +117,14 @@ def agrees_with_the_local_engine(run: Path) -> None:
     ours = {one.key.prompt_id: one.text for one in engine.sample(policy, wanted)}
     base = {one.key.prompt_id: one.text for one in engine.sample(engine.base, wanted)}
     assert by_server.keys() == prompts.keys()
-    same = sum(by_server[name] == ours[name] for name in prompts)
-    assert same > sum(by_server[name] == base[name] for name in prompts)
-    assert same >= len(prompts) // 2
+    like_ours, like_base = ([_begins_alike(by_server[name], said[name]) for name in prompts] for said in (ours, base))
+    assert sum(like_ours) > sum(like_base), (by_server, ours, base)
+
+
+def _begins_alike(one: str, other: str) -> float:
+    """The share of two texts that is their common beginning."""
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return alike / max(len(one), len(other), 1)
 
 
 @pytest.fixture(scope="module")
