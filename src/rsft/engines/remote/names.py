@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rsft.errors import ModelError, ServerError
+from rsft.models.merging import whole_model
 from rsft.models.network import check_there
 from rsft.models.student import Student
 from rsft.servers import Server, Unanswered
@@ -69,8 +70,6 @@ class FolderNames:
     def name(self, policy: Policy) -> str:
         if policy == self.student.base:
             return self._base
-        from rsft.models.merging import whole_model
-
         check_there(policy)
         folder = str(whole_model(self.student, policy))
         self._probe.prove(folder, self._base)
