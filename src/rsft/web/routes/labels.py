@@ -1,0 +1,29 @@
+"""Labelling: what is asked about now, and what was said of it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from rsft.web.browse import Wanted
+from rsft.web.label import asked_now, say
+from rsft.web.site import Site, form
+
+
+def routes(site: Site) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/label")
+    async def label(request: Request, run: str) -> str:
+        said = request.query_params
+        wanted = Wanted.of(said)
+        found = await site.read(run, wanted, lambda book, _: asked_now(book, said))
+        return await site.page_of("label.html", run, tab="label", wanted=wanted, **found)
+
+    @router.post("/label/say")
+    async def label_say(request: Request) -> str:
+        said = await form(request)
+        run, wanted = said.get("run", ""), Wanted.of(said)
+        found = await site.read(run, wanted, lambda book, place: say(book, place, said))
+        return await site.page_of("label_now.html", run, tab="label", wanted=wanted, **found)
+
+    return router

@@ -1,0 +1,53 @@
+"""Moving the lines of the rules, and keeping what they decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from rsft.setup import saved_recipe
+from rsft.web.browse import Wanted
+from rsft.web.shelf import Book
+from rsft.web.site import Site, form
+from rsft.web.thresholds import effect, lines_of, moved_rules, own_rules, save
+
+
+def routes(site: Site) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/thresholds")
+    async def thresholds(request: Request, run: str) -> str:
+        return await moved("thresholds.html", run, request.query_params)
+
+    @router.get("/thresholds/effect")
+    async def thresholds_effect(request: Request, run: str) -> str:
+        return await moved("effect.html", run, request.query_params, part=True)
+
+    @router.post("/thresholds/save")
+    async def thresholds_save(request: Request) -> str:
+        said = await form(request)
+        run = said.get("run", "")
+        return await site.page_of("saved.html", run, kept=await run_in_threadpool(_saved, site.run(run), said))
+
+    async def moved(template: str, run: str, said: Mapping[str, str], **more: Any) -> str:
+        wanted = Wanted.of(said)
+        shown = await run_in_threadpool(site.named, run)
+        found = await site.read(run, wanted, lambda book, place: _moved(book, place, shown["run"], said))
+        return await site.page_of(template, run, tab="thresholds", wanted=wanted, **found, **more)
+
+    return router
+
+
+def _moved(book: Book, run: Path, shown: str, said: Mapping[str, str]) -> dict[str, Any]:
+    own = own_rules(run, book.iteration)
+    found = effect(book, run, shown, moved_rules(own, list(book.pool.scores), said))
+    return {**found, "lines": lines_of(own, found["scorers"])}
+
+
+def _saved(run: Path, said: Mapping[str, str]) -> dict[str, Any]:
+    rules = own_rules(run, Wanted.of(said).iteration)
+    return save(run, moved_rules(rules, list(saved_recipe(run).scorers), said), said.get("name", "").strip())
