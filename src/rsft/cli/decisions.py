@@ -7,9 +7,21 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from rsft.cli.tables import console, inert
+from rsft.cli.console import console, inert, say, say_unbroken
 
 _LONGEST = 100
+
+
+def print_rescored(said: dict[str, Any]) -> None:
+    """What `rsft score` did, scorer by scorer."""
+    table = Table(title=f"{said['replies']} replies", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in ("scorer", "known", "scored now", "failed", "mean"):
+        table.add_column(column, justify="left" if column == "scorer" else "right")
+    for name, count in said["scorers"].items():
+        mean = "" if count["mean"] is None else f"{count['mean']:.3f}"
+        table.add_row(inert(name), *(str(count[key]) for key in ("known", "scored", "failed")), mean)
+    console.print(table)
+    console.print("The run's own decisions stay as they are.")
 
 
 def print_reselected(said: dict[str, Any]) -> None:
@@ -31,63 +43,54 @@ def print_reselected(said: dict[str, Any]) -> None:
             beside = (_number(means[name]) for means in part["baselines"].values())
             table.add_row(inert(f"mean {name}"), _number(before["means"][name]), _number(mean), *beside)
         console.print(table)
-        _say(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
+        say(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
         counts = ", ".join(f"{rule} {count}" for rule, count in part["decided_by"].items() if count)
-        _say(f"Decided by: {counts}.")
+        say(f"Decided by: {counts}.")
     for side, word in (("over", "just accepted"), ("under", "just rejected")):
         for call in (call for call in said["iterations"][-1]["closest"] if call["side"] == side):
             which = f"  {word} by {call['rule']} ({call['margin']:+.3g}), {call['prompt_id']}"
-            _say(f"{which}: {_short(call['reply'])}")
+            say(f"{which}: {_short(call['reply'])}")
     if said["name"] is None:
-        _say("Nothing is kept. To keep these decisions: --save NAME.")
+        say("Nothing is kept. To keep these decisions: --save NAME.")
     else:
-        _say(f"Kept as '{said['name']}'. To train on it:")
-        _say_command(f"rsft train {said['run']} --selection {said['name']}")
+        say(f"Kept as '{said['name']}'. To train on it:")
+        say_unbroken(f"  rsft train {said['run']} --selection {said['name']}")
 
 
 def print_retrained(said: dict[str, Any]) -> None:
     """What training on a named set came to."""
-    _say(f"Trained on {said['rows']} replies of '{said['selection']}':")
-    _say_command(said["policy"])
+    say(f"Trained on {said['rows']} replies of '{said['selection']}':")
+    say_unbroken(f"  {said['policy']}")
     for whose, acceptance in (("It", said["heldout_acceptance"]), ("The run's own", said["own_heldout_acceptance"])):
         if acceptance:
             low, high = 100 * acceptance["low"], 100 * acceptance["high"]
             share = f"{acceptance['value']:.1%} [{low:.0f}, {high:.0f}]"
-            _say(f"{whose} passes on {share} of the held-out prompts (n = {acceptance['n']}).")
+            say(f"{whose} passes on {share} of the held-out prompts (n = {acceptance['n']}).")
 
 
 def print_calibrated(said: dict[str, Any]) -> None:
     """A certificate, or why there is none."""
     labels = f"{said['labels']} labels of {said['pool']} prompts, {said['bad']:g} of them bad"
-    _say(f"'{said['scorer']}', iteration {said['iteration']}: {labels}.")
+    say(f"'{said['scorer']}', iteration {said['iteration']}: {labels}.")
     if (refusal := said["refusal"]) is not None:
-        _say(f"Nothing is certified: {refusal['reason']}.")
+        say(f"Nothing is certified: {refusal['reason']}.")
         if (wanted := refusal["labels_wanted"]) is not None:
-            _say(f"About {wanted} labels in all would do:")
-            _say_command(f"rsft label {said['run']} --scorer {said['scorer']}")
+            say(f"About {wanted} labels in all would do:")
+            say_unbroken(f"  rsft label {said['run']} --scorer {said['scorer']}")
         return
     found = {name: _percent(value) for name, value in said["certificate"].items()}
     over, bad = said["certificate"]["labelled"], said["certificate"]["bad"]
-    _say(f"Certified: {said['scorer']} >= {said['certificate']['threshold']:.6g}", style="bold")
-    _say(f"Of what it accepts, at most {found['max_error']} is bad, with {found['confidence']} confidence.")
-    _say(f"Over it are {over} labelled replies, {bad:g} of them bad: at least {found['precision']} are good.")
-    _say(f"It accepts {found['coverage']} of the replies that the other rules leave.")
+    say(f"Certified: {said['scorer']} >= {said['certificate']['threshold']:.6g}", style="bold")
+    say(f"Of what it accepts, at most {found['max_error']} is bad, with {found['confidence']} confidence.")
+    say(f"Over it are {over} labelled replies, {bad:g} of them bad: at least {found['precision']} are good.")
+    say(f"It accepts {found['coverage']} of the replies that the other rules leave.")
     for promise in said["stricter"]:
         wanted = "no number of labels would do" if promise["labels"] is None else f"about {promise['labels']} labels"
         which = f"at most {_percent(promise['max_error'])} with {_percent(promise['confidence'])}"
-        _say(f"For {which}, at this threshold: {wanted}.")
+        say(f"For {which}, at this threshold: {wanted}.")
     if (conformal := said["conformal"]) is not None:
         chosen = f"{conformal['chosen']} of the {conformal['of']} replies without a label"
-        _say(f"Conformal selection, whose promise is of the average only, would choose {chosen}.")
-
-
-def _say(text: str, style: str = "") -> None:
-    console.print(inert(text), style=style)
-
-
-def _say_command(text: str) -> None:
-    """On a line of its own, however long, so that it can be copied."""
-    console.print(inert(f"  {text}"), soft_wrap=True)
+        say(f"Conformal selection, whose promise is of the average only, would choose {chosen}.")
 
 
 def _percent(share: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from rsft.cli.tables import console, inert
+from rsft.cli.console import console, inert
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 

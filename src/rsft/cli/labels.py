@@ -11,7 +11,7 @@ import click
 import typer
 
 from rsft.calibrating import drawn_iteration
-from rsft.cli.tables import console, inert
+from rsft.cli.console import console, inert
 from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling, login

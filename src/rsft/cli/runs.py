@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rsft.cli.tables import console, from_here, inert
+from rsft.cli.console import console, from_here, inert, say_unbroken
 from rsft.wording import score_gain, share_gain
 
 _NUMBERS = {
@@ -22,30 +22,30 @@ _NUMBERS = {
 def print_compared(said: dict[str, Any]) -> None:
     """What differs in numbers, then the regressions, then the improvements, side by side."""
     for side in ("a", "b"):
-        _say(f"{side.upper()}: {from_here(said[side]['name'])}")
+        say_unbroken(f"{side.upper()}: {from_here(said[side]['name'])}")
     for warning in said["warnings"]:
-        _say(f"! {warning}.", "yellow")
+        say_unbroken(f"! {warning}.", "yellow")
     _print_numbers(said)
     left_out = [f"{count} of {side.upper()}'s" for side, count in said["left_out"].items() if count]
     left = f" {' and '.join(left_out)} are left out: the other has not answered them." if left_out else ""
     rules = ", ".join(said["rules"]["a"])
     judged = f" Both are judged by A's rules: {rules}." if said["rules"]["a"] == said["rules"]["b"] else ""
-    _say(f"{said['prompts']} held-out prompts; paired differences, in brackets 95% intervals.{left}{judged}")
+    say_unbroken(f"{said['prompts']} held-out prompts; paired differences, in brackets 95% intervals.{left}{judged}")
     crossed = said["acceptance_changes"]
-    _say(
+    say_unbroken(
         f"Both pass on {crossed['both']}, only A on {crossed['only_a']}, only B on {crossed['only_b']}, neither on "
         f"{crossed['neither']} (McNemar's exact test: p = {crossed['p']:.2g})."
     )
     if differences := said["recipe_differences"]:
-        _say("\nThe recipes differ:")
+        say_unbroken("\nThe recipes differ:")
         for line in differences:
-            _say(f"  {line}")
+            say_unbroken(f"  {line}")
     for title, count, changes in (
         ("Worse", said["worse"], said["regressions"]),
         ("Better", said["better"], said["improvements"]),
     ):
         shown = f", of which {len(changes)} are shown" if len(changes) < count else ""
-        _say(f"\n{title} by {said['by']}: {count} prompts{shown}", "bold")
+        say_unbroken(f"\n{title} by {said['by']}: {count} prompts{shown}", "bold")
         for change in changes:
             _print_side_by_side(change)
 
@@ -99,7 +99,7 @@ def _verdict(reply: dict[str, Any]) -> Text:
 def print_runs(runs: list[dict[str, Any]], folder: str) -> None:
     """One line for each run, the last one to change first."""
     if not runs:
-        _say(f"There is no run in {folder}.")
+        say_unbroken(f"There is no run in {folder}.")
         return
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("run", overflow="fold", min_width=16)
@@ -118,28 +118,26 @@ def print_runs(runs: list[dict[str, Any]], folder: str) -> None:
             one["changed"].replace("T", " ")[5:16],
         )
     console.print(table)
-    _say("base, best: held-out acceptance; @: the iteration whose policy the run hands back.")
+    say_unbroken("base, best: held-out acceptance; @: the iteration whose policy the run hands back.")
 
 
 def print_report(said: dict[str, Any]) -> None:
     """Where the report is, and what it says first."""
-    _say(" ".join(said["story"]))
+    say_unbroken(" ".join(said["story"]))
     for file in (said["report"], *said["cards"]):
-        _say(f"  {from_here(file)}")
+        say_unbroken(f"  {from_here(file)}")
 
 
 def print_cleaned(said: dict[str, Any]) -> None:
     """What was removed, and what it came to."""
     would = "would be " if said["dry_run"] else ""
     for one in said["removed"]:
-        _say(f"  {one['bytes'] / 1e6:8.1f} MB  {one['path']}  ({one['why']})")
+        say_unbroken(f"  {one['bytes'] / 1e6:8.1f} MB  {one['path']}  ({one['why']})")
     if not said["removed"]:
-        _say(f"Nothing of {from_here(said['run'])} can be removed.")
+        say_unbroken(f"Nothing of {from_here(said['run'])} can be removed.")
     else:
-        _say(f"{said['bytes'] / 1e6:.1f} MB {would}freed.")
+        say_unbroken(f"{said['bytes'] / 1e6:.1f} MB {would}freed.")
     if not said["policies"] and (policies := said["more_bytes"]):
-        _say(f"With --policies {policies / 1e6:.1f} MB more: the weights of policies that nothing needs any more.")
-
-
-def _say(text: str, style: str = "") -> None:
-    console.print(inert(text), style=style, soft_wrap=True)
+        say_unbroken(
+            f"With --policies {policies / 1e6:.1f} MB more: the weights of policies that nothing needs any more."
+        )

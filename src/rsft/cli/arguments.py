@@ -1,0 +1,37 @@
+"""Arguments that several commands take, and the choice between JSON and words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sampling.candidates=4.")
+]
+ScorerOption = Annotated[
+    str, typer.Option("--scorer", metavar="NAME", help="The scorer whose threshold is to be certified.")
+]
+SelectionOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's."),
+]
+IterationOption = Annotated[
+    int | None, typer.Option("--iteration", "-i", help="Of this iteration; by default the last that was drawn.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+def printed(said: Any, as_json: bool, pretty: Callable[[Any], None]) -> None:
+    """Print what a command found: as one JSON document, or as `pretty` does."""
+    if as_json:
+        typer.echo(json.dumps(said, ensure_ascii=False, indent=2))
+    else:
+        pretty(said)
