@@ -27,7 +27,7 @@ from bench.workload import report, say
 from rsft.calibrating import drawn_iteration
 from rsft.calibration import Certificate, certify
 from rsft.labelling import Frame
-from rsft.setup import changed_recipe
+from rsft.saved import changed_recipe
 from rsft.store import RunFolder
 
 SCORERS = ("facts", "relevance", "novelty", "tidy")

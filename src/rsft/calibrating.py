@@ -14,9 +14,9 @@ from rsft.calibration import Certificate, Refusal, certify, conformal_selection,
 from rsft.config import Recipe
 from rsft.errors import RunError, SelectionError
 from rsft.labelling import Frame, Labelling
+from rsft.saved import changed_recipe
 from rsft.selection import Selection, parse_selection
 from rsft.selection.certified import Certified
-from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rsft import lineage
 from rsft.errors import RunError
 from rsft.reading import handed_back
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import ARMS, RunFolder
 from rsft.store.files import TEMPORARY, size
 

@@ -14,8 +14,9 @@ from rsft.errors import RecipeError, RunError, nearest
 from rsft.evaluated import evaluated
 from rsft.evaluation import ACCEPTANCE, Evaluation, paired
 from rsft.reading import handed_back, shown, summary_of
+from rsft.saved import saved_recipe
 from rsft.selection import Selection
-from rsft.setup import measuring_rules, saved_recipe
+from rsft.setup import measuring_rules
 from rsft.store import RunFolder
 from rsft.types import Prompt
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
+from rsft.saved import saved_recipe
 from rsft.selection import parse_selection
 from rsft.selection.pool import Mask, Values
 from rsft.selection.threshold import Threshold
-from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, stored_rules
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rsft.config import Recipe
 from rsft.errors import RunError
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder, ScoreRow
 from rsft.training.base import Accepted, TrainingResult
 from rsft.types import CandidateKey, Policy, Prompt

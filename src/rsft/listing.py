@@ -9,7 +9,7 @@ from typing import Any
 
 from rsft.errors import RunError, UserError
 from rsft.reading import summary_of
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.store.files import size
 

@@ -12,7 +12,8 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError
 from rsft.models.chat import ChatTokenizer
 from rsft.models.packing import Pack, packs
-from rsft.setup import check, student_of
+from rsft.opening import student_of
+from rsft.setup import check
 from rsft.store import RunFolder
 from rsft.training.base import Accepted
 from rsft.training.sft import SftTraining, training_rows

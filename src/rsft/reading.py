@@ -13,7 +13,7 @@ import numpy as np
 from rsft.budget import lists_of_prompts
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredDecisions, first_decided, stored_lengths
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score

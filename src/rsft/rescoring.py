@@ -11,6 +11,7 @@ from typing import Any
 from rsft.errors import RunError
 from rsft.keeping import Keeping
 from rsft.progress import Reporter
+from rsft.saved import changed_recipe
 from rsft.scorers import (
     Baseline,
     Scorer,
@@ -23,7 +24,6 @@ from rsft.scorers import (
     without_standards,
 )
 from rsft.scoring import Record, Scored, Scores, score_owed
-from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey
 

@@ -13,11 +13,11 @@ from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, RunError
+from rsft.saved import changed_recipe, saved_recipe
 from rsft.scorers import Baseline, Combined, build_scorers, with_baseline
 from rsft.selection import Decided, Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Values
-from rsft.setup import changed_recipe, saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
 from rsft.types import CandidateKey, Decision

@@ -7,7 +7,7 @@ from typing import Any
 
 from rsft.errors import RunError, SelectionError
 from rsft.progress import Reporter
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.stages import Round, Stages
 
 

@@ -11,8 +11,9 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
+from rsft.opening import LOGS, open_engine, student_of
 from rsft.reading import handed_back
-from rsft.setup import LOGS, open_engine, saved_recipe, student_of
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 

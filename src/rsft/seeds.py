@@ -16,7 +16,7 @@ from rsft.evaluation import ACCEPTANCE, Evaluation
 from rsft.loop import run
 from rsft.metrics import crossed_mean
 from rsft.progress import Reporter, Silent
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import ARMS, RunFolder, files
 from rsft.version import __version__
 

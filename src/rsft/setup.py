@@ -7,46 +7,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from rsft import registry
 from rsft.budget import build_budget
-from rsft.config import Recipe, load_recipe, recipe_differences, recipe_yaml
-from rsft.config.load import bundled_path, validate
-from rsft.config.mistakes import mistakes
+from rsft.config import Recipe, recipe_yaml
+from rsft.config.load import bundled_path
 from rsft.config.schedule import at_iteration
-from rsft.config.section import PlugIn, as_list
 from rsft.engines.base import Engine
-from rsft.engines.writers import Writer, Writers
+from rsft.engines.writers import Writers
 from rsft.errors import PromptError, RecipeError, RunError, nearest
 from rsft.models.student import Student
+from rsft.opening import LOGS, open_engine, open_writers, refuse_unserved, student_of, trainer_of
 from rsft.prompts import check_disjoint, load_prompts
+from rsft.saved import refuse_other_recipe, saved_recipe
 from rsft.scorers import Combined, Scorer, build_scorers, to_standardise
 from rsft.selection import Selection, parse_selection
 from rsft.selection.better import BetterThan
 from rsft.servers import SPENDING
 from rsft.store import RunFolder
 from rsft.training.base import Trainer
-from rsft.training.settings import SftSettings
 from rsft.types import Policy, Prompt
-
-LOGS = "servers"
-"""The folder of a run where the servers that its engines start have their logs."""
-
-# What to do where an engine can't sample from what is trained.
-_SHARED = (
-    "A server on this disk may be told of them: engine.policies is adapters (vLLM) or folders (transformers serve). Or "
-    "let the server's model write only: engine: local, and sampling: {generators: [{type: openai, ...}]}."
-)
-_WAYS_OUT = {
-    "adapter": _SHARED,
-    "weights": _SHARED,
-    "hosted": "Sample through the same host (engine: {type: openai, ...}), or train here (training: {type: sft}).",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,75 +128,6 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     return parts
 
 
-def student_of(recipe: Recipe) -> Student:
-    """The model that the recipe trains. Nothing is loaded yet."""
-    trainer = _trainer(recipe)
-    rank = trainer.lora.rank if isinstance(trainer, SftSettings) and trainer.lora else None
-    return Student(tuple(recipe.model), recipe.dtype, recipe.trust_remote_code, rank)
-
-
-def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: Path) -> Engine:
-    """The engine of this name or with these options. What it logs goes to the folder. Raises a UserError where it can't
-    work here."""
-    name, options = _named(spec)
-    engine: Engine = registry.load("engine", name).open(options, student, folder)
-    return engine
-
-
-def open_writers(recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writers:
-    """Who writes the candidates of train prompts, each with a folder of its own for logs. Raises a UserError where one
-    of them can't, with those closed that could."""
-    said = recipe.sampling
-    specs = said.generators or ([{"type": "local", "model": said.model}] if said.model else ["policy"])
-    writers: list[Writer] = []
-    with ExitStack() as on_mistakes:
-        for number, spec in enumerate(specs, 1):
-            writers.append(_writer(spec, recipe, engine, student, folder / f"writer-{number}"))
-            if writers[-1].engine is not engine:
-                on_mistakes.callback(writers[-1].engine.close)
-        if sum(writer.engine is engine for writer in writers) > 1:
-            raise RecipeError("sampling.generators: policy is there twice. Name it once, with a share.")
-        _refuse_uncounted(recipe, writers)
-        on_mistakes.pop_all()
-    return Writers(writers)
-
-
-def _refuse_uncounted(recipe: Recipe, writers: Sequence[Writer]) -> None:
-    """Raise RecipeError for a bound on tokens where a writer tells texts, and no tokenizer is at hand to count them."""
-    if recipe.budget.max_tokens is None:
-        return
-    from rsft.engines.remote.engine import RemoteEngine
-
-    for writer in writers:
-        if isinstance(writer.engine, RemoteEngine) and writer.engine.calls.chat is None and writer.tokenizer is None:
-            raise RecipeError(
-                f"budget.max_tokens is {recipe.budget.max_tokens}, and the tokens of '{writer.engine.options.model}' "
-                "can't be counted here: there is no tokenizer of it, nor of the recipe's model. Bound the candidates "
-                "(budget.max_candidates), or the cost (engine.max_cost)."
-            )
-
-
-def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writer:
-    options = {"type": spec} if isinstance(spec, str) else dict(spec)
-    share = options.pop("share", 1)
-    if not isinstance(share, int) or isinstance(share, bool) or share < 1:
-        raise RecipeError(f"sampling.generators: a share is a number from 1 on; found {share!r}.")
-    if options.get("type") == "policy":
-        if further := sorted(options.keys() - {"type"}):
-            raise RecipeError(f"sampling.generators: policy has no option but share; found '{further[0]}'.")
-        return Writer(engine, share=share)
-    if options.get("type") not in ("local", "vllm"):  # it is known by its name only, and tells texts
-        written = open_engine(options, None, folder)
-        return Writer(written, written.base, share, (lambda: student.chat) if student.is_here else None)
-    references = as_list(options.pop("model", None))
-    if not references:
-        kind = options["type"]
-        raise RecipeError(f"sampling.generators: {{type: {kind}}} needs a model; the run's own is called policy.")
-    other = Student(tuple(references), recipe.dtype, recipe.trust_remote_code)
-    written = open_engine(options, other, folder)
-    return Writer(written, written.base, share, None if other.reads_like(student) else lambda: student.chat)
-
-
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
     """The recipe's train and held-out prompts and its anchors, from their files."""
     said = recipe.prompts
@@ -246,53 +156,6 @@ def _anchors(recipe: Recipe) -> list[Prompt]:
                 "with a turn of the assistant's, or its field 'reference' hold a text."
             )
     return [replace(row, id=f"anchor:{row.id}") for row in rows]
-
-
-def saved_recipe(folder: Path) -> Recipe:
-    """The resolved recipe of a run folder."""
-    file = folder / "recipe.yaml"
-    if not file.is_file() and (seeds := sorted(folder.glob("seed_*/recipe.yaml"))):
-        raise RunError(f"{folder} holds the runs of several seeds. Name one of them: {seeds[0].parent}, for example.")
-    try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RunError(f"{folder} holds no readable recipe.yaml, so it is not a run folder: {error}") from None
-    return validate(said | {"run": str(folder.absolute())}, where=str(file))
-
-
-def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> Recipe:
-    """A run's recipe with overrides. Raises RecipeError for those that change other keys than may change.
-
-    A selection that is given here stands in all iterations, whatever the schedule has.
-    """
-    recipe, saved = load_recipe(folder, overrides), saved_recipe(folder)
-    if recipe.selection != saved.selection:
-        kept = {key: values for key, values in recipe.loop.schedule.items() if key != "selection"}
-        recipe = recipe.model_copy(update={"loop": recipe.loop.model_copy(update={"schedule": kept})})
-        saved = saved.model_copy(update={"loop": recipe.loop})
-    others = [line for line in recipe_differences(saved, recipe) if not line.startswith(may_change)]
-    if others:
-        lines = "\n".join(f"  - {line}" for line in others)
-        raise RecipeError(f"Of a run that is there, only {' and '.join(may_change)} can be changed here:\n{lines}")
-    return recipe
-
-
-def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:
-    """Raise RunError, with the keys that differ, if the folder holds a run of another recipe.
-
-    More iterations are no other recipe: the run goes on. Fewer are.
-    """
-    saved = saved_recipe(folder)
-    changed = recipe_differences(saved, recipe)
-    if recipe.loop.iterations < saved.loop.iterations:
-        changed.append(f"loop.iterations: {saved.loop.iterations} → {recipe.loop.iterations}")
-    if changed:
-        lines = "\n".join(f"  - {line}" for line in changed)
-        raise RunError(
-            f"The run folder {folder} holds a run of another recipe:\n{lines}\n"
-            f"Go on with it as it is (rsft resume {folder}), name another folder (--set run=...), or start a run that "
-            f"takes over all that is still valid (--fork {folder})."
-        )
 
 
 def refuse_many_processes() -> None:
@@ -327,8 +190,8 @@ def _terms(recipe: Recipe, scorers: Mapping[str, Scorer]) -> Terms:
         selection.check(list(scorers))
         _check_baselines(recipe, selection)
     _check_budget(recipe, rounds[0], scorers)
-    trainer = _trainer(recipe)
-    _refuse_unserved(recipe, trainer)
+    trainer = trainer_of(recipe)
+    refuse_unserved(recipe, trainer)
     return Terms(recipe, rounds, trainer)
 
 
@@ -375,42 +238,3 @@ def _same_base(folder: RunFolder, base: Policy) -> None:
             f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has {base.hash}. "
             "Bring the first one back, or start another run (--set run=...)."
         )
-
-
-def _refuse_unserved(recipe: Recipe, trainer: Trainer) -> None:
-    """Raise RecipeError where the engine can't sample from what the trainer trains."""
-    name, options = _named(recipe.engine)
-    engine = registry.load("engine", name)
-    if trainer.trains is None or trainer.trains in engine.serves(options):
-        return
-    where = {
-        "adapter": "adapters on this machine",
-        "weights": "whole weights on this machine",
-        "hosted": "policies at a host, which serves them by name",
-    }
-    raise RecipeError(
-        f"The recipe can't be used: training by '{recipe.training.type}' makes {where[trainer.trains]}, and the engine "
-        f"'{name}', as it stands here, can't sample from these. {_WAYS_OUT[trainer.trains]}"
-    )
-
-
-def _named(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A plug-in's name and options."""
-    if isinstance(spec, str):
-        return spec, {}
-    options = dict(spec)
-    name = options.pop("type", None)
-    if not isinstance(name, str):
-        raise RecipeError(f"engine: a mapping needs a 'type'; found {dict(spec)}.")
-    return name, options
-
-
-def _trainer(recipe: Recipe) -> Trainer:
-    kind = registry.load("trainer", recipe.training.type)
-    try:
-        trainer: Trainer = kind.model_validate(recipe.training.options)
-    except ValidationError as error:
-        name = f"training by '{recipe.training.type}'"
-        lines = "\n".join(f"  - {line}" for line in mistakes(error, kind, name, prefix="training"))
-        raise RecipeError(f"The recipe can't be used:\n{lines}") from None
-    return trainer

@@ -12,7 +12,7 @@ from rsft.config import Recipe
 from rsft.errors import RunError
 from rsft.evaluation import ACCEPTANCE, Evaluation
 from rsft.guards import best_of
-from rsft.setup import refuse_other_recipe
+from rsft.saved import refuse_other_recipe
 from rsft.store import RunFolder
 from rsft.types import Interval
 from rsft.version import __version__

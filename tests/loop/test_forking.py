@@ -14,7 +14,7 @@ from rsft.errors import RunError
 from rsft.evaluated import evaluated
 from rsft.forking import begin_fork
 from rsft.loop import run
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import Label
 

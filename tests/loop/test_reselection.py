@@ -21,8 +21,8 @@ from rsft.loop import run
 from rsft.progress import Silent
 from rsft.reselection import reselect
 from rsft.retraining import retrain
+from rsft.saved import saved_recipe
 from rsft.selection import Pool, parse_selection
-from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
 from rsft.types import CandidateKey

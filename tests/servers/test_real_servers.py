@@ -21,10 +21,11 @@ from rsft.engines.local import LocalEngine
 from rsft.engines.remote.options import VllmOptions
 from rsft.engines.remote.vllm import Serve, VllmEngine
 from rsft.models.student import Student
+from rsft.opening import student_of
 from rsft.reading import handed_back
+from rsft.saved import saved_recipe
 from rsft.servers import Endpoint
 from rsft.servers.process import ServerProcess
-from rsft.setup import saved_recipe, student_of
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Message, Prompt, SamplingParams
 

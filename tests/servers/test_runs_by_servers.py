@@ -148,7 +148,10 @@ def test_a_cap_on_the_cost_holds_however_often_the_run_goes_on(
 
 
 def test_tokens_that_nobody_can_count_are_not_bounded(recipe: Callable[..., rsft.Recipe]) -> None:
-    with pytest.raises(RecipeError, match=r"budget\.max_tokens is 900, and the tokens of 'fake' can't be counted"):
+    with pytest.raises(
+        RecipeError,
+        match=r"budget\.max_tokens is 900, and one that writes tells texts only",
+    ):
         rsft.run(recipe("engine.url=http://127.0.0.1:1/v1", "budget.max_tokens=900", "run=uncounted"))
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from rsft.labelling import Frame, login
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Label
 

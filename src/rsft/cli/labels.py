@@ -15,8 +15,8 @@ from rsft.cli.console import console, inert
 from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling, login
+from rsft.saved import changed_recipe
 from rsft.selection import parse_selection
-from rsft.setup import changed_recipe
 from rsft.store import RunFolder
 from rsft.types import Word
 

@@ -122,6 +122,11 @@ class Engine(Protocol):
         """What whoever sampled said of itself on the way, such as the model that a name stood for."""
         ...
 
+    @property
+    def tells_tokens(self) -> bool:
+        """Whether its replies come as tokens, or as texts only."""
+        ...
+
     def text(self, token_ids: Sequence[int]) -> str:
         """What a watcher sees of a reply that begins with these tokens."""
         ...
@@ -155,6 +160,13 @@ class Engine(Protocol):
 
 
 CANCELLED = "it was not wanted any more"
+
+
+def without_room(request: Request, prompt_tokens: int, context_length: int) -> Candidate:
+    """The failed candidate of a request whose reply may not fit into the model's context behind its prompt."""
+    tokens = f"{prompt_tokens} tokens, and with {request.params.max_tokens} for a reply"
+    why = f"the prompt has {tokens} it does not fit into the model's context of {context_length}"
+    return Candidate(request.key, "", (), "failed", None, None, why)
 
 
 def stream_seed(run_seed: int, iteration: int, prompt_id: str, sample_index: int) -> int:

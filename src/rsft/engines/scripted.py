@@ -54,6 +54,10 @@ class ScriptedEngine:
         return 64
 
     @property
+    def tells_tokens(self) -> bool:
+        return True
+
+    @property
     def told(self) -> Mapping[str, Sequence[str]]:
         return {}
 

@@ -13,7 +13,7 @@ from rsft.listing import state_of
 from rsft.reading import summary_of
 from rsft.report.closest import closest_calls
 from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from rsft.engines.base import stream_seed
 from rsft.errors import RunError
 from rsft.lineage import set_out_from
+from rsft.saved import saved_recipe
 from rsft.selection.pool import Mask, Places
-from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.store.files import inside
 from rsft.stored import first_decided

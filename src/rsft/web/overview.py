@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.reading import summary_of
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.web.chart import chart
 

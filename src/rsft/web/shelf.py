@@ -15,8 +15,8 @@ import numpy as np
 
 from rsft.errors import RunError
 from rsft.labelling import Frame
+from rsft.saved import saved_recipe
 from rsft.selection.pool import Numbers, Places
-from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, decided_rules
 

@@ -16,10 +16,10 @@ from rsft.config.schedule import at_iteration
 from rsft.distributions import histogram
 from rsft.errors import RunError
 from rsft.reselection import counted, decided_again, reselect
+from rsft.saved import changed_recipe, saved_recipe
 from rsft.selection import Decided, parse_selection
 from rsft.selection.pool import Mask, Places, Values
 from rsft.selection.threshold import Threshold
-from rsft.setup import changed_recipe, saved_recipe
 from rsft.web.shelf import Book
 
 _SHOWN = 8

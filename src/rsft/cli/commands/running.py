@@ -64,7 +64,7 @@ def _run_seeds(recipe: Any, seeds: int, fork: Path | None, as_json: bool) -> Non
 @commands.command()
 def resume(run: RunArgument, as_json: JsonOption = False) -> None:
     """Go on with a run where it was interrupted. A finished run is left as it is."""
-    from rsft.setup import saved_recipe
+    from rsft.saved import saved_recipe
 
     _run(saved_recipe(run), as_json)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
+from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch, without_room
 from rsft.engines.local.decoding import Decoding
 from rsft.engines.local.pages import PAGE, Pool, page_count
 from rsft.engines.local.passes import Pass
@@ -72,6 +72,10 @@ class LocalEngine:
     @property
     def rows(self) -> int:
         return _ROWS.get(self.network.device.type, _ROWS_ON_GPU)
+
+    @property
+    def tells_tokens(self) -> bool:
+        return True
 
     @property
     def told(self) -> Mapping[str, Sequence[str]]:
@@ -146,7 +150,7 @@ class LocalEngine:
             room = self.network.context_length - len(prompt_ids)
             met = deque(request for request in family if request.params.max_tokens <= room)
             failed += [
-                _failed(request, len(prompt_ids), self.network.context_length)
+                without_room(request, len(prompt_ids), self.network.context_length)
                 for request in family
                 if request.params.max_tokens > room
             ]
@@ -208,11 +212,6 @@ class _Sampled:
         # A token is a byte of text at least, so such a string lies within this many tokens.
         reach = max(len(stop.encode()) for stop in stops)
         return stop_place(self.chat.decode(row.token_ids[-reach:]), stops) is not None
-
-
-def _failed(request: Request, length: int, context: int) -> Candidate:
-    why = f"the prompt has {length} tokens and leaves no room for a reply in the model's context of {context}"
-    return Candidate(request.key, "", (), "failed", 0.0, 0.0, why)
 
 
 def _free_memory(device: Any) -> int:

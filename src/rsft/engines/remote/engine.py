@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
+from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch, without_room
 from rsft.engines.options import checked_options
 from rsft.engines.remote.calls import Calls, Draft, Flight
 from rsft.engines.remote.flights import Flights
@@ -56,6 +56,10 @@ class RemoteEngine:
     def rows(self) -> int:
         return int(self.server.concurrency.limit) * self.calls.together
 
+    @property
+    def tells_tokens(self) -> bool:
+        return self.calls.chat is not None
+
     def text(self, token_ids: Sequence[int]) -> str:
         return self.calls.chat.reader().read(token_ids) if self.calls.chat else ""
 
@@ -93,23 +97,14 @@ class RemoteEngine:
         chat, student = self.calls.chat, self.student
         if chat is None or student is None or self.options.reads == "messages":
             return list(requests), []
-        lengths = {one.prompt.id: one.prompt for one in requests}
-        room = {key: student.context_length - len(chat.prompt_ids(said.messages)) for key, said in lengths.items()}
-        fitting = [one for one in requests if one.params.max_tokens <= room[one.prompt.id]]
-        failed = [
-            Candidate(
-                one.key,
-                "",
-                (),
-                "failed",
-                None,
-                None,
-                f"the prompt leaves room for {room[one.prompt.id]} tokens in the model's context of "
-                f"{student.context_length}",
-            )
-            for one in requests
-            if one.params.max_tokens > room[one.prompt.id]
-        ]
+        prompts = {one.prompt.id: one.prompt for one in requests}
+        tokens = {key: len(chat.prompt_ids(prompt.messages)) for key, prompt in prompts.items()}
+        fitting, failed = [], []
+        for one in requests:
+            if tokens[one.prompt.id] + one.params.max_tokens <= student.context_length:
+                fitting.append(one)
+            else:
+                failed.append(without_room(one, tokens[one.prompt.id], student.context_length))
         return fitting, failed
 
     def _names(self) -> Names:

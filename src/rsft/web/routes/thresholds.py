@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from rsft.setup import saved_recipe
+from rsft.saved import saved_recipe
 from rsft.web.browse import Wanted
 from rsft.web.shelf import Book
 from rsft.web.site import Site, form
