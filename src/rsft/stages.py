@@ -37,6 +37,7 @@ from rsft.servers import SPENDING
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder, round_name
+from rsft.surroundings import note_surroundings
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
@@ -86,6 +87,7 @@ class Stages:
             if fork is not None:
                 begin_fork(folder, fork)
             parts = set_up(recipe, folder)
+            note_surroundings(folder)
             prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
             try:
                 with Fork.open(folder, recipe, prompts) as earlier:

@@ -144,8 +144,8 @@ def test_no_model_library_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("conflict", sorted(software.CONFLICTS))
 def test_what_was_made_for_another_version_is_a_problem(conflict: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (other, *_), why = software.CONFLICTS[conflict]
-    version, needs = software._version, software._needs
-    monkeypatch.setattr(software, "_version", lambda name: "1.0" if name == conflict else version(name))
+    version, needs = software.version_of, software._needs
+    monkeypatch.setattr(software, "version_of", lambda name: "1.0" if name == conflict else version(name))
     for wanted, problems in ((f"{other}==1.2.3", 1), (f"{other}>=0.1", 0), ("something-else==1", 0)):
         monkeypatch.setattr(software, "_needs", lambda name, w=wanted: [w] if name == conflict else needs(name))
         found = [check for check in software.software() if check.name == conflict]
@@ -155,7 +155,7 @@ def test_what_was_made_for_another_version_is_a_problem(conflict: str, monkeypat
 
 def test_what_rsft_needs_and_does_not_find_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"transformers": "5.2.0", "torch": "2.13.0+cpu", "openai": None}
-    monkeypatch.setattr(software, "_version", there.get)
+    monkeypatch.setattr(software, "version_of", there.get)
     wanted = ["transformers<6,>=5.16", "torch>=2.8", "openai>=3.54"]
     monkeypatch.setattr(software, "_needs", lambda name: wanted if name == "rsft" else [])
     found = {check.name: check for check in software.software()}

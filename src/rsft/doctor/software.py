@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from rsft.doctor.check import Check
+from rsft.surroundings import version_of
 from rsft.version import __version__
 
 # Their versions are told; of all others that rsft needs, only what is wrong.
@@ -39,7 +40,7 @@ def software() -> Iterator[Check]:
     yield _python()
     needed = [Requirement(line) for line in _needs("rsft")]
     for requirement in needed:
-        found = _version(requirement.name)
+        found = version_of(requirement.name)
         if found is None:
             yield _problem(requirement.name, "not installed", f"pip install '{requirement}'")
         elif not _fits(requirement, found):
@@ -65,11 +66,11 @@ def _python() -> Check:
 
 
 def _conflicts(name: str, others: tuple[str, ...], why: str) -> Iterator[Check]:
-    own = _version(name)
+    own = version_of(name)
     if own is None:
         return
     for requirement in map(Requirement, _needs(name)):
-        found = _version(requirement.name) if requirement.name in others else None
+        found = version_of(requirement.name) if requirement.name in others else None
         if found is not None and not _fits(requirement, found):
             advice = f"{why}. pip uninstall {name}, or install one that fits"
             yield _problem(name, f"{own}, which needs {requirement}, beside {requirement.name} {found}", advice)
@@ -81,13 +82,6 @@ def _problem(name: str, found: str, advice: str) -> Check:
 
 def _fits(requirement: Requirement, version: str) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _needs(name: str) -> list[str]:

@@ -86,7 +86,6 @@ def _replies(facts: Facts) -> Iterator[Block]:
 def _origin(facts: Facts) -> Iterator[Block]:
     summary, recipe = facts.summary, facts.recipe
     rows = [
-        ["rsft", str(summary.get("rsft", ""))],
         ["model", ", or ".join(recipe.model)],
         ["base policy", str(summary.get("base_policy", ""))],
         *([f"policy of iteration {part['iteration']}", part["policy"]["hash"]] for part in _trained(facts)),
@@ -95,6 +94,8 @@ def _origin(facts: Facts) -> Iterator[Block]:
         ["prompts", ", ".join(f"{count:,} {split}" for split, count in summary.get("prompts", {}).items())],
     ]
     yield Table("Where it comes from", ("", ""), [row for row in rows if row[1]], words=frozenset({0, 1}))
+    if facts.surroundings:
+        yield Table("What it was made with", ("versions", "machine"), _made_with(facts), words=frozenset({0, 1}))
     laws = [
         [
             name,
@@ -106,6 +107,17 @@ def _origin(facts: Facts) -> Iterator[Block]:
     if laws:
         yield Table("What wrote candidates", ("generator", "policy", "how"), laws, words=frozenset({0, 1, 2}))
     yield Code("recipe.yaml", facts.recipe_text)
+
+
+def _made_with(facts: Facts) -> list[list[str]]:
+    """A row for each change of versions or machine on the way."""
+    return [
+        [
+            ", ".join([f"python {said['python']}", *(f"{name} {number}" for name, number in said["packages"].items())]),
+            f"{said['device']}; {said['machine']}",
+        ]
+        for said in facts.surroundings
+    ]
 
 
 def _told(key: str) -> bool:

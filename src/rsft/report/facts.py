@@ -15,6 +15,7 @@ from rsft.report.closest import closest_calls
 from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder
+from rsft.surroundings import surroundings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Facts:
     accepted: Sequence[Mapping[str, Any]]
     rejected: Sequence[Mapping[str, Any]]
     generators: Mapping[str, Mapping[str, Any]]
+    surroundings: Sequence[Mapping[str, Any]]
 
     @classmethod
     def read(cls, run: Path, replies: int) -> Facts:
@@ -54,6 +56,7 @@ class Facts:
                 accepted=accepted,
                 rejected=rejected,
                 generators=folder.ledger.generators(),
+                surroundings=surroundings_of(folder),
             )
 
     @property
