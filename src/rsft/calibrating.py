@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from rsft.saved import changed_recipe
 from rsft.selection import Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.store import RunFolder
+
+# Where the ledger has an iteration's certified thresholds.
+_LINES = "certified:"
 
 
 def calibrate(
@@ -64,6 +68,19 @@ def bound(selection: Selection, folder: RunFolder, recipe: Recipe, iteration: in
         _bound(rule, folder, recipe, iteration) if isinstance(rule, Certified) else rule for rule in selection.rules
     ]
     return replace(selection, rules=rules)
+
+
+def keep_lines(selection: Selection, folder: RunFolder, iteration: int) -> None:
+    """Write down at which values an iteration's certified thresholds are: further labels would give others."""
+    lines = {rule.score: rule.line.value for rule in selection.rules if isinstance(rule, Certified)}
+    if lines:
+        folder.ledger.set_meta(f"{_LINES}{iteration}", json.dumps(lines))
+
+
+def kept_lines(folder: RunFolder, iteration: int) -> Mapping[str, float]:
+    """The values of the certified thresholds by which the run decided in an iteration, by score."""
+    lines: Mapping[str, float] = json.loads(folder.ledger.meta(f"{_LINES}{iteration}") or "{}")
+    return lines
 
 
 def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int) -> Certified:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rsft.calibrating import kept_lines
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.saved import saved_recipe
@@ -32,7 +33,7 @@ def distributions(run: Path) -> list[dict[str, Any]]:
 def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str, Any]:
     stored = StoredPool(folder, iteration, folder.noted_scorers())
     pool, accepted_N = stored.pool, stored.accepted_N
-    lines = _lines(recipe, iteration)
+    lines = _lines(folder, recipe, iteration)
     return {
         "iteration": iteration,
         "candidates": len(pool),
@@ -46,9 +47,9 @@ def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str
     }
 
 
-def _lines(recipe: Recipe, iteration: int) -> Mapping[str, list[float]]:
-    """The values at which the recipe's rules draw a line, by score."""
-    lines: dict[str, list[float]] = {}
+def _lines(folder: RunFolder, recipe: Recipe, iteration: int) -> Mapping[str, list[float]]:
+    """The values at which the iteration's rules draw a line, by score: those that were certified among them."""
+    lines = {name: [value] for name, value in kept_lines(folder, iteration).items()}
     for rule in parse_selection(at_iteration(recipe, iteration).selection).rules:
         if isinstance(rule, Threshold):
             lines.setdefault(rule.score, []).append(rule.value)

@@ -13,7 +13,7 @@ from rsft import failpoints, guards, lineage, notes, tuning
 from rsft.anchors import anchor_rows
 from rsft.bookkeeping import Arm, Books
 from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
-from rsft.calibrating import bound
+from rsft.calibrating import bound, keep_lines
 from rsft.config import Recipe
 from rsft.drawing import Drawing, Drawn, Order
 from rsft.errors import RunError, SelectionError
@@ -266,7 +266,9 @@ class Stages:
         def rules(pool: Pool) -> Sequence[Decision]:
             beside = pool.beside({name: one.by_prompt for name, one in self._baselines.items()})
             selection = terms.rounds[training.number - 1]
-            return bound(selection, self.folder, terms.recipe, iteration).decide(beside)
+            with_lines = bound(selection, self.folder, terms.recipe, iteration)
+            keep_lines(with_lines, self.folder, iteration)
+            return with_lines.decide(beside)
 
         return self._select(iteration, training.of("policy"), drawn, rules)
 

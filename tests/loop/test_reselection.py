@@ -14,6 +14,7 @@ import pytest
 import rsft
 from questions import write_questions
 from rsft.calibrating import calibrate
+from rsft.distributions import distributions
 from rsft.errors import PromptError, RecipeError, RunError, SelectionError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling
@@ -322,7 +323,9 @@ def test_a_run_with_a_certified_threshold_calibrates_in_each_iteration(done: Pat
             accepted = [texts[key] for key, decision in decided.items() if decision.accepted]
             assert accepted
             assert all(len(text.split()) <= 7 for text in accepted)
-            assert any("certified: " in decision.explanation for decision in decided.values())
+            said = next(decision.explanation for decision in decided.values() if "certified: " in decision.explanation)
+            (line,) = distributions(Path(waiting.run))[iteration - 1]["scores"]["brief"]["lines"]
+            assert f"certified: {line:.4g}" in said
 
 
 def test_a_verifier_can_be_the_labeller(done: Path) -> None:
