@@ -10,6 +10,7 @@ from typing import Any
 from rsft.config import Recipe
 from rsft.distributions import distributions
 from rsft.listing import state_of
+from rsft.pairing import Outcome, outcomes
 from rsft.reading import summary_of
 from rsft.report.closest import closest_calls
 from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
@@ -33,6 +34,8 @@ class Facts:
     accepted: Sequence[Mapping[str, Any]]
     rejected: Sequence[Mapping[str, Any]]
     generators: Mapping[str, Mapping[str, Any]]
+    compared: Sequence[Outcome]
+    """What people said of pairs of held-out replies."""
 
     @classmethod
     def read(cls, run: Path, replies: int) -> Facts:
@@ -54,6 +57,7 @@ class Facts:
                 accepted=accepted,
                 rejected=rejected,
                 generators=folder.ledger.generators(),
+                compared=outcomes(folder),
             )
 
     @property
