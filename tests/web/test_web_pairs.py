@@ -228,6 +228,16 @@ def test_replies_and_questions_stay_text(tmp_path: Path, monkeypatch: pytest.Mon
     assert "&lt;img src=x" in page
 
 
+def test_where_all_replies_are_equal_there_is_nothing_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(write_recipe('engine.lessons=["Good: {prompt}", "Bad again"]'))
+    page = browser(tmp_path / "runs").get("/pairs", params=START).text
+    assert "equal on all 6 held-out prompts" in page
+    assert "Show the result" not in page
+
+
 def test_labelling_leads_from_one_way_to_the_other(copied: Path, browser: Browser) -> None:
     client = browser(copied)
     page = client.get("/label", params={"run": "bot", "iteration": "2"}).text
