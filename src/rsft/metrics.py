@@ -65,6 +65,35 @@ def mcnemar(lost: int, won: int) -> float:
     return float(binomtest(won, lost + won).pvalue) if lost + won else 1.0
 
 
+def win_rate(wins: int, losses: int, ties: int = 0) -> Interval:
+    """The share of pairs that are won, a tie counting as half a win, with its 95% interval.
+
+    It is 1/2 + Δ/2, with the difference Δ between the shares of pairs won and lost, and so is its interval, of Tango's
+    score interval for Δ (Statistics in Medicine 17, 1998): each Δ with (w − l − nΔ)² ≤ z² n (2q + Δ(1 − Δ)), where
+    q is the likeliest share of lost pairs under that Δ. Without ties it is Wilson's; it has a width also where all
+    pairs are won, or all are ties, and swapping the sides mirrors it. Of nothing: 0.5, from 0 to 1.
+    """
+    n = wins + losses + ties
+    if n == 0:
+        return Interval(0.5, 0.0, 1.0, 0)
+    low, high = _least_difference(wins, losses, n), -_least_difference(losses, wins, n)
+    return Interval((1 + (wins - losses) / n) / 2, (1 + low) / 2, (1 + high) / 2, n)
+
+
+def _least_difference(wins: int, losses: int, n: int) -> float:
+    """The lower end of Tango's interval, by bisection between −1 and what was found."""
+    outside, inside = -1.0, (wins - losses) / n
+    for _ in range(60):
+        delta = (outside + inside) / 2
+        b, c = (2 * n - wins + losses) * delta - wins - losses, -losses * delta * (1 - delta)
+        q = (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+        if (wins - losses - n * delta) ** 2 > _CONFIDENCE_Z**2 * n * (2 * q + delta * (1 - delta)):
+            outside = delta
+        else:
+            inside = delta
+    return inside
+
+
 def crossed_mean(values_SP: Sequence[Sequence[float]] | Matrix) -> Interval:
     """The grand mean of S seeds × P prompts, with a 95% interval that is right for other seeds and other prompts.
 

@@ -15,6 +15,7 @@ because nobody wanted it any more, or because it could not be drawn (the last th
 
 Purpose = Literal["calibration", "aimed"]
 Word = Literal["good", "bad", "graded", "skipped", "undone"]
+Verdict = Literal["first", "second", "tie", "skipped", "undone"]
 Kind = Literal["adapter", "weights", "hosted"]
 """What there is of a trained policy: an adapter or whole weights in the run folder, or a name at its host."""
 
@@ -187,6 +188,21 @@ class Label:
     purpose: Purpose
     word: Word
     loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Which of two replies to one prompt somebody finds better: the first, the second, a tie; or skipped, or undone.
+
+    Which of them is the first hangs on the replies alone, not on where they were shown. `blind`: it was said before the
+    labeller was shown what such words on these two policies come to.
+    """
+
+    first: CandidateKey
+    second: CandidateKey
+    labeller: str
+    word: Verdict
+    blind: bool = True
 
 
 @dataclass(frozen=True, slots=True)

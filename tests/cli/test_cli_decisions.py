@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from command import Command
 from questions import write_questions
 from rsft.registry import RULES
 from rsft.selection import parse_selection
+from rsft.store import RunFolder
 
 RECIPE = """
 model: none
@@ -83,6 +85,30 @@ def test_one_labels_with_single_keys(rsft: Command, keys: list[str]) -> None:
     assert "Nothing is certified" in rsft("calibrate", RUN, "--scorer", "brief").out
 
 
+def test_one_compares_pairs_with_single_keys(rsft: Command, keys: list[str]) -> None:
+    assert (
+        rsft("run", "scripted.yaml", "--set", "run=runs/pairs", "--set", 'engine.lessons=["Good: day [b]"]').code == 0
+    )
+    keys += ["1", "x", "u", "\x1b[C", "t", "q"]
+    said = rsft("label", "runs/pairs", "--pairs", "base, policy@1", "--by", "ann")
+    assert said.code == 0, said.err
+    assert "2 pairs compared by ann; 3 are left." in said.out
+    assert "[1] or [2] is better  [t] equal  [s] can't say  [u] undo  [q] quit" in said.out
+    assert "[b]" in said.out
+    assert "policy" not in said.out, "nothing tells whose reply it is"
+    keys += ["s"]
+    again = rsft("label", "runs/pairs", "--pairs", "base,policy@1", "--by", "ann", "--count", "1", "--json")
+    assert json.loads(again.out.splitlines()[-1]) == {
+        "run": "runs/pairs",
+        "pairs": ["base", "policy@1"],
+        "done": 1,
+        "left": 2,
+    }
+    with RunFolder.open(Path("runs/pairs"), write=False) as folder:
+        assert [one.word for one in folder.preferences()][1:] == ["tie", "skipped"]
+    assert rsft("report", "runs/pairs").code == 0
+
+
 def test_a_rule_labels_and_a_threshold_is_certified(rsft: Command) -> None:
     said = rsft("label", RUN, "--scorer", "brief", "--verifier", "polite >= 1", "--json").json
     assert said["left"] == 0
@@ -122,6 +148,10 @@ def test_rules_are_listed_and_explained_with_examples_that_are_right(cli: Comman
         (["train", RUN, "--selection", "none"], "rsft select RUN --save NAME"),
         (["label", RUN, "--scorer", "brif"], "Did you mean 'brief'"),
         (["label", RUN, "--scorer", "brief"], "no terminal"),
+        (["label", RUN], "--scorer NAME (one by one) or --pairs A,B (side by side)"),
+        (["label", RUN, "--pairs", "base,policy@1", "--scorer", "brief"], "With --pairs go"),
+        (["label", RUN, "--pairs", "base"], "--pairs names two policies"),
+        (["label", RUN, "--pairs", "base,policy@7"], "Did you mean 'policy@1'"),
         (["label", RUN, "--scorer", "brief", "--verifier", "polit >= 1"], "Did you mean 'polite'"),
         (["label", RUN, "--scorer", "brief", "--import", "a.csv", "--export", "b.csv"], "Give one of"),
         (["label", RUN, "--scorer", "brief", "--import", "a.csv"], "a.csv can't be read"),

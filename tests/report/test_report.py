@@ -20,9 +20,13 @@ from questions import write_questions
 from rsft import failpoints
 from rsft.errors import RunError
 from rsft.loop import run
+from rsft.pairing import Pairing
+from rsft.pairs import Pairs
 from rsft.report import svg
 from rsft.report.charts import Point, over_iterations
+from rsft.report.contents import contents
 from rsft.report.document import Code, Document, Note, Replies, Section, Table
+from rsft.report.facts import Facts
 from rsft.report.render import as_html, as_markdown
 from rsft.report.write import REPLIES, write_report
 from rsft.seeds import run_seeds
@@ -150,6 +154,26 @@ def stilled(folder: Path) -> Path:
     file = folder / "summary.json"
     file.write_text(json.dumps(still(json.loads(file.read_text())) | {"seconds": 60.0}))
     return folder
+
+
+def test_pairs_that_people_compared_are_in_it_and_no_others() -> None:
+    folder = scripted('engine.lessons=["Good and well: {prompt}", "Good again: {prompt}"]')
+    assert "compared" not in [tag.get("id") for tag in page(folder).all("section")]
+    with RunFolder.open(folder, write=True) as opened:
+        pairing = Pairing(opened, Pairs(opened, "base", "policy@1"), "ann")
+        for _ in range(4):
+            shown = pairing.next
+            assert shown is not None
+            pairing.say("left" if "well" in shown.left else "right")
+        pairing.open()
+        pairing.say("left")
+    document = contents(Facts.read(folder, 1))
+    (table,) = next(section.blocks for section in document.sections if section.anchor == "compared")
+    assert isinstance(table, Table)
+    assert [list(row) for row in table.rows] == [
+        ["policy@1 against base", "ann", "100.0% [51, 100]", "4", "0", "0", "0", "0", "0.12"]
+    ]
+    assert "policy@1 against base" in page(folder).text
 
 
 def test_what_it_says_is_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,9 @@ def test_the_last_label_is_taken_back_and_asked_about_again(copied: Path, browse
     first = client.get("/label", params=START).text
     second = client.post("/label/say", data={**fields(first), "word": "good"}).text
     assert fields(second) != fields(first)
+    assert "said last: <b>good</b>, on question" in second
     again = client.post("/label/say", data={**fields(second), "word": "undo"}).text
+    assert "taken back</span> good, on question" in again
     assert fields(again) == fields(first)
     assert labels(copied) == []
     assert fields(client.post("/label/say", data={**fields(first), "word": "undo"}).text) == fields(first)
@@ -105,5 +107,8 @@ def test_labels_wait_while_somebody_else_writes(copied: Path, browser: Browser) 
     page = client.get("/label", params=START).text
     with RunFolder.open(copied / "bot", write=True):
         refused = client.post("/label/say", data={**fields(page), "word": "good"})
+        assert "is at work on this run" in client.get("/label", params=START).text
+    assert refused.status_code == 409
     assert "in use by process" in refused.text
+    assert fields(refused.text) == fields(page), "it is asked about again"
     assert labels(copied) == []

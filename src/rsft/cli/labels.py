@@ -1,4 +1,4 @@
-"""Labelling in the terminal: one key a reply."""
+"""Labelling in the terminal: one key a reply, or a pair of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ from rsft.cli.console import console, inert
 from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling, login
+from rsft.pairing import Pairing, Seen
+from rsft.pairs import Pairs
 from rsft.saved import changed_recipe
 from rsft.selection import parse_selection
 from rsft.store import RunFolder
 from rsft.types import Word
 
 _KEYS: dict[str, Word] = {"g": "good", "y": "good", "b": "bad", "n": "bad", "s": "skipped"}
+_SIDES: dict[str, Seen] = {
+    **dict.fromkeys(("1", "a", "\x1b[d"), "left"),
+    **dict.fromkeys(("2", "b", "\x1b[c"), "right"),
+    "t": "tie",
+    "s": "skipped",
+}
+"""What a key says of a pair: an arrow is what a terminal sends for it."""
+_SIDES_HELP = "[1] or [2] is better  [t] equal  [s] can't say  [u] undo  [q] quit"
 _HELP = "[g] good  [b] bad  [s] can't say  [u] undo  [q] quit"
 
 
@@ -85,8 +95,47 @@ def _by_keys(labelling: Labelling, count: int) -> int:
         if key in _KEYS:
             labelling.say(_KEYS[key])
             done += 1
-        elif key == "u":
+        elif key in ("u", "z"):
             done -= labelling.undo()
         elif key in ("q", "\x03", "\x04"):
             break
     return done
+
+
+def compare_replies(run: Path, named: str, by: str | None, count: int, as_json: bool) -> None:
+    """`rsft label --pairs`: which of two replies is better, one key a pair. Raises a UserError."""
+    names = [name.strip() for name in named.split(",")]
+    if len(names) != 2:
+        raise RecipeError(f"--pairs names two policies, e.g. base,policy@2; found {named!r}.")
+    with RunFolder.open(run, write=True, repair=False) as folder:
+        pairing = Pairing(folder, Pairs(folder, *names), by or login())
+        done = _pairs_by_keys(pairing, count)
+    left = len(pairing.queue)
+    if as_json:
+        typer.echo(json.dumps({"run": str(run), "pairs": names, "done": done, "left": left}))
+    else:
+        console.print(inert(f"{done} pairs compared by {pairing.labeller}; {left} are left."))
+        console.print(inert(f"Who won: rsft report {run}"), soft_wrap=True)
+
+
+def _pairs_by_keys(pairing: Pairing, count: int) -> int:
+    """Ask about one pair after another; how many were compared."""
+    if not sys.stdin.isatty():
+        raise RunError("There is no terminal to ask in.")
+    done = 0
+    while done < count and (shown := pairing.next) is not None:
+        console.rule(inert(f"{done + 1} of {min(count, done + len(pairing.queue))}"))
+        for turn in shown.pair.prompt.conversation:
+            console.print(inert(f"{turn.role}: {turn.content}"))
+        for number, text in (("1", shown.left), ("2", shown.right)):
+            console.print(inert(f"\n[{number}] {text}"), style="bold")
+        console.print(_SIDES_HELP, style="dim", markup=False)
+        key = click.getchar().lower()
+        if key in _SIDES:
+            pairing.say(_SIDES[key])
+            done += 1
+        elif key in ("u", "z"):
+            done -= pairing.take_back() is not None
+        elif key in ("q", "\x03", "\x04"):
+            break
+    return max(0, done)

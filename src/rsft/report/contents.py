@@ -19,6 +19,7 @@ def contents(facts: Facts) -> Document:
         for anchor, title, blocks in (
             ("alarms", "Alarms", list(_alarms(facts))),
             ("acceptance", "Held-out acceptance", list(held_out.acceptance(facts))),
+            ("compared", "Compared by people", list(held_out.compared(facts))),
             ("distance", "Against the distance from the base", list(held_out.distance(facts))),
             ("scores", "Scores of candidates", list(drawn.scores(facts))),
             ("difficulty", "By prompt difficulty", list(drawn.difficulty(facts))),

@@ -10,6 +10,7 @@ from typing import Any
 from rsft.config import Recipe
 from rsft.distributions import distributions
 from rsft.listing import state_of
+from rsft.pairing import Outcome, outcomes
 from rsft.reading import summary_of
 from rsft.report.closest import closest_calls
 from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
@@ -35,6 +36,8 @@ class Facts:
     rejected: Sequence[Mapping[str, Any]]
     generators: Mapping[str, Mapping[str, Any]]
     surroundings: Sequence[Mapping[str, Any]]
+    compared: Sequence[Outcome]
+    """What people said of pairs of held-out replies."""
 
     @classmethod
     def read(cls, run: Path, replies: int) -> Facts:
@@ -57,6 +60,7 @@ class Facts:
                 rejected=rejected,
                 generators=folder.ledger.generators(),
                 surroundings=surroundings_of(folder),
+                compared=outcomes(folder),
             )
 
     @property

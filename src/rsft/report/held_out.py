@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rsft.report import charts
@@ -82,6 +83,28 @@ def _acceptance_table(facts: Facts) -> Table:
     )
     columns = ("", *arms, "candidates", "accepted", "trained on")
     return Table("Each iteration", columns, rows, note=f"{note}{control} ★: the best by {facts.summary['best_by']}.")
+
+
+def compared(facts: Facts) -> Iterator[Block]:
+    """Which replies people found better, blind: of each two policies and each labeller."""
+    if not facts.compared:
+        return
+    rows = []
+    for one in facts.compared:
+        counts = (one.wins, one.losses, one.ties, one.equal, one.skipped)
+        said = share(asdict(one.win_rate))
+        pair = f"{one.one.name} against {one.other.name}"
+        rows.append([pair, one.labeller, said, *(f"{count:,}" for count in counts), f"{one.p:.2g}"])
+    columns = ("", "by", "win rate", "won", "lost", "equal", "same text", "can't say", "sign test p")
+    yield Table(
+        "Replies compared blind",
+        columns,
+        rows,
+        note="Greedy replies to the same held-out prompts, side by side, the first so many prompts of a random order. "
+        "Equal ones, and those of the same text, count as half a win each; where nobody could say, not at all. 95% "
+        "intervals. Labels of who had seen the result are left out.",
+        words=frozenset({0, 1}),
+    )
 
 
 def distance(facts: Facts) -> Iterator[Block]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.errors import RunError
-from rsft.types import CandidateKey, Label
+from rsft.types import CandidateKey, Label, Preference
 
 _VERSION = "2"
 _TABLES = """
@@ -26,6 +26,13 @@ CREATE TABLE labels(id INTEGER PRIMARY KEY, iteration INTEGER NOT NULL, prompt_i
                     sample_index INTEGER NOT NULL, generator TEXT NOT NULL, labeller TEXT NOT NULL,
                     purpose TEXT NOT NULL, word TEXT NOT NULL, loss REAL, at TEXT NOT NULL);
 CREATE TABLE events(id INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
+"""
+# Made with its first row: a run of which nobody compared replies has none.
+_PREFERENCES = """
+CREATE TABLE IF NOT EXISTS preferences(id INTEGER PRIMARY KEY, prompt_id TEXT NOT NULL,
+    first_iteration INTEGER NOT NULL, first_sample INTEGER NOT NULL, first_generator TEXT NOT NULL,
+    second_iteration INTEGER NOT NULL, second_sample INTEGER NOT NULL, second_generator TEXT NOT NULL,
+    labeller TEXT NOT NULL, word TEXT NOT NULL, blind INTEGER NOT NULL, at TEXT NOT NULL)
 """
 
 
@@ -194,6 +201,28 @@ class Ledger:
         )
         return [Label(CandidateKey(*row[:4]), *row[4:]) for row in found]
 
+    def add_preferences(self, preferences: Iterable[Preference]) -> None:
+        """Add what was said of pairs of replies, all at once."""
+        rows = [
+            (one.first.prompt_id, *_reply(one.first), *_reply(one.second), one.labeller, one.word, one.blind, _now())
+            for one in preferences
+        ]
+        insert = "INSERT INTO preferences VALUES(NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._write_together([(_PREFERENCES, ()), *((insert, row) for row in rows)])
+
+    def preferences(self) -> list[Preference]:
+        """In the order in which they were given, what was undone or said again among them."""
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name='preferences'").fetchone():
+            return []
+        found = self._db.execute(
+            "SELECT prompt_id, first_iteration, first_sample, first_generator, second_iteration, second_sample, "
+            "second_generator, labeller, word, blind FROM preferences ORDER BY id"
+        )
+        return [
+            Preference(CandidateKey(i, prompt, a, of_a), CandidateKey(j, prompt, b, of_b), labeller, word, bool(blind))
+            for prompt, i, a, of_a, j, b, of_b, labeller, word, blind in found
+        ]
+
     def event(self, kind: str, data: dict[str, Any]) -> None:
         self._write("INSERT INTO events(at, kind, data) VALUES(?, ?, ?)", (_now(), kind, json.dumps(data)))
 
@@ -222,6 +251,11 @@ class Ledger:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise RunError(f"{self.path} can't be written: {error}. Mend this and go on with rsft resume.") from error
+
+
+def _reply(key: CandidateKey) -> tuple[int, int, str]:
+    """A reply's key but for its prompt."""
+    return key.iteration, key.sample_index, key.generator
 
 
 def _now() -> str:

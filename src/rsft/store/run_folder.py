@@ -19,7 +19,7 @@ from rsft.store.claims import Claims
 from rsft.store.ledger import Ledger, Segment
 from rsft.store.policies import Policies, round_name
 from rsft.store.segments import GROUP_ROWS, Segments
-from rsft.types import Candidate, CandidateKey, Decision, Label, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Label, Preference, Prompt, Score
 
 _Item = TypeVar("_Item")
 
@@ -43,8 +43,9 @@ class RunFolder:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path, *, write: bool) -> Iterator[RunFolder]:
-        """Open a run folder; a writer makes it, locks it, and repairs what a crash left.
+    def open(cls, path: Path, *, write: bool, repair: bool = True) -> Iterator[RunFolder]:
+        """Open a run folder; a writer makes it, locks it, and repairs what a crash left. That reads every file of the
+        run: who only adds to the ledger, label by label, does without.
 
         Raises RunError where another process writes, where the disk refuses, or for a reader of what is no run folder.
         """
@@ -57,7 +58,7 @@ class RunFolder:
             ledger = Ledger(path / "ledger.sqlite", write=write)
             try:
                 folder = cls(path, ledger)
-                if write:
+                if write and repair:
                     folder._repair()
                 yield folder
             finally:
@@ -200,6 +201,20 @@ class RunFolder:
                 last.pop((label.key, label.labeller), None)
                 last[label.key, label.labeller] = label
         return [label for label in last.values() if label.word != "undone"]
+
+    def add_preferences(self, preferences: Sequence[Preference]) -> None:
+        """Keep what somebody said of pairs of replies, all of it or nothing."""
+        if preferences:
+            self.ledger.add_preferences(preferences)
+
+    def preferences(self) -> list[Preference]:
+        """Those that count, in the order in which they were given: of several by one labeller on one pair the last, and
+        nothing that was undone."""
+        last: dict[tuple[CandidateKey, CandidateKey, str], Preference] = {}
+        for one in self.ledger.preferences():
+            last.pop((one.first, one.second, one.labeller), None)
+            last[one.first, one.second, one.labeller] = one
+        return [one for one in last.values() if one.word != "undone"]
 
     def note_scorers(self, fingerprints: Mapping[str, str], heldout: Mapping[str, str]) -> None:
         """Keep which scorers decide in this run, and which only look on."""

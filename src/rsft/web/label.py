@@ -35,6 +35,10 @@ def asked_now(book: Book, said: Mapping[str, str]) -> dict[str, Any]:
         "key": None if asked is None else asdict(asked.key),
         "reply": None if asked is None else asked.reply,
         "conversation": [asdict(message) for prompt in prompts for message in prompt.conversation],
+        "last": _last(book, purpose),
+        "back": None,
+        "refused": None,
+        "busy": book.folder.writer_pid(),
     }
 
 
@@ -42,20 +46,35 @@ def say(book: Book, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
     """Keep a word on the reply that was shown, or take the last one back; then what is asked now.
 
     A word on a reply that is not the one that is asked about is nothing: a key was pressed twice, or the page is an old
-    one. Raises a UserError, also while somebody else writes to the run.
+    one. What can't be written, while somebody else writes to the run say, is `refused` with the reason, and asked about
+    again. Raises a UserError for what is no label.
     """
     word, scorer, purpose = said.get("word", ""), _scorer(list(book.pool.scores), said), _purpose(said)
     if word not in (*_WORDS, _UNDO):
         raise RunError(f"A label is {', '.join(_WORDS)} or {_UNDO}; found {word!r}.")
     frame = book.frame(scorer)
-    with RunFolder.open(run, write=True) as folder:
-        if word == _UNDO:
-            take_back(folder, book.iteration, login(), purpose)
-        else:
-            labelling = Labelling(folder, frame, login(), purpose)
-            if labelling.queue and frame.key(labelling.queue[0]) == _key(book.iteration, said):
-                labelling.say(_WORDS[word])
-    return asked_now(book, said)
+    last = _last(book, purpose) if word == _UNDO else None
+    try:
+        with RunFolder.open(run, write=True, repair=False) as folder:
+            if word == _UNDO:
+                take_back(folder, book.iteration, login(), purpose)
+            else:
+                labelling = Labelling(folder, frame, login(), purpose)
+                if labelling.queue and frame.key(labelling.queue[0]) == _key(book.iteration, said):
+                    labelling.say(_WORDS[word])
+    except RunError as error:
+        return asked_now(book, said) | {"refused": str(error)}
+    return asked_now(book, said) | {"back": last}
+
+
+def _last(book: Book, purpose: Purpose) -> dict[str, Any] | None:
+    """What was said last, and of a reply to what; None if there was nothing."""
+    labels = (label for label in reversed(book.folder.labels(iteration=book.iteration)) if label.labeller == login())
+    last = next((label for label in labels if label.purpose == purpose), None)
+    if last is None:
+        return None
+    asked = next((one.conversation[-1].content for one in book.folder.load_prompts("train", {last.key.prompt_id})), "")
+    return {"word": last.word, "asked": asked}
 
 
 def _key(iteration: int, said: Mapping[str, str]) -> CandidateKey | None:

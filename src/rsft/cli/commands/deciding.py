@@ -65,7 +65,13 @@ def train(
 @commands.command()
 def label(
     run: RunArgument,
-    scorer: ScorerOption,
+    scorer: Annotated[
+        str | None, typer.Option("--scorer", metavar="NAME", help="The scorer whose threshold is to be certified.")
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option("--pairs", metavar="A,B", help="Compare two policies' held-out replies, e.g. base,policy@2."),
+    ] = None,
     iteration: IterationOption = None,
     aimed: Annotated[
         bool, typer.Option("--aimed", help="Hard cases instead of a random draw: to look at, not to calibrate on.")
@@ -86,9 +92,20 @@ def label(
 
     The replies are a random draw, one of each prompt, from what the rules leave but for the line on --scorer. With such
     labels rsft calibrate finds where that line may be.
-    """
-    from rsft.cli.labels import label_replies
 
+    With --pairs: say which of two replies is better, without being told whose they are; rsft report tells who won.
+    """
+    from rsft.cli.labels import compare_replies, label_replies
+    from rsft.errors import RecipeError
+
+    if pairs is not None:
+        one_by_one = (scorer, iteration, verifier, export, read)
+        if aimed or overrides or any(way is not None for way in one_by_one):
+            raise RecipeError("With --pairs go --by, --count and --json only.")
+        compare_replies(run, pairs, by, count, as_json)
+        return
+    if scorer is None:
+        raise RecipeError("Say what is to be labelled: --scorer NAME (one by one) or --pairs A,B (side by side).")
     label_replies(run, scorer, iteration, aimed, by, verifier, count, export, read, overrides or (), as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 
 from rsft.web.browse import Wanted
 from rsft.web.label import asked_now, say
@@ -20,10 +21,11 @@ def routes(site: Site) -> APIRouter:
         return await site.page_of("label.html", run, tab="label", wanted=wanted, **found)
 
     @router.post("/label/say")
-    async def label_say(request: Request) -> str:
+    async def label_say(request: Request) -> HTMLResponse:
         said = await form(request)
         run, wanted = said.get("run", ""), Wanted.of(said)
         found = await site.read(run, wanted, lambda book, place: say(book, place, said))
-        return await site.page_of("label_now.html", run, tab="label", wanted=wanted, **found)
+        part = await site.page_of("label_now.html", run, tab="label", wanted=wanted, **found)
+        return HTMLResponse(part, 409 if found["refused"] else 200)
 
     return router
