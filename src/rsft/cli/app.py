@@ -32,6 +32,10 @@ SelectionOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's."),
 ]
+TrackingOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="tracking=...", help="Other trackers than the run's, e.g. tracking=[tensorboard]."),
+]
 IterationOption = Annotated[
     int | None, typer.Option("--iteration", "-i", help="Of this iteration; by default the last that was drawn.")
 ]
@@ -528,6 +532,20 @@ def rules(
         _print(rules_listed(), as_json, print_rules)
     else:
         _print(rule_described(name), as_json, print_rule)
+
+
+@app.command()
+def track(run: RunArgument, overrides: TrackingOption = None, as_json: JsonOption = False) -> None:
+    """Tell trackers of a run what they have not been told yet: of one that was not tracked, say."""
+    from rsft.cli.display import reporter
+    from rsft.cli.runs import print_tracked
+    from rsft.telling import track as tell_trackers
+
+    with reporter() as tell:
+        said = tell_trackers(run, overrides or (), tell)
+    _print(said, as_json, print_tracked)
+    if any(one["failure"] for one in said["trackers"].values()):
+        raise typer.Exit(2)
 
 
 @app.command()

@@ -67,6 +67,7 @@ class MlFlowTracker:
         if self._may_be_there:  # a crash may have come between telling and remembering
             there = {key: self._steps_of(key) for key in {metric.key for metric in metrics}}
             metrics = [metric for metric in metrics if metric.step not in there[metric.key]]
+        self._may_be_there = True  # should it break off in the middle
         for start in range(0, len(metrics), _METRICS_AT_ONCE):
             self._client.log_batch(self._run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
         self._may_be_there = False

@@ -49,8 +49,8 @@ class Teller:
         """Nothing more will be committed: tell what is left."""
         self._ending.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the end, no longer than so."""
+    def wait(self, seconds: float | None) -> None:
+        """Wait for the end: no longer than so, where that is said."""
         self._thread.join(seconds)
         if self._thread.is_alive():
             self._fail("it did not take all in time")
@@ -80,7 +80,12 @@ class Teller:
             return
         if self._tracker is None:
             self._tracker = self._kind.open(self._options, self._about(memory))
-        self._tracker.tell(memory.numbered(stages))
+        try:
+            self._tracker.tell(memory.numbered(stages))
+        except Exception:
+            if self._kind.begins_anew:  # it holds a part of them now, and that is of no use
+                self._tracker = self._memory = None
+            raise
         failpoints.reached("tracking.told")
         memory.add(stages)
         self.told += len(stages)

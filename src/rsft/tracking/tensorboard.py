@@ -61,11 +61,26 @@ class TensorBoardTracker:
 
     def _add_config(self, about: About) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.plugins.hparams.summary import session_start_pb
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.hparams import metadata
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
         from tensorboard.plugins.text.summary_v2 import text_pb
 
         text = yaml.safe_dump(dict(about.config), sort_keys=False, allow_unicode=True, width=100)
         block = "".join(f"    {line}\n" for line in text.splitlines())  # Markdown's for what is shown as it is
         self._add(Event(step=0, summary=text_pb("recipe", block)))
-        plain = {key: said for key, said in flat(about.config) if isinstance(said, bool | int | float | str)}
-        self._add(Event(step=0, summary=session_start_pb(plain)))
+        # Its own function for this wants TensorFlow.
+        start = SessionStartInfo(start_time_secs=time.time())
+        for key, said in flat(about.config):
+            if isinstance(said, bool):
+                start.hparams[key].bool_value = said
+            elif isinstance(said, int | float):
+                start.hparams[key].number_value = said
+            elif isinstance(said, str):
+                start.hparams[key].string_value = said
+        value = Summary.Value(
+            tag=metadata.SESSION_START_INFO_TAG,
+            metadata=metadata.create_summary_metadata(HParamsPluginData(session_start_info=start)),
+            tensor=metadata.NULL_TENSOR,
+        )
+        self._add(Event(step=0, summary=Summary(value=[value])))

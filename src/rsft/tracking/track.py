@@ -46,7 +46,7 @@ def tracked(recipe: Recipe, tell: Reporter) -> Iterator[None]:
     try:
         yield
     finally:
-        _end(tellers)
+        _end(tellers, LAST_SECONDS)
 
 
 def tell_all(recipe: Recipe, tell: Reporter) -> dict[str, dict[str, Any]]:
@@ -55,7 +55,7 @@ def tell_all(recipe: Recipe, tell: Reporter) -> dict[str, dict[str, Any]]:
     tellers = _tellers(recipe, tell)
     for teller in tellers:
         teller.start()
-    _end(tellers)
+    _end(tellers, None)
     return {teller.name: {"told": teller.told, "failure": teller.failure} for teller in tellers}
 
 
@@ -63,12 +63,13 @@ def _tellers(recipe: Recipe, tell: Reporter) -> list[Teller]:
     return [Teller(name, _tracker(name), options, recipe, tell.say) for name, options in recipe.tracking.wanted.items()]
 
 
-def _end(tellers: list[Teller]) -> None:
+def _end(tellers: list[Teller], seconds: float | None) -> None:
+    """Have them tell what is left, all together in so many seconds; or however long it takes."""
     for teller in tellers:
         teller.end()
-    until = time.monotonic() + LAST_SECONDS
+    began = time.monotonic()
     for teller in tellers:
-        teller.wait(max(0.0, until - time.monotonic()))
+        teller.wait(None if seconds is None else max(0.0, began + seconds - time.monotonic()))
 
 
 def _tracker(name: str) -> type[Tracker]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from typing import Any, ClassVar, Self
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import IO, Any, ClassVar, Self
 
 from rsft.config.tracking import Trackio
 from rsft.tracking.base import About, Row
@@ -31,7 +32,7 @@ class TrackioTracker:
     def tell(self, rows: Sequence[Row]) -> None:
         import trackio
 
-        with redirect_stdout(sys.stderr):  # it prints, and our standard output is for what the command says
+        with _quiet():
             run: Any = trackio.init(
                 project=self._options.project or "rsft",
                 # It knows runs by their names: two of one name must not become one run.
@@ -52,3 +53,24 @@ class TrackioTracker:
 
     def close(self, finished: bool) -> None:
         pass
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """It prints, and standard output is for what a command says. What other threads print goes there all the same."""
+    quiet: Any = _Quiet(sys.stdout)
+    with redirect_stdout(quiet):
+        yield
+
+
+class _Quiet:
+    """A stream that passes on all but what this thread writes."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
