@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,11 @@ def recipe_for(tracker: str, *overrides: str) -> rsft.Recipe:
     return rsft.load_recipe("bot.yaml", f"tracking=[{tracker}]", *overrides)
 
 
-def in_another_process(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def in_another_process(program: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own. Trackers look at the run folder all the time."""
     begin = "from rsft.tracking import teller; teller._LOOK_SECONDS = 0.05\n"
     return subprocess.run(
-        [sys.executable, "-c", begin + program],
+        [sys.executable, "-c", begin + program, *words],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -108,18 +109,32 @@ def _tensorboard(run: Path) -> Told:
 
 
 def wandb_records(run: Path) -> list[Any]:
+    """What was kept offline. wandb's own process writes it, a little after it was told of the end."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
-    found = []
-    for file in sorted((run / "tracking/wandb").glob("offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(file))
-        while (data := store.scan_data()) is not None:
-            record = Record()
-            record.ParseFromString(data)
-            found.append(record)
-    return found
+    until = time.monotonic() + 60
+    while True:
+        (file,) = (run / "tracking/wandb").glob("offline-run-*/*.wandb")
+        found = [Record.FromString(data) for data in _leveldb_records(file.read_bytes())]
+        if (found and found[-1].HasField("exit")) or time.monotonic() > until:
+            return found
+        time.sleep(0.1)
+
+
+def _leveldb_records(data: bytes) -> Iterator[bytes]:
+    """The records of a log in LevelDB's format, in blocks of 32 KiB; the first 7 bytes are wandb's own."""
+    place, begun = 7, b""
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        begun += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or its last part
+            yield begun
+            begun = b""
 
 
 def _wandb(run: Path) -> Told:
@@ -127,9 +142,8 @@ def _wandb(run: Path) -> Told:
     for record in wandb_records(run):
         if record.HasField("history"):
             row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            step = record.history.step.num
-            numbers = {key: value for key, value in row.items() if not key.startswith("_")}
-            assert rows.setdefault(step, numbers) == numbers, "a step that comes again says the same"
+            assert record.history.step.num not in rows, "a step comes once"
+            rows[record.history.step.num] = {key: value for key, value in row.items() if not key.startswith("_")}
     return _by_axis(rows)
 
 
@@ -170,8 +184,8 @@ def _by_axis(rows: dict[int, dict[str, Any]]) -> Told:
     found: Told = {}
     assert sorted(rows) == list(range(len(rows))), "no step is missing"
     for row in rows.values():
-        (axis,) = row.keys() & {"iteration", "train_step"}
+        axis = "train_step" if "train_step" in row else "iteration"  # wandb says the other one, too
         for key, value in row.items():
-            if key != axis:
+            if key not in ("iteration", "train_step"):
                 found.setdefault((key, row[axis]), []).append(value)
     return found

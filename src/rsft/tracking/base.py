@@ -29,11 +29,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The run that is told of. `id` is made up once for a run and a tracker, and kept in the run folder; `is_new` says
-    that nothing was told under it yet. `config` is the recipe, in plain values."""
+    """The run that is told of. `id` is made up once for a run and a tracker, and kept in the run folder. `config` is the
+    recipe, in plain values."""
 
     id: str
-    is_new: bool
     name: str
     run: Path
     config: Mapping[str, Any]
@@ -46,8 +45,8 @@ class Tracker(Protocol):
     """
 
     begins_anew: ClassVar[bool]
-    """Whether all rows are to be told again to a tracker that was opened anew, which then holds them instead of those
-    that it was told before."""
+    """Whether all rows are to be told again to a tracker that was opened anew: it knows itself what it has, or holds
+    them instead of those of the sitting before. What another one was told it is not told again."""
 
     @classmethod
     def problem(cls) -> str | None:

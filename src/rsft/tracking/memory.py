@@ -16,36 +16,47 @@ FOLDER = "tracking"
 
 
 class Memory:
-    """`tracking/NAME.json` of a run: a made-up id, and how many rows each told stage had. Written whole or not at all;
-    what is told counts as told only once it is written here."""
+    """`tracking/NAME.json` of a run: a made-up id, the stages that are to be told with how many rows each has, in an
+    order that stays, and how many of them were told. Written whole or not at all: before a stage is told, so that its
+    rows have their numbers for good, and after it."""
 
     def __init__(self, run: Path, tracker: str) -> None:
         self._file = run / FOLDER / f"{tracker}.json"
         said = json.loads(self._file.read_text(encoding="utf-8")) if self._file.is_file() else {}
-        self.is_new = not said
         self.id: str = said.get("id") or secrets.token_hex(8)
-        self.told: dict[str, int] = dict(said.get("told", {}))
-        if self.is_new:
-            self._write()
+        self._rows: dict[str, int] = dict(said.get("rows", {}))
+        self._told = int(said.get("told", 0))
 
     def forget(self) -> None:
-        """Everything is to be told again."""
-        self.told = {}
+        """Everything is to be told again, in the same order."""
+        self._told = 0
 
-    def numbered(self, stages: Sequence[Committed]) -> list[Row]:
-        """The rows of stages that are told next."""
-        first = sum(self.told.values())
-        places = [(stage.when, place) for stage in stages for place in stage.places]
-        return [
-            Row(number, place.axis, place.at, place.values, when) for number, (when, place) in enumerate(places, first)
-        ]
+    @property
+    def told(self) -> frozenset[str]:
+        return frozenset(list(self._rows)[: self._told])
 
-    def add(self, stages: Sequence[Committed]) -> None:
-        self.told |= {stage.key: len(stage.places) for stage in stages}
+    def owed(self, found: Sequence[Committed]) -> list[Row]:
+        """The rows that are told next, of what was found. A stage that is not there any more has none."""
+        stages = {stage.key: stage for stage in found}
+        if new := {key: len(stage.places) for key, stage in stages.items() if key not in self._rows}:
+            self._rows |= new
+            self._write()
+        rows: list[Row] = []
+        number = 0
+        for key, count in self._rows.items():
+            if key in stages and key not in self.told:
+                places = enumerate(stages[key].places, number)
+                rows += [Row(n, place.axis, place.at, place.values, stages[key].when) for n, place in places]
+            number += count
+        return rows
+
+    def add(self) -> None:
+        """All that was owed is told."""
+        self._told = len(self._rows)
         self._write()
 
     def _write(self) -> None:
-        text = json.dumps({"id": self.id, "told": self.told}, indent=1) + "\n"
+        text = json.dumps({"id": self.id, "told": self._told, "rows": self._rows}, indent=1) + "\n"
         files.put(self._file, lambda aside: _written(aside, text))
 
 

@@ -20,6 +20,7 @@ _WORDS = ("whole_words", "accepted_words")
 _OF_REPLIES = ("distinct_1", "distinct_2", "self_bleu", "vendi", "mean_words", "mean_tokens", "cut_share", "failed")
 _OF_SAMPLES = ("acceptance", "best_of", "entropy", "unique_share", *_OF_REPLIES)
 _OF_TRAINING = {"loss": "train_loss", "learning_rate": "learning_rate", "heldout_loss": "train_heldout_loss"}
+ON_ITERATIONS = tuple(name for name in (*_COUNTS, *_RENAMED.values(), *_WORDS, *_OF_SAMPLES) if name != "failed")
 TRAINING = (*_OF_TRAINING.values(), "train_heldout_score")
 """The numbers that optimizer steps have; all others have iterations."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,22 @@ class Teller:
         if self._memory is None and self._kind.begins_anew:
             memory.forget()
         self._memory = memory
-        stages = committed(self._run, frozenset(memory.told))
+        stages = committed(self._run, memory.told)
         if not stages:
             return
+        rows = memory.owed(stages)
         if self._tracker is None:
             self._tracker = self._kind.open(self._options, self._about(memory))
         try:
-            self._tracker.tell(memory.numbered(stages))
+            self._tracker.tell(rows)
         except Exception:
-            if self._kind.begins_anew:  # it holds a part of them now, and that is of no use
+            if self._kind.begins_anew:  # it holds nobody knows how much of them
+                with suppress(Exception):
+                    self._tracker.close(False)
                 self._tracker = self._memory = None
             raise
         failpoints.reached("tracking.told")
-        memory.add(stages)
+        memory.add()
         self.told += len(stages)
 
     def _close(self) -> None:
@@ -101,7 +105,7 @@ class Teller:
         # The runs of several seeds lie in one folder, and are called after it.
         own = self._run.name if not self._run.name.startswith("seed_") else f"{self._run.parent.name}-{self._run.name}"
         name = named.name or own
-        return About(memory.id, memory.is_new, name, self._run, self._recipe.model_dump(mode="json"))
+        return About(memory.id, name, self._run, self._recipe.model_dump(mode="json"))
 
     def _fail(self, why: str) -> None:
         if self.failure is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,9 +19,14 @@ _KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 
 
 class WandbTracker:
-    """Each row is a step of the run's history, by its number: one that was told before has a step that is passed."""
+    """Each row is a step of the run's history, by its number.
 
-    begins_anew: ClassVar[bool] = False
+    The client takes rows in the background, and says nothing of when they are safe. So each sitting tells all of them:
+    online those that the server has are passed over; offline the sitting's folder then holds the whole run, and those
+    of earlier sittings go.
+    """
+
+    begins_anew: ClassVar[bool] = True
 
     def __init__(self, run: Any) -> None:
         self._run = run
@@ -74,7 +80,12 @@ class WandbTracker:
                 self._run.log({**row.values, row.axis: row.at}, step=row.number, commit=True)
 
     def close(self, finished: bool) -> None:
+        own = Path(self._run.dir).parent
         self._run.finish(exit_code=0 if finished else 1)
+        if self._run.offline:
+            for folder in own.parent.glob(f"offline-run-*-{self._run.id}"):
+                if folder != own:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_login(host: str) -> bool:
