@@ -47,7 +47,13 @@ RUN = """
 import sys
 import rsft
 from rsft.loop import run
-run(rsft.load_recipe("bot.yaml", f"tracking=[{sys.argv[1]}]"))
+from rsft.progress import Silent
+
+class Warned(Silent):
+    def say(self, line):
+        print(line, file=sys.stderr)
+
+run(rsft.load_recipe("bot.yaml", f"tracking=[{sys.argv[1]}]"), Warned())
 """
 
 

@@ -29,8 +29,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The run that is told of. `id` is made up once for a run and a tracker, and kept in the run folder. `config` is the
-    recipe, in plain values."""
+    """The run that is told of. `id` is made up once for a run and a tracker, and kept in the run folder; `config` is
+    the recipe, in plain values."""
 
     id: str
     name: str
