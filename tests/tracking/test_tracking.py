@@ -164,6 +164,20 @@ def test_a_tracker_that_fails_is_told_later_and_warned_of_once(frail: type[Frail
     assert {row.at for row in frail.rows if row.axis == "iteration"} == {0, 1, 2}
 
 
+def test_a_warning_holds_no_secret(frail: type[Frail], at_work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "canary-4711")
+
+    def told(self: Frail, rows: Sequence[Row]) -> None:
+        raise ConnectionError("http://user:hunter2@tracker refused canary-4711")
+
+    monkeypatch.setattr(Frail, "tell", told)
+    hearing = Hearing()
+    run(recipe_for("mlflow", "loop.iterations=1"), hearing)
+    (line,) = hearing.lines
+    assert "http://tracker refused $MLFLOW_TRACKING_TOKEN" in line
+    assert not [file for file in at_work.rglob("*") if file.is_file() and b"canary-4711" in file.read_bytes()]
+
+
 def test_a_tracker_that_fails_for_a_while_is_told_all_in_the_end(frail: type[Frail]) -> None:
     frail.failures = 1
     hearing = Hearing()

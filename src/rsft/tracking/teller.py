@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -69,7 +71,7 @@ class Teller:
         except Exception as error:
             self._not_before = time.monotonic() + _AFTER_FAILURE_SECONDS
             said = str(error) if isinstance(error, UserError | StoreError) else f"{type(error).__name__}: {error}"
-            self._fail(" ".join(said.split())[:300])
+            self._fail(_harmless(" ".join(said.split()))[:300])
 
     def _tell(self) -> None:
         memory = self._memory or Memory(self._run, self.name)
@@ -114,3 +116,12 @@ class Teller:
                 f"{self.name} could not be told of the run ({why}). The run goes on; what is owed is tried again, and "
                 f"rsft track {self._run} tells the rest afterwards."
             )
+
+
+def _harmless(text: str) -> str:
+    """What a library says, without the keys and passwords that its environment variables may hold."""
+    text = re.sub(r"//[^/\s@]*@", "//", text)
+    for name, value in os.environ.items():
+        if re.search("KEY|TOKEN|SECRET|PASSWORD", name) and len(value) >= 6:
+            text = text.replace(value, f"${name}")
+    return text
