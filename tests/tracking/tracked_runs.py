@@ -83,7 +83,8 @@ def in_another_process(program: str, *words: str, **environment: str) -> subproc
     begin = "from rsft.tracking import teller, track; teller._LOOK_SECONDS, track.LAST_SECONDS = 0.05, 300\n"
     return subprocess.run(
         [sys.executable, "-c", begin + program, *words],
-        env={**os.environ, **environment},
+        # Not wandb's own process, which a test in this one may have started.
+        env={name: said for name, said in os.environ.items() if name != "WANDB_SERVICE"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
