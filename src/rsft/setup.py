@@ -24,6 +24,7 @@ from rsft.selection import Selection, parse_selection
 from rsft.selection.better import BetterThan
 from rsft.servers import SPENDING
 from rsft.store import RunFolder
+from rsft.tracking import check_trackers
 from rsft.training.base import Trainer
 from rsft.types import Policy, Prompt
 
@@ -86,6 +87,7 @@ class Parts(Checked):
 
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
+    check_trackers(recipe)
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
     train, heldout, anchors = read_prompts(recipe)
     return Checked(train, heldout, anchors, scorers, heldout_scorers, terms, selection)
@@ -97,6 +99,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     A new run's folder keeps nothing until all parts could be made: a mistake can be mended and the run begun again.
     Raises RunError with the keys that differ if the folder holds a run of another recipe or of another base model.
     """
+    check_trackers(recipe)
     begun = (folder.path / "recipe.yaml").is_file()
     if begun:
         refuse_other_recipe(recipe, folder.path)

@@ -38,6 +38,7 @@ from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder, round_name
 from rsft.surroundings import note_surroundings
+from rsft.tracking import tracked
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
@@ -90,7 +91,7 @@ class Stages:
             note_surroundings(folder)
             prompts = {prompt.id: prompt for prompt in (*parts.train, *parts.heldout)}
             try:
-                with Fork.open(folder, recipe, prompts) as earlier:
+                with Fork.open(folder, recipe, prompts) as earlier, tracked(recipe, tell):
                     yield cls(recipe, folder, parts, tell, earlier)
             finally:
                 parts.close()

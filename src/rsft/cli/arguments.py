@@ -23,6 +23,10 @@ SelectionOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's."),
 ]
+TrackingOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="tracking=...", help="Other trackers than the run's, e.g. tracking=[tensorboard]."),
+]
 IterationOption = Annotated[
     int | None, typer.Option("--iteration", "-i", help="Of this iteration; by default the last that was drawn.")
 ]

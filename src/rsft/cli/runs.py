@@ -128,6 +128,13 @@ def print_report(said: dict[str, Any]) -> None:
         say_unbroken(f"  {from_here(file)}")
 
 
+def print_tracked(said: dict[str, Any]) -> None:
+    """What each tracker was told, and of the rest why not."""
+    for name, one in said["trackers"].items():
+        rest = f"; not of all: {one['failure']}" if one["failure"] else ""
+        say_unbroken(f"  {name}: told of {one['told']} stages{rest}")
+
+
 def print_cleaned(said: dict[str, Any]) -> None:
     """What was removed, and what it came to."""
     would = "would be " if said["dry_run"] else ""

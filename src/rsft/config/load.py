@@ -14,17 +14,18 @@ from pydantic import ValidationError
 
 from rsft.config.mistakes import mistakes
 from rsft.config.recipe import Recipe, SamplingSection, TrainingSection
+from rsft.config.tracking import TrackingSection
 from rsft.errors import RecipeError, nearest
 
 BUNDLED = "bundled:"
 """Marks a data file that comes with rsft, as in `bundled:shop.train.jsonl.gz`."""
 
 # What may change while a run goes on: none of these can change a candidate, a score or a decision that is there. Of
-# servers, that is how long, how fast and how dearly they may be asked, and where they are.
+# servers, that is how long, how fast and how dearly they may be asked, and where they are; of trackers, everything.
 _PATIENCE = "key_env|timeout_seconds|patience_seconds|attempts|max_cost|price[.](input|output)|price"
 _RATES = "concurrency|requests_per_minute|tokens_per_minute|together|environment|keep_while_training|url"
 _HARMLESS = re.compile(
-    "run|loop[.]iterations"
+    "run|loop[.]iterations|tracking([.].*)?"
     f"|(engine|sampling[.]generators[.][0-9]+|(evaluation[.])?scorers[.][^.]+[.]server)[.]({_PATIENCE}|{_RATES})"
     f"|training[.]({_PATIENCE}|price_per_million|poll_seconds|max_hours)"
 )
@@ -81,7 +82,7 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 def recipe_differences(old: Recipe, new: Recipe) -> list[str]:
     """One line for each key whose values differ, harmless keys excepted."""
-    before, after = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
+    before, after = (dict(flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and not _HARMLESS.fullmatch(key)]
     return [f"{key}: {_shown(before, key)} → {_shown(after, key)}" for key in changed]
 
@@ -138,6 +139,7 @@ def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:
             "scorers": {name: _located_plug_in(spec, beside) for name, spec in recipe.scorers.items()},
             "selection": [_located_plug_in(rule, beside) for rule in recipe.selection],
             "training": _located_training(recipe.training, beside),
+            "tracking": _located_tracking(recipe.tracking),
             "evaluation": recipe.evaluation.model_copy(
                 update={"scorers": {n: _located_plug_in(spec, beside) for n, spec in recipe.evaluation.scorers.items()}}
             ),
@@ -176,6 +178,15 @@ def _located_training(training: TrainingSection, beside: Path | None) -> Trainin
     if not isinstance(launch, str) or not Path(launch).suffix:
         return training
     return training.model_copy(update={"launch": _locate(launch, beside)})
+
+
+def _located_tracking(tracking: TrackingSection) -> TrackingSection:
+    """With an absolute path to event files, from the working directory, as the run folder's."""
+    said = tracking.tensorboard
+    if said is None or said.folder is None:
+        return tracking
+    folder = str(Path(said.folder).expanduser().absolute())
+    return tracking.model_copy(update={"tensorboard": said.model_copy(update={"folder": folder})})
 
 
 def _locate(source: str, beside: Path | None) -> str:
@@ -232,12 +243,13 @@ def bundled_path(source: str) -> str:
     return str(file)
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A recipe's values by their keys, `a.b`."""
     if prefix == "sampling.generators" and isinstance(value, list):
         value = dict(enumerate(value))  # each has options of its own that may change
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+            yield from flat(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
 

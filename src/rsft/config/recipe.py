@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from rsft.config.guards import GuardsSection
 from rsft.config.section import OneOrMore, PlugIn, Section, as_list
+from rsft.config.tracking import Tracking, TrackingSection
 from rsft.types import SamplingParams
 
 # Where a temperature is to be tuned, and one is needed before that.
@@ -301,6 +302,11 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     guards: GuardsSection = GuardsSection()
     loop: LoopSection = LoopSection()
+    tracking: Tracking = Field(
+        TrackingSection(),
+        description="Trackers that are told the run's numbers: tensorboard, wandb, mlflow, trackio; a list of names, "
+        "or a mapping with options.",
+    )
     seed: int = Field(0, ge=0)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 where the machine is quick at it."

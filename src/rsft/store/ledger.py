@@ -150,10 +150,10 @@ class Ledger:
         self._write_together([done, *happened])
 
     def stages(self) -> list[dict[str, Any]]:
-        found = self._db.execute("SELECT iteration, arm, stage, status, info FROM stages ORDER BY rowid")
+        found = self._db.execute("SELECT iteration, arm, stage, status, info, finished_at FROM stages ORDER BY rowid")
+        columns = ("iteration", "arm", "stage", "status", "info", "finished_at")
         return [
-            {"iteration": i, "arm": arm, "stage": stage, "status": status, "info": json.loads(info) if info else None}
-            for i, arm, stage, status, info in found
+            dict(zip(columns, (*row, json.loads(info) if info else None, at), strict=True)) for *row, info, at in found
         ]
 
     def begun(self) -> dict[str, Any] | None:

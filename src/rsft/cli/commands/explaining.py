@@ -9,11 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rsft.cli.arguments import (
-    JsonOption,
-    SetOption,
-    printed,
-)
+from rsft.cli.arguments import JsonOption, SetOption, printed
 
 commands = typer.Typer()
 

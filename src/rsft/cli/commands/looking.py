@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rsft.cli.arguments import (
-    JsonOption,
-    RunArgument,
-    printed,
-)
+from rsft.cli.arguments import JsonOption, RunArgument, TrackingOption, printed
 
 commands = typer.Typer()
 
@@ -190,3 +186,17 @@ def clean(
     from rsft.cli.runs import print_cleaned
 
     printed(cleaned(run, policies=policies, dry_run=dry_run), as_json, print_cleaned)
+
+
+@commands.command()
+def track(run: RunArgument, overrides: TrackingOption = None, as_json: JsonOption = False) -> None:
+    """Tell trackers of a run what they have not been told yet: of one that was not tracked, say."""
+    from rsft.cli.display import reporter
+    from rsft.cli.runs import print_tracked
+    from rsft.telling import track as tell_trackers
+
+    with reporter() as tell:
+        said = tell_trackers(run, overrides or (), tell)
+    printed(said, as_json, print_tracked)
+    if any(one["failure"] for one in said["trackers"].values()):
+        raise typer.Exit(2)

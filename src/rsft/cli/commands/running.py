@@ -7,13 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsft.cli.arguments import (
-    JsonOption,
-    RecipeArgument,
-    RunArgument,
-    SetOption,
-    printed,
-)
+from rsft.cli.arguments import JsonOption, RecipeArgument, RunArgument, SetOption, printed
 
 commands = typer.Typer()
 
