@@ -159,7 +159,7 @@ class RunFolder:
 
     def decided_iterations(self, name: str) -> list[int]:
         """The iterations of which the named set holds decisions."""
-        return sorted({iteration for iteration, of in self._decided() if of == name})
+        return sorted({iteration for iteration, of in self.decision_sets() if of == name})
 
     def check_name(self, name: str) -> None:
         """Raise RunError for what can't be the name of a new set of decisions."""
@@ -178,11 +178,12 @@ class RunFolder:
 
     def selections(self) -> dict[str, Any]:
         """The rules of the sets of decisions that somebody named."""
-        rules = {name: self.ledger.meta(f"selection {name}") for name in dict.fromkeys(of for _, of in self._decided())}
+        names = dict.fromkeys(name for _, name in self.decision_sets())
+        rules = {name: self.ledger.meta(f"selection {name}") for name in names}
         return {name: json.loads(said) for name, said in rules.items() if said is not None}
 
-    def _decided(self) -> list[tuple[int, str]]:
-        """The iteration and the name of each set of decisions."""
+    def decision_sets(self) -> list[tuple[int, str]]:
+        """The iteration and the name of each set of decisions, in the order in which they were made."""
         scopes = (segment.scope.split(":", 1) for segment in self.ledger.segments("decisions"))
         return [(int(iteration), name) for iteration, name in scopes]
 

@@ -11,13 +11,13 @@ from rsft.errors import RunError
 from rsft.labelling import Labelling, login, take_back
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Purpose, Word
-from rsft.web.shelf import Book
+from rsft.web.books import Candidates
 
 _WORDS: dict[str, Word] = {"good": "good", "bad": "bad", "skip": "skipped"}
 _UNDO = "undo"
 
 
-def asked_now(book: Book, said: Mapping[str, str]) -> dict[str, Any]:
+def asked_now(book: Candidates, said: Mapping[str, str]) -> dict[str, Any]:
     """The reply that is asked about now, with its conversation; None where all are labelled. Its scores are not shown:
     who knows them labels by them. Raises a UserError."""
     scorers = list(book.pool.scores)
@@ -38,7 +38,7 @@ def asked_now(book: Book, said: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def say(book: Book, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
+def say(book: Candidates, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
     """Keep a word on the reply that was shown, or take the last one back; then what is asked now.
 
     A word on a reply that is not the one that is asked about is nothing: a key was pressed twice, or the page is an old
