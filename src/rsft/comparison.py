@@ -46,7 +46,7 @@ def compare(a: str, b: str, by: str = ACCEPTANCE, limit: int = 10) -> dict[str, 
         "prompts": len(common),
         "left_out": {"a": len(one.prompts) - len(common), "b": len(other.prompts) - len(common)},
         "rules": {"a": one.rule_names, "b": other.rule_names},
-        "warnings": warnings_of(one, other),
+        "warnings": _warnings(one, other),
         "recipe_differences": recipe_differences(one.recipe, other.recipe),
         "scores": {name: difference(before.values(name), after.values(name)) for name in (ACCEPTANCE, *scorers)},
         "sampled": _sampled(before, after),
@@ -137,7 +137,7 @@ def scorers_of_both(one: Side, other: Side) -> list[str]:
     return [name for ours, theirs in kinds for name, fingerprint in ours.items() if theirs.get(name) == fingerprint]
 
 
-def warnings_of(one: Side, other: Side) -> list[str]:
+def _warnings(one: Side, other: Side) -> list[str]:
     """What makes the comparison worth less than it looks."""
     found = []
     if not one.can_judge(other.scorers):

@@ -283,8 +283,7 @@ class RunFolder:
 
     def done(self, stage: str) -> list[tuple[int, str]]:
         """The iterations and the arms in which a stage is done, in the order in which it was begun."""
-        said = self.ledger.stages()
-        return [(one["iteration"], one["arm"]) for one in said if (one["stage"], one["status"]) == (stage, "done")]
+        return self.ledger.done(stage)
 
     @property
     def finished(self) -> bool:

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rsft.comparison import Side, Which, by_who_passes, difference, scorers_of_both, warnings_of
+from rsft.comparison import Side, Which, by_who_passes, difference, scorers_of_both
 from rsft.config import differing_keys
 from rsft.errors import RunError
 from rsft.evaluation import ACCEPTANCE
+from rsft.reading import summary_of
 from rsft.types import Prompt
 from rsft.web.sources import Source
 
@@ -93,27 +94,34 @@ class Beside:
             },
         }
 
-    @cached_property
-    def notes(self) -> list[str]:
-        """What makes the comparison worth less than it looks."""
+    def notes(self, titles: Sequence[str]) -> list[str]:
+        """What makes the comparison worth less than it looks. `titles` names the runs of the policies."""
         first, *others = self.sides
-        found = dict.fromkeys(line for other in others for line in warnings_of(first, other))
+        found: list[str] = []
+        if not all(first.can_judge(other.scorers) for other in others):
+            found.append(
+                "not all were scored by the same scorers, so what the first one's rules can't judge is judged by its "
+                "own rules, and the shares of accepted replies are no like for like"
+            )
+        runs = {title: summary_of(side.which.run).get("fakes") for title, side in zip(titles, self.sides, strict=True)}
+        if faked := [f"{title} ({', '.join(fakes)})" for title, fakes in runs.items() if fakes]:
+            found.append(f"fakes took part in {', '.join(faked)}: such numbers say nothing about a model")
         left_out = [len(side.prompts) - len(self.common) for side in self.sides]
         if any(left_out):
             of_each = ", ".join(str(count) for count in left_out)
-            found[
+            found.append(
                 f"only the {len(self.common)} held-out prompts that are the same in all (id, conversation and fields) "
                 f"are compared; left out are {of_each}, in the order of the columns"
-            ] = None
+            )
         templates = sum(
             any(other.prompts[one].messages != first.prompts[one].messages for other in others) for one in self.common
         )
         if templates:
-            found[f"the models read {templates} of the prompts through different templates"] = None
+            found.append(f"the models read {templates} of the prompts through different templates")
         named = {name for side in self.sides for name in (*side.scorers, *side.heldout_scorers)}
         if others_only := sorted(named - set(self.scorers)):
-            found[f"not compared are scores by scorers that not all have alike: {', '.join(others_only)}"] = None
-        return list(found)
+            found.append(f"not compared are scores by scorers that not all have alike: {', '.join(others_only)}")
+        return found
 
     @cached_property
     def recipes(self) -> dict[str, list[str]]:

@@ -154,8 +154,8 @@ class HeldOut(Book):
         found = evaluated(folder, recipe, iteration, source.name)
         if found is None:
             raise RunError(
-                f"Some of the held-out replies of iteration {iteration} ({source.name}) in {folder.path} are damaged, or "
-                f"lack a score. Go on with the run, which mends that: rsft resume {folder.path}"
+                f"Some of the held-out replies of iteration {iteration} ({source.name}) in {folder.path} are damaged, "
+                f"or lack a score. Go on with the run, which mends that: rsft resume {folder.path}"
             )
         self.folder, self.iteration, self.source, self.decided = folder, iteration, source, True
         self.drawn_in = drawn_in(folder, iteration, source)

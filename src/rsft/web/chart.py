@@ -29,7 +29,7 @@ def chart(base: Mapping[str, Any] | None, curves: Mapping[str, Sequence[Mapping[
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The acceptance of an arm of a run by iteration (0: the base). `run` numbers the runs; a control is drawn fainter."""
+    """The acceptance of an arm of a run by iteration (0: the base). `run` numbers them; a control is drawn fainter."""
 
     name: str
     run: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -17,7 +18,7 @@ from rsft.web.browse import Wanted
 from rsft.web.pages import page
 from rsft.web.places import HERE, run_at
 from rsft.web.shelf import Shelf
-from rsft.web.sources import OWN, sources_of
+from rsft.web.sources import OWN, nearest, sources_of
 
 _Found = TypeVar("_Found")
 
@@ -49,6 +50,11 @@ class Site:
             "decided_in": decided_in,
             "sources": sources,
         }
+
+    def nearest(self, name: str, wanted: Wanted) -> Wanted:
+        """The same, of what the iteration has instead where it has no such replies."""
+        with RunFolder.open(self.run(name), write=False) as run:
+            return replace(wanted, which=nearest(run, wanted.iteration, wanted.source).address)
 
     async def page_of(self, template: str, name: str, **said: Any) -> str:
         """A page of a run, or a part of one."""

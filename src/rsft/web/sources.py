@@ -56,18 +56,22 @@ def sources_of(folder: RunFolder) -> dict[int, list[Source]]:
     return {iteration: [one for at, one in ordered if at == iteration] for iteration in sorted({i for i, _ in found})}
 
 
+def nearest(folder: RunFolder, iteration: int, source: Source) -> Source:
+    """The source itself, or what an iteration without it has instead. Raises RunError for an iteration without any."""
+    there = sources_of(folder)
+    if iteration not in there:
+        said = ", ".join(map(str, there)) or "none yet"
+        raise RunError(f"The run {folder.path} has no replies of iteration {iteration} yet. It has those of {said}.")
+    return source if source in there[iteration] else there[iteration][0]
+
+
 def check(folder: RunFolder, iteration: int, source: Source) -> None:
     """Raise RunError, with what there is instead, for replies that the run does not have (yet)."""
-    there = sources_of(folder)
-    if source in there.get(iteration, ()):
-        return
-    if iteration in there:
-        titles = ", ".join(f"'{one.title(iteration)}'" for one in there[iteration])
+    if nearest(folder, iteration, source) != source:
+        titles = ", ".join(f"'{one.title(iteration)}'" for one in sources_of(folder)[iteration])
         raise RunError(
             f"Iteration {iteration} of the run {folder.path} has no '{source.title(iteration)}' (yet). It has {titles}."
         )
-    iterations = ", ".join(map(str, there)) or "none yet"
-    raise RunError(f"The run {folder.path} has no replies of iteration {iteration} yet. It has those of {iterations}.")
 
 
 def _arm(source: Source) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 
 from rsft.types import CandidateKey
 from rsft.web.books import Book
@@ -17,9 +18,10 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/candidates")
     async def candidates(request: Request, run: str) -> str:
-        wanted = Wanted.of(request.query_params)
+        asked = Wanted.of(request.query_params)
+        wanted = await run_in_threadpool(site.nearest, run, asked)
         found = await site.read(run, wanted, lambda book: listed(book, wanted))
-        return await site.page_of("candidates.html", run, tab="candidates", wanted=wanted, **found)
+        return await site.page_of("candidates.html", run, tab="candidates", wanted=wanted, asked=asked, **found)
 
     @router.get("/candidate")
     async def candidate(request: Request, run: str, id: str, sample: int, generator: str) -> str:

@@ -24,7 +24,7 @@ def routes(site: Site) -> APIRouter:
             return {
                 "shared": len(beside.common),
                 "numbers": beside.numbers,
-                "notes": beside.notes,
+                "notes": beside.notes([site.title(pick.name) for pick in picks]),
                 "recipes": beside.recipes,
                 **beside.replies(show, page),
             }
