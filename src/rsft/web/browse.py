@@ -19,7 +19,7 @@ from rsft.store import RunFolder
 from rsft.store.files import inside
 from rsft.types import CandidateKey, Prompt, Score
 from rsft.web.books import Book, Told, everywhere
-from rsft.web.sources import Source
+from rsft.web.sources import OWN, Source
 
 PAGE = 25
 _MADE, _HIGH, _LOW = "made", "high", "low"
@@ -64,6 +64,11 @@ class Wanted:
             if values[name] not in choices.get(name, (values[name],)):
                 raise RunError(f"{name}: expected {' or '.join(filter(None, choices[name]))}, found {values[name]!r}.")
         return cls(which=Source.of(said.get("which", "")).address, **values)
+
+    @classmethod
+    def of_run(cls, said: Mapping[str, str]) -> Wanted:
+        """The same, of the candidates on which the run itself decided, whatever else was looked at."""
+        return cls.of({**said, "which": OWN.address})
 
     @property
     def source(self) -> Source:

@@ -14,6 +14,7 @@ from rsft.reading import handed_back, summary_of
 from rsft.setup import saved_recipe
 from rsft.store import ARMS, RunFolder
 from rsft.web.chart import Curve, curves
+from rsft.web.overview import STAGES
 from rsft.web.sources import Source
 
 MOST = 3
@@ -131,7 +132,7 @@ def iterations_of(run: Path) -> list[dict[str, Any]]:
                 "accepted": select.get("accepted"),
                 "candidates": sample.get("candidates"),
                 "tokens": sample.get("tokens"),
-                "seconds": sum(note.get("seconds", 0) for note in notes.values()),
+                "seconds": sum(notes[stage].get("seconds", 0) for stage in STAGES if stage in notes),
                 "scores": {**measured.get("scores", {}), **measured.get("heldout_scores", {})},
                 **{name: measured.get(name) for name in ("distinct_2", "self_bleu", "vendi", "mean_words")},
             }

@@ -32,7 +32,7 @@ def gain(said: Mapping[str, Any] | None) -> str:
 
 def change(said: Mapping[str, Any]) -> str:
     """A difference of scores with its interval: +0.27 [+0.23, +0.31]."""
-    return f"{said['value']:+.3g} [{said['low']:+.3g}, {said['high']:+.3g}]"
+    return f"{said['value']:+.2g} [{said['low']:+.2g}, {said['high']:+.2g}]"
 
 
 def score(value: float | None) -> str:

@@ -15,14 +15,14 @@ def routes(site: Site) -> APIRouter:
     @router.get("/label")
     async def label(request: Request, run: str) -> str:
         said = request.query_params
-        wanted = Wanted.of(said)
+        wanted = Wanted.of_run(said)
         found = await site.decided(run, wanted.iteration, lambda book, _: asked_now(book, said))
         return await site.page_of("label.html", run, tab="label", wanted=wanted, **found)
 
     @router.post("/label/say")
     async def label_say(request: Request) -> str:
         said = await form(request)
-        run, wanted = said.get("run", ""), Wanted.of(said)
+        run, wanted = said.get("run", ""), Wanted.of_run(said)
         found = await site.decided(run, wanted.iteration, lambda book, place: say(book, place, said))
         return await site.page_of("label_now.html", run, tab="label", wanted=wanted, **found)
 

@@ -34,7 +34,7 @@ def routes(site: Site) -> APIRouter:
         return await site.page_of("saved.html", run, kept=await run_in_threadpool(_saved, site.run(run), said))
 
     async def moved(template: str, run: str, said: Mapping[str, str], **more: Any) -> str:
-        wanted = Wanted.of(said)
+        wanted = Wanted.of_run(said)
         shown = await run_in_threadpool(site.named, run)
         found = await site.decided(run, wanted.iteration, lambda book, place: _moved(book, place, shown["run"], said))
         return await site.page_of(template, run, tab="thresholds", wanted=wanted, **found, **more)
@@ -49,5 +49,5 @@ def _moved(book: Candidates, run: Path, shown: str, said: Mapping[str, str]) -> 
 
 
 def _saved(run: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    rules = own_rules(run, Wanted.of(said).iteration)
+    rules = own_rules(run, Wanted.of_run(said).iteration)
     return save(run, moved_rules(rules, list(saved_recipe(run).scorers), said), said.get("name", "").strip())
