@@ -63,7 +63,7 @@ def test_the_numbers_are_those_of_the_command(names: tuple[str, str], runs: Path
         assert gains[name] == other["acceptance_changes"][name]
     for name, said in beside.numbers["scores"].items():
         assert said[1]["gain"] == other["scores"][name]["difference"]
-        assert said[0]["mean"]["value"] == pytest.approx(other["scores"][name]["a"])
+        assert said[0]["mean"] == pytest.approx(other["scores"][name]["a"])
     counts = {group: len(ids) for group, ids in beside.groups.items()}
     assert counts == {
         "": other["prompts"],

@@ -250,16 +250,17 @@ class RunFolder:
 
     def load_prompts(self, split: str, ids: Collection[str] | None = None) -> list[Prompt]:
         """A split's prompts, in order: all of them, or those with some ids."""
-        only = {} if ids is None else {"id": ids}
-        return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only) if row[0] == split]
+        only = {"split": [split]} if ids is None else {"split": [split], "id": ids}
+        return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only)]
 
     def last_turns(self, split: str) -> Iterator[tuple[str, str]]:
         """The id and the last turn of a split's prompts, in order."""
-        return ((row[1], rows.last_turn(row[2])) for row in self._rows("prompts", None, columns=3) if row[0] == split)
+        some = self._rows("prompts", None, columns=3, only={"split": [split]})
+        return ((prompt_id, rows.last_turn(turns)) for _, prompt_id, turns in some)
 
     def prompt_ids(self, split: str) -> list[str]:
         """The ids of a split's prompts, in order."""
-        return [row[1] for row in self._rows("prompts", None, columns=2) if row[0] == split]
+        return [row[1] for row in self._rows("prompts", None, columns=2, only={"split": [split]})]
 
     # -- stages, generators, events ----------------------------------------------------------------------------------
 

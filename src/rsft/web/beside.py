@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from rsft.comparison import Side, Which, by_who_passes, difference, scorers_of_both
@@ -69,7 +70,7 @@ class Beside:
     @cached_property
     def numbers(self) -> dict[str, Any]:
         """Of each policy its acceptance and mean scores on the common prompts; of all but the first, what it gains over
-        the first: paired, with bootstrap intervals over prompts, and McNemar's test."""
+        the first: paired, with bootstrap intervals over prompts, and for acceptance McNemar's test."""
         evaluations = [side.evaluation.among(self.common) for side in self.sides]
         first = evaluations[0]
         return {
@@ -83,7 +84,7 @@ class Beside:
             "scores": {
                 name: [
                     {
-                        "mean": asdict(one.score(name)) if one.values(name) else None,
+                        "mean": fmean(values) if (values := one.values(name).values()) else None,
                         "gain": None
                         if one is first
                         else difference(first.values(name), one.values(name))["difference"],
