@@ -31,13 +31,13 @@ def compare(a: str, b: str, by: str = ACCEPTANCE, limit: int = 10) -> dict[str, 
     change in the score `by` come worst first: `limit` regressions, and as many improvements. Raises a UserError.
     """
     first = Which.named(a)
-    one = _Side.read(first)
-    other = _Side.read(Which.named(b, beside=first.run), by_rules_of=one)
+    one = Side.read(first)
+    other = Side.read(Which.named(b, beside=first.run), by_rules_of=one)
     common = [prompt_id for prompt_id, prompt in one.prompts.items() if other.prompts.get(prompt_id) == prompt]
     if not common:
         raise RunError(f"{one.which} and {other.which} have no held-out prompt in common.")
     before, after = one.evaluation.among(common), other.evaluation.among(common)
-    scorers = _scorers(one, other)
+    scorers = scorers_of_both(one, other)
     if by not in (ACCEPTANCE, *scorers):
         known = [ACCEPTANCE, *scorers]
         raise RecipeError(f"Both have no score '{by}'.{nearest(by, known)} They have {', '.join(known)}.")
@@ -49,11 +49,11 @@ def compare(a: str, b: str, by: str = ACCEPTANCE, limit: int = 10) -> dict[str, 
         "rules": {"a": one.rule_names, "b": other.rule_names},
         "warnings": _warnings(one, other),
         "recipe_differences": recipe_differences(one.recipe, other.recipe),
-        "scores": {name: _differ(before.values(name), after.values(name)) for name in (ACCEPTANCE, *scorers)},
+        "scores": {name: difference(before.values(name), after.values(name)) for name in (ACCEPTANCE, *scorers)},
         "sampled": _sampled(before, after),
         "numbers": {"a": before.numbers(), "b": after.numbers()},
         "kl_from_base": {"a": one.note["kl_from_base"], "b": other.note["kl_from_base"]},
-        "acceptance_changes": _by_who_passes(before, after),
+        "acceptance_changes": by_who_passes(before, after),
         "by": by,
         **_changes(one.prompts, before, after, by, limit),
     }
@@ -86,7 +86,7 @@ class Which:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """One of the two policies, as its run folder has it, judged by some rules."""
 
     which: Which
@@ -99,7 +99,7 @@ class _Side:
     evaluation: Evaluation
 
     @classmethod
-    def read(cls, which: Which, by_rules_of: _Side | None = None) -> _Side:
+    def read(cls, which: Which, by_rules_of: Side | None = None) -> Side:
         """Raises RunError if it was not measured."""
         recipe = saved_recipe(which.run)
         with RunFolder.open(which.run, write=False) as folder:
@@ -132,13 +132,13 @@ def _what_was_measured(folder: RunFolder) -> str:
     return f"Measured are {', '.join(done)}." if done else "Nothing was measured yet."
 
 
-def _scorers(one: _Side, other: _Side) -> list[str]:
+def scorers_of_both(one: Side, other: Side) -> list[str]:
     """The held-out scorers, and then the selecting ones, that are the same in both."""
     kinds = ((one.heldout_scorers, other.heldout_scorers), (one.scorers, other.scorers))
     return [name for ours, theirs in kinds for name, fingerprint in ours.items() if theirs.get(name) == fingerprint]
 
 
-def _warnings(one: _Side, other: _Side) -> list[str]:
+def _warnings(one: Side, other: Side) -> list[str]:
     """What makes the comparison worth less than it looks."""
     found = []
     if not one.can_judge(other.scorers):
@@ -152,7 +152,7 @@ def _warnings(one: _Side, other: _Side) -> list[str]:
     return found
 
 
-def _differ(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
+def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
     """The means of both, and the paired difference, on the prompts that both have."""
     both = [prompt_id for prompt_id in before if prompt_id in after]
     a, b = (sum(of[prompt_id] for prompt_id in both) / max(1, len(both)) for of in (before, after))
@@ -166,12 +166,12 @@ def _sampled(before: Evaluation, after: Evaluation) -> dict[str, Any] | None:
         return None
     return {
         "samples": samples,
-        "acceptance": _differ(before.passing(samples), after.passing(samples)),
-        "best_of": _differ(before.solved(samples), after.solved(samples)),
+        "acceptance": difference(before.passing(samples), after.passing(samples)),
+        "best_of": difference(before.solved(samples), after.solved(samples)),
     }
 
 
-def _by_who_passes(before: Evaluation, after: Evaluation) -> dict[str, Any]:
+def by_who_passes(before: Evaluation, after: Evaluation) -> dict[str, Any]:
     """The prompts by who passes: what McNemar's test reads."""
     had, has = before.values(ACCEPTANCE), after.values(ACCEPTANCE)
     pairs = [(had[prompt_id], has[prompt_id]) for prompt_id in had if prompt_id in has]

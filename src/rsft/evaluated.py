@@ -14,10 +14,15 @@ from rsft.types import Candidate, CandidateKey, Score
 
 
 def evaluated(
-    folder: RunFolder, recipe: Recipe, iteration: int, arm: str, rules: Selection | None = None
+    folder: RunFolder,
+    recipe: Recipe,
+    iteration: int,
+    arm: str,
+    rules: Selection | None = None,
+    prompt_ids: Collection[str] | None = None,
 ) -> Evaluation | None:
     """An arm's evaluation in an iteration (0: the base's, of the arm `policy`); None if it was not measured (yet), or
-    some of what was measured got damaged since.
+    some of what was measured got damaged since. Of some prompts, only what may hold them is read.
 
     Whether replies pass is judged by the rules; by default the recipe's own.
     """
@@ -29,7 +34,7 @@ def evaluated(
     of_policy: dict[str, Any] = {
         "iteration": int(note["drawn_in"]),
         "generators": generators,
-        "prompt_ids": heldout,
+        "prompt_ids": heldout if prompt_ids is None else prompt_ids,
     }
     sampled_of = set(heldout[: recipe.evaluation.sampled_prompts])
     # There may be more samples than were asked for, where a run took over from another.
@@ -39,7 +44,7 @@ def evaluated(
         if candidate.key.sample_index <= (recipe.evaluation.samples if candidate.key.prompt_id in sampled_of else 0)
     ]
     measured = _measured(recipe, rules or measuring_rules(recipe), replies, folder.own_scores(**of_policy))
-    if measured is None or len(measured) != note["replies"]:
+    if measured is None or (prompt_ids is None and len(measured) != note["replies"]):
         return None
     return Evaluation.of(measured)
 

@@ -38,15 +38,24 @@ class StoredDecisions:
 
 
 class StoredPool:
-    """The train prompts' candidates of one iteration, with their scores, and which the run accepted: none, until it has
-    decided."""
+    """The train prompts' candidates of one iteration, with their scores, and which a set of decisions accepted (by
+    default the run's own): none, until it has decided. `unfinished` takes what is drawn so far where it has not."""
 
-    def __init__(self, folder: RunFolder, iteration: int, fingerprints: Mapping[str, str]) -> None:
-        decided = StoredDecisions(folder, iteration, "policy")
-        self.keys = decided.keys if len(decided.keys) else Keys(_drawn(folder, iteration))
+    def __init__(
+        self,
+        folder: RunFolder,
+        iteration: int,
+        fingerprints: Mapping[str, str],
+        name: str = "policy",
+        *,
+        unfinished: bool = False,
+    ) -> None:
+        said = StoredDecisions(folder, iteration, name)
+        self.decided = len(said.keys) > 0
+        self.keys = said.keys if self.decided else Keys(_drawn(folder, iteration, unfinished=unfinished))
         details = _Stored(folder, iteration, fingerprints, self.keys)
         self.texts_of = details.texts_of
-        self.accepted_N: Mask = decided.accepted_N if len(decided.keys) else np.zeros(len(self.keys), dtype=np.bool_)
+        self.accepted_N: Mask = said.accepted_N if self.decided else np.zeros(len(self.keys), dtype=np.bool_)
         self.pool = Pool(
             prompt_ids=self.keys.prompt_ids,
             prompt_N=self.keys.prompt_N,
@@ -219,14 +228,6 @@ def stored_rules(folder: RunFolder, iteration: int, name: str) -> dict[str, int]
     return dict(sorted(zip(numbers, counts.tolist(), strict=True), key=lambda one: -one[1]))
 
 
-def decided_rules(folder: RunFolder, iteration: int, name: str) -> tuple[list[str], Numbers]:
-    """The rules that decided in a set of decisions, and the number of each candidate's (N,), in the set's order."""
-    numbers: dict[str, int] = {}
-    tables = folder.tables("decisions", f"{iteration}:{name}", ["rule"])
-    rule_N: Numbers = _joined([_numbers(table["rule"], _numbering(numbers)) for table in tables], np.int32)
-    return list(numbers), rule_N
-
-
 def first_decided(
     folder: RunFolder,
     iteration: int,
@@ -276,16 +277,18 @@ def _baselines(
     return found
 
 
-def _drawn(folder: RunFolder, iteration: int) -> Iterator[Any]:
-    """The keys of what the policy's finished sample stage drew. Raises RunError if there is none."""
+def _drawn(folder: RunFolder, iteration: int, *, unfinished: bool) -> Iterator[Any]:
+    """The keys of what the policy's finished sample stage drew. Raises RunError if there is none, unless an
+    `unfinished` one will do: then all that is drawn for train prompts."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     done = folder.stage_done(iteration, "policy", "sample")
-    if done is None:
+    if done is None and not unfinished:
         raise RunError(f"The run {folder.path} has not drawn all candidates of iteration {iteration} yet.")
+    only = None if done is None else {"generator": done["generators"]}
     trained_on = pa.array(folder.prompt_ids("train"), type=pa.string())
-    for table in folder.tables("candidates", str(iteration), [*_KEY], {"generator": done["generators"]}):
+    for table in folder.tables("candidates", str(iteration), [*_KEY], only):
         yield table.filter(pc.is_in(table["prompt_id"], trained_on))
 
 

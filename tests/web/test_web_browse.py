@@ -19,8 +19,8 @@ from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder
 from rsft.types import CandidateKey
+from rsft.web.books import Candidates
 from rsft.web.browse import Wanted, in_full, listed
-from rsft.web.shelf import Book
 
 Browser = Callable[[Path], TestClient]
 
@@ -32,15 +32,15 @@ def folder(runs: Path) -> Iterator[RunFolder]:
 
 
 @pytest.fixture(scope="module")
-def book(folder: RunFolder) -> Book:
-    return Book(folder, 2)
+def book(folder: RunFolder) -> Candidates:
+    return Candidates(folder, 2)
 
 
-def keys(book: Book, **wanted: Any) -> set[CandidateKey]:
-    return {book.stored.keys.key(2, int(place)) for place in Wanted(2, **wanted).places(book)}
+def keys(book: Candidates, **wanted: Any) -> set[CandidateKey]:
+    return {book.key(int(place)) for place in Wanted(2, **wanted).places(book)}
 
 
-def test_each_filter_keeps_what_the_store_says(book: Book, folder: RunFolder) -> None:
+def test_each_filter_keeps_what_the_store_says(book: Candidates, folder: RunFolder) -> None:
     decided = folder.decisions("policy", iteration=2)
     texts = {one.key: one.text for one in folder.candidates(iteration=2)}
     scores = folder.own_scores(iteration=2)
@@ -63,7 +63,7 @@ def test_each_filter_keeps_what_the_store_says(book: Book, folder: RunFolder) ->
 
 
 def test_pages_hold_all_of_them_once_in_the_order_that_was_asked_for(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+    book: Candidates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rsft.web.browse.PAGE", 7)
     pages = [listed(book, Wanted(2, scorer="words", order="high", page=page)) for page in range(1, 8)]
@@ -75,7 +75,7 @@ def test_pages_hold_all_of_them_once_in_the_order_that_was_asked_for(
     assert listed(book, Wanted(2, page=99))["page"] == 7, "behind the last page there is the last"
 
 
-def test_one_candidate_is_shown_with_all_that_is_known_of_it(book: Book, folder: RunFolder) -> None:
+def test_one_candidate_is_shown_with_all_that_is_known_of_it(book: Candidates, folder: RunFolder) -> None:
     for key, decision in folder.decisions("policy", iteration=2).items():
         said = in_full(book, Wanted(2), key)
         assert (said["reply"]["rule"], said["reply"]["accepted"]) == (decision.rule, decision.accepted)
@@ -90,10 +90,10 @@ def test_one_candidate_is_shown_with_all_that_is_known_of_it(book: Book, folder:
             assert rsft.CandidateKey(**rows[last["row"] - 1]) == key
 
 
-def test_from_one_the_next_of_the_list_is_reached(book: Book) -> None:
+def test_from_one_the_next_of_the_list_is_reached(book: Candidates) -> None:
     wanted = Wanted(2, decision="rejected", scorer="words", order="low")
     places = wanted.places(book)
-    first, second = (book.stored.keys.key(2, int(place)) for place in places[:2])
+    first, second = (book.key(int(place)) for place in places[:2])
     said = in_full(book, wanted, first)
     assert (said["before"], said["number"], said["count"]) == (None, 1, len(places))
     assert rsft.CandidateKey(**said["behind"]) == second
@@ -120,9 +120,9 @@ def test_the_pages_lead_from_the_list_to_one_and_on(runs: Path, browser: Browser
     [
         ("run=bot", "which one?"),
         ("run=bot&iteration=x", "expected a number"),
-        ("run=bot&iteration=9", "has decided on no candidates of iteration 9"),
+        ("run=bot&iteration=9", "has no replies of iteration 9"),
         ("run=bot&iteration=1&scorer=nobody", "no scorer &#39;nobody&#39;"),
-        ("run=bot&iteration=1&decision=perhaps", "expected accepted or rejected"),
+        ("run=bot&iteration=1&decision=perhaps", "expected accepted or rejected or undecided"),
         ("run=bot&iteration=1&order=none", "expected made or high or low"),
         ("run=../bot&iteration=1", "no run below"),
     ],

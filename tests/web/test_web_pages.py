@@ -14,6 +14,7 @@ from rsft.web import pages
         (pages.percent(None), "–"),
         (pages.gain({"value": 0.767, "low": -0.01, "high": 0.842}), "+76.7 [-1.0, +84.2]"),
         (pages.gain(None), "–"),
+        (pages.change({"value": 0.2713, "low": -0.02, "high": 0.5}), "+0.27 [-0.02, +0.5]"),
         (pages.score(0.123456), "0.1235"),
         (pages.score(0.0), "0"),
         (pages.score(None), "–"),
@@ -32,6 +33,8 @@ from rsft.web import pages
         (pages.verdict({"accepted": False, "rule": "finished"}), "✕ not finished"),
         (pages.verdict({"accepted": False, "rule": "cap"}), "✕ rejected by cap"),
         (pages.verdict({"accepted": True, "rule": "accepted"}), "✓ accepted"),
+        (pages.verdict({"accepted": None, "rule": ""}), "undecided"),
+        (pages.tone({"accepted": None}), ""),
     ],
 )
 def test_in_words(said: str, expected: str) -> None:

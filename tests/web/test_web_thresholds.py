@@ -18,7 +18,7 @@ from command import Command
 from rsft.errors import RunError
 from rsft.reselection import reselect
 from rsft.store import RunFolder
-from rsft.web.shelf import Book
+from rsft.web.books import Candidates
 from rsft.web.thresholds import effect, moved_rules
 
 Browser = Callable[[Path], TestClient]
@@ -34,9 +34,9 @@ def copied(runs: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def book(runs: Path) -> Iterator[Book]:
+def book(runs: Path) -> Iterator[Candidates]:
     with RunFolder.open(runs / "bot", write=False) as folder:
-        yield Book(folder, 2)
+        yield Candidates(folder, 2)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_line_stands_at_a_number(value: str) -> None:
 
 
 @pytest.mark.parametrize("least", [0, 3, 5, 6, 7, 99])
-def test_the_numbers_are_those_of_select(least: int, book: Book, runs: Path) -> None:
+def test_the_numbers_are_those_of_select(least: int, book: Candidates, runs: Path) -> None:
     rules = ["polite >= 1", f"words >= {least}", {"cap": 3}]
     said = effect(book, runs / "bot", "runs/bot", rules)
     other = reselect(runs / "bot", [f"selection={json.dumps(rules)}"])["iterations"][1]

@@ -27,9 +27,18 @@ guards: {plateau: off}
 loop: {iterations: 2, control: random}
 """
 SCORERS = """
+from hashlib import sha256
+
+
 def words(replies):
     return [len(reply.text.split()) for reply in replies]
+
+
+def lucky(replies):
+    return [sha256(reply.text.encode()).digest()[0] % 2 for reply in replies]
 """
+LUCKY = ("scorers.lucky=mine.py:lucky", "selection=[lucky >= 1]")
+"""Overrides by which some replies are accepted and others not, whatever they say."""
 
 
 def write_recipe(*overrides: str) -> rsft.Recipe:

@@ -82,9 +82,15 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 def recipe_differences(old: Recipe, new: Recipe) -> list[str]:
     """One line for each key whose values differ, harmless keys excepted."""
-    before, after = (dict(flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key) and not _HARMLESS.fullmatch(key)]
-    return [f"{key}: {_shown(before, key)} → {_shown(after, key)}" for key in changed]
+    return [f"{key}: {' → '.join(values)}" for key, values in differing_keys([old, new]).items()]
+
+
+def differing_keys(recipes: Sequence[Recipe]) -> dict[str, list[str]]:
+    """Each key whose values differ, harmless keys excepted, with what each recipe has there."""
+    all_flat = [dict(flat(recipe.model_dump(mode="json"))) for recipe in recipes]
+    keys = dict.fromkeys(key for one in all_flat for key in one if not _HARMLESS.fullmatch(key))
+    changed = [key for key in keys if any(one.get(key) != all_flat[0].get(key) for one in all_flat)]
+    return {key: [_shown(one, key) for one in all_flat] for key in changed}
 
 
 def _package(folder: str) -> Any:

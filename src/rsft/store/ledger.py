@@ -175,10 +175,14 @@ class Ledger:
 
     def stage_done(self, iteration: int, arm: str, stage: str) -> dict[str, Any] | None:
         """What a stage left behind, or None if it is not done."""
-        for said in self.stages():
-            if (said["iteration"], said["arm"], said["stage"], said["status"]) == (iteration, arm, stage, "done"):
-                return dict(said["info"] or {})
-        return None
+        where = "WHERE iteration=? AND arm=? AND stage=? AND status='done'"
+        found = self._db.execute(f"SELECT info FROM stages {where}", (iteration, arm, stage)).fetchone()
+        return None if found is None else dict(json.loads(found[0] or "{}"))
+
+    def done(self, stage: str) -> list[tuple[int, str]]:
+        """The iterations and the arms in which a stage is done, in the order in which it was begun."""
+        where = "WHERE stage=? AND status='done' ORDER BY rowid"
+        return list(self._db.execute(f"SELECT iteration, arm FROM stages {where}", (stage,)))
 
     def add_generator(self, fingerprint: str, description: dict[str, Any]) -> None:
         self._write("INSERT OR IGNORE INTO generators VALUES(?, ?)", (fingerprint, json.dumps(description)))

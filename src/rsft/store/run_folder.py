@@ -160,7 +160,7 @@ class RunFolder:
 
     def decided_iterations(self, name: str) -> list[int]:
         """The iterations of which the named set holds decisions."""
-        return sorted({iteration for iteration, of in self._decided() if of == name})
+        return sorted({iteration for iteration, of in self.decision_sets() if of == name})
 
     def check_name(self, name: str) -> None:
         """Raise RunError for what can't be the name of a new set of decisions."""
@@ -179,11 +179,12 @@ class RunFolder:
 
     def selections(self) -> dict[str, Any]:
         """The rules of the sets of decisions that somebody named."""
-        rules = {name: self.ledger.meta(f"selection {name}") for name in dict.fromkeys(of for _, of in self._decided())}
+        names = dict.fromkeys(name for _, name in self.decision_sets())
+        rules = {name: self.ledger.meta(f"selection {name}") for name in names}
         return {name: json.loads(said) for name, said in rules.items() if said is not None}
 
-    def _decided(self) -> list[tuple[int, str]]:
-        """The iteration and the name of each set of decisions."""
+    def decision_sets(self) -> list[tuple[int, str]]:
+        """The iteration and the name of each set of decisions, in the order in which they were made."""
         scopes = (segment.scope.split(":", 1) for segment in self.ledger.segments("decisions"))
         return [(int(iteration), name) for iteration, name in scopes]
 
@@ -264,16 +265,17 @@ class RunFolder:
 
     def load_prompts(self, split: str, ids: Collection[str] | None = None) -> list[Prompt]:
         """A split's prompts, in order: all of them, or those with some ids."""
-        only = {} if ids is None else {"id": ids}
-        return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only) if row[0] == split]
+        only = {"split": [split]} if ids is None else {"split": [split], "id": ids}
+        return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only)]
 
     def last_turns(self, split: str) -> Iterator[tuple[str, str]]:
         """The id and the last turn of a split's prompts, in order."""
-        return ((row[1], rows.last_turn(row[2])) for row in self._rows("prompts", None, columns=3) if row[0] == split)
+        some = self._rows("prompts", None, columns=3, only={"split": [split]})
+        return ((prompt_id, rows.last_turn(turns)) for _, prompt_id, turns in some)
 
     def prompt_ids(self, split: str) -> list[str]:
         """The ids of a split's prompts, in order."""
-        return [row[1] for row in self._rows("prompts", None, columns=2) if row[0] == split]
+        return [row[1] for row in self._rows("prompts", None, columns=2, only={"split": [split]})]
 
     # -- stages, generators, events ----------------------------------------------------------------------------------
 
@@ -297,8 +299,7 @@ class RunFolder:
 
     def done(self, stage: str) -> list[tuple[int, str]]:
         """The iterations and the arms in which a stage is done, in the order in which it was begun."""
-        said = self.ledger.stages()
-        return [(one["iteration"], one["arm"]) for one in said if (one["stage"], one["status"]) == (stage, "done")]
+        return self.ledger.done(stage)
 
     @property
     def finished(self) -> bool:

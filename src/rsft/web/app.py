@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from rsft.errors import RsftError
 from rsft.web.gate import Gate
 from rsft.web.pages import page
-from rsft.web.routes import candidates, labels, pairs, runs, thresholds
+from rsft.web.routes import candidates, compare, labels, pairs, runs, thresholds
 from rsft.web.site import Site
 
 _ASSETS = Path(__file__).parent / "assets"
-_VIEWS = (runs, candidates, thresholds, labels, pairs)
+_VIEWS = (runs, candidates, compare, thresholds, labels, pairs)
 
 
 def gated(folder: Path, host: str, port: int) -> Gate:
@@ -55,4 +55,6 @@ def _failed(request: Request, error: Exception) -> HTMLResponse:
     if isinstance(error, RequestValidationError):
         why = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
     part = "HX-Request" in request.headers
-    return HTMLResponse(page("error_part.html" if part else "error.html", why=why, part=part), status)
+    # Whatever part a view waits for, what it gets is the error, in that part's place.
+    headers = {"HX-Reselect": ".error", "HX-Reswap": "innerHTML"} if part else {}
+    return HTMLResponse(page("error_part.html" if part else "error.html", why=why, part=part), status, headers)

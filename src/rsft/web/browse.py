@@ -17,21 +17,25 @@ from rsft.saved import saved_recipe
 from rsft.selection.pool import Mask, Places
 from rsft.store import RunFolder
 from rsft.store.files import inside
-from rsft.stored import first_decided
 from rsft.types import CandidateKey, Prompt, Score
-from rsft.web.shelf import Book
+from rsft.web.books import Book, Told, everywhere
+from rsft.web.sources import OWN, Source
 
 PAGE = 25
 _MADE, _HIGH, _LOW = "made", "high", "low"
+DECISIONS = ("accepted", "rejected", "undecided")
 ORDERS = {_MADE: "as they were drawn", _HIGH: "highest score first", _LOW: "lowest score first"}
+
+_UNDECIDED = {"accepted": None, "rule": "", "explanation": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which candidates of an iteration; what is left empty keeps all. A range is of the values of `scorer`, ends
-    included, and so is the order by score; without one, no candidate whose score failed is within a range."""
+    """Which replies of an iteration, and `which` source's; what is left empty keeps all. A range is of the values of
+    `scorer`, ends included, and so is the order by score; no candidate whose score failed is within a range."""
 
     iteration: int
+    which: str = ""
     decision: str = ""
     rule: str = ""
     scorer: str = ""
@@ -45,7 +49,7 @@ class Wanted:
     @classmethod
     def of(cls, said: Mapping[str, str]) -> Wanted:
         """From an address. Raises RunError for what is no number, or no such choice."""
-        choices = {"decision": ("", "accepted", "rejected"), "order": tuple(ORDERS)}
+        choices = {"decision": ("", *DECISIONS), "order": tuple(ORDERS)}
         values: dict[str, Any] = {}
         for name, kind in (("iteration", int), ("page", int), ("least", float), ("most", float)):
             try:
@@ -59,7 +63,17 @@ class Wanted:
             values[name] = said.get(name) or ("" if name != "order" else _MADE)
             if values[name] not in choices.get(name, (values[name],)):
                 raise RunError(f"{name}: expected {' or '.join(filter(None, choices[name]))}, found {values[name]!r}.")
-        return cls(**values)
+        return cls(which=Source.of(said.get("which", "")).address, **values)
+
+    @classmethod
+    def of_run(cls, said: Mapping[str, str]) -> Wanted:
+        """The same, of the candidates on which the run itself decided, whatever else was looked at."""
+        return cls.of({**said, "which": OWN.address})
+
+    @property
+    def source(self) -> Source:
+        """Whose replies."""
+        return Source.of(self.which)
 
     def query(self, **changes: Any) -> str:
         """The address's part that asks for these, with changes."""
@@ -78,9 +92,11 @@ class Wanted:
     def _wanted_N(self, book: Book) -> Mask:
         wanted_N: Mask = np.ones(len(book.pool), dtype=np.bool_)
         if self.decision:
-            wanted_N &= book.stored.accepted_N == (self.decision == "accepted")
+            wanted_N &= book.decided == (self.decision != "undecided")
+        if self.decision in ("accepted", "rejected"):
+            wanted_N &= book.accepted_N == (self.decision == "accepted")
         if self.rule:
-            wanted_N &= book.rule_N == (book.rules.index(self.rule) if self.rule in book.rules else -1)
+            wanted_N &= book.rule_N == (book.rules.index(self.rule) if self.rule in book.rules else len(book.rules))
         if self.prompt:
             numbers = {prompt_id: number for number, prompt_id in enumerate(book.pool.prompt_ids)}
             wanted_N &= book.pool.prompt_N == numbers.get(self.prompt, -1)
@@ -110,16 +126,16 @@ def listed(book: Book, wanted: Wanted) -> dict[str, Any]:
     page = min(max(1, wanted.page), pages)
     some = places[(page - 1) * PAGE : page * PAGE]
     texts = book.texts.take(some).to_pylist()
-    keys = [_key(book, int(place)) for place in some]
-    asked = {one.id: one for one in book.folder.load_prompts("train", {key.prompt_id for key in keys})}
+    keys = [book.key(int(place)) for place in some]
+    asked = book.prompts({key.prompt_id for key in keys})
     rows = [
         {
             "key": asdict(key),
             "asked": asked[key.prompt_id].conversation[-1].content,
             "reply": text,
-            "accepted": bool(book.stored.accepted_N[place]),
-            "rule": _rule(book, int(place)),
-            "scores": {name: _number(values_N[place]) for name, values_N in book.pool.scores.items()},
+            "accepted": bool(book.accepted_N[place]) if book.decided else None,
+            "rule": book.rules[book.rule_N[place]] if book.decided else "",
+            "scores": book.scores(int(place)),
         }
         for key, place, text in zip(keys, some, texts, strict=True)
     ]
@@ -133,39 +149,32 @@ def listed(book: Book, wanted: Wanted) -> dict[str, Any]:
         "scorers": list(book.pool.scores),
         "rules": book.rules,
         "orders": ORDERS,
+        "decisions": DECISIONS,
     }
 
 
 def in_full(book: Book, wanted: Wanted, key: CandidateKey) -> dict[str, Any]:
     """One candidate with its conversation, all replies to it, every score, and where it comes from and went; and which
-    of the wanted ones stand before and behind it. Raises RunError if there is no such candidate."""
-    folder, ids = book.folder, {key.prompt_id}
+    of the wanted ones stand before and behind it. Of a held-out prompt also what each measured policy replies to it.
+    Raises RunError if there is no such candidate."""
     place = _place(book, key)
-    (prompt,) = folder.load_prompts("train", ids)
-    candidates = {one.key: one for one in folder.candidates(iteration=key.iteration, prompt_ids=ids)}
-    scores = folder.own_scores(iteration=key.iteration, prompt_ids=ids)
-    decided = first_decided(folder, key.iteration, "policy", len(candidates), only={"prompt_id": [key.prompt_id]})
-    replies = [
-        {
-            "key": asdict(one),
-            "this": one == key,
-            "text": candidates[one].text,
-            "finish_reason": candidates[one].finish_reason,
-            "why": candidates[one].why,
-            "tokens": len(candidates[one].token_ids),
-            "logprob": candidates[one].logprob,
-            "scores": {name: _said(score) for name, score in scores.get(one, {}).items()},
-            **asdict(decision),
-        }
-        for one, decision in decided.items()
-    ]
+    (prompt,) = book.prompts({key.prompt_id}).values()
+    replies = [{"this": one.candidate.key == key, **_told(one)} for one in book.replies(key.prompt_id)]
+    anywhere = everywhere(book.folder, key.prompt_id) if book.source.heldout else {}
     before, behind, number, count = _around(book, wanted, place)
     return {
         "reply": next(one for one in replies if one["this"]),
         "siblings": replies,
+        "everywhere": {
+            Source(arm).title(1): [
+                {"iteration": iteration, "which": Source(arm, heldout=True).address, **_told(one)}
+                for iteration, one in told
+            ]
+            for arm, told in anywhere.items()
+        },
         "prompt": _prompt(prompt),
-        "lineage": _lineage(folder, key),
-        "labels": [asdict(label) for label in folder.labels(iteration=key.iteration) if label.key == key],
+        "lineage": _lineage(book, key),
+        "labels": [asdict(label) for label in book.folder.labels(iteration=key.iteration) if label.key == key],
         "before": before,
         "behind": behind,
         "number": number,
@@ -180,35 +189,55 @@ def _around(book: Book, wanted: Wanted, place: int) -> tuple[Any, Any, int | Non
     if not len(found):
         return None, None, None, len(places)
     at = int(found[0])
-    before = asdict(_key(book, int(places[at - 1]))) if at else None
-    behind = asdict(_key(book, int(places[at + 1]))) if at + 1 < len(places) else None
+    before = asdict(book.key(int(places[at - 1]))) if at else None
+    behind = asdict(book.key(int(places[at + 1]))) if at + 1 < len(places) else None
     return before, behind, at + 1, len(places)
 
 
-def _lineage(folder: RunFolder, key: CandidateKey) -> dict[str, Any]:
-    """What drew a candidate, from which seed, and the rows of the trainings that it is in."""
+def _told(one: Told) -> dict[str, Any]:
+    """A reply with its scores and its decision."""
+    candidate = one.candidate
+    return {
+        "key": asdict(candidate.key),
+        "text": candidate.text,
+        "finish_reason": candidate.finish_reason,
+        "why": candidate.why,
+        "tokens": len(candidate.token_ids),
+        "logprob": candidate.logprob,
+        "scores": {name: _said(score) for name, score in one.scores.items()},
+        **(_UNDECIDED if one.decision is None else asdict(one.decision)),
+    }
+
+
+def _lineage(book: Book, key: CandidateKey) -> dict[str, Any]:
+    """What drew a candidate, from which seed, and the rows of its arm's trainings that it is in."""
+    folder = book.folder
     generator = folder.ledger.generators().get(key.generator, {})
     trained = {one["info"]["policy"]["hash"]: one for one in folder.stages() if "policy" in (one["info"] or {})}
     by = trained.get(generator.get("policy", ""))
+    base = (folder.stage_done(0, "policy", "evaluate") or {}).get("of_policy")
+    # Until the base is measured, only the first iteration is known to set out from it.
+    from_base = generator.get("policy") == base or (by is None and set_out_from(folder, key.iteration) == 0)
     seed = saved_recipe(folder.path).seed
     return {
         "generator": generator,
         "trained_in": None if by is None else {"iteration": by["iteration"], "arm": by["arm"]},
-        "set_out_from": set_out_from(folder, key.iteration),
+        "from_base": from_base,
         "run_seed": seed,
         "stream_seed": stream_seed(seed, key.iteration, key.prompt_id, key.sample_index),
         "trainings": [
             {"iteration": iteration, "row": row, "rows": rows}
             for iteration, arm in folder.done("train")
-            if arm == "policy" and (found := _row(folder, iteration, key)) is not None
+            if arm == book.source.name and book.split == "train"
+            if (found := _row(folder, iteration, arm, key)) is not None
             for row, rows in [found]
         ],
     }
 
 
-def _row(folder: RunFolder, iteration: int, key: CandidateKey) -> tuple[int, int] | None:
-    """Which row of an iteration's training a candidate is, from 1, and how many there are; None if it is none."""
-    file = inside(folder.path, f"iterations/{iteration}/policy/training.json")
+def _row(folder: RunFolder, iteration: int, arm: str, key: CandidateKey) -> tuple[int, int] | None:
+    """Which row of an arm's training a candidate is, from 1, and how many there are; None if it is none."""
+    file = inside(folder.path, f"iterations/{iteration}/{arm}/training.json")
     if not file.is_file():
         return None
     rows: Sequence[Mapping[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["rows"]
@@ -231,25 +260,12 @@ def _json(value: Any) -> str:
 def _place(book: Book, key: CandidateKey) -> int:
     same = book.pool.prompt_N == next((n for n, one in enumerate(book.pool.prompt_ids) if one == key.prompt_id), -1)
     for place in np.flatnonzero(same & (book.pool.sample_N == key.sample_index)):
-        if _key(book, int(place)) == key:
+        if book.key(int(place)) == key:
             return int(place)
     raise RunError(
-        f"Iteration {key.iteration} has no candidate {key.sample_index} of the prompt '{key.prompt_id}' on which the "
-        "run decided. The list of candidates has those that there are."
+        f"Iteration {book.iteration} ({book.source.title(book.iteration)}) has no candidate {key.sample_index} of the "
+        f"prompt '{key.prompt_id}' by {key.generator!r}. The list of candidates has those that there are."
     )
-
-
-def _key(book: Book, place: int) -> CandidateKey:
-    return book.stored.keys.key(book.iteration, place)
-
-
-def _rule(book: Book, place: int) -> str:
-    name: str = book.rules[book.rule_N[place]]
-    return name
-
-
-def _number(value: Any) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _said(score: Score) -> dict[str, Any]:

@@ -1,158 +1,151 @@
-"""Comparing two policies' replies in the browser, blind: what is asked now, what was said, and what it comes to."""
+"""What a page that compares policies shows beside their replies: who they are, each run's curve and its iterations."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsft.errors import RunError, UserError
-from rsft.labelling import login
-from rsft.pairing import Outcome, Pairing, Seen, Shown
-from rsft.pairs import BASE, Pairs, Side, rank, sides
-from rsft.reading import handed_back
-from rsft.store import RunFolder
+from rsft.comparison import Which
+from rsft.errors import RunError
+from rsft.reading import handed_back, summary_of
+from rsft.saved import saved_recipe
+from rsft.store import ARMS, RunFolder
+from rsft.web.chart import Curve, curves
+from rsft.web.overview import STAGES
+from rsft.web.sources import Source
 
-_WORDS: dict[str, Seen] = {"left": "left", "right": "right", "tie": "tie", "skip": "skipped"}
-_UNDO = "undo"
-_HELD = 4
-"""Pairs of policies whose replies are held at once."""
-
-
-class Desk:
-    """Keeps the replies that were compared last: they are read once, not with every key that is pressed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: dict[tuple[Path, str, str], tuple[Any, Pairs]] = {}
-
-    def pairs(self, folder: RunFolder, one: str, other: str) -> Pairs:
-        """The replies of two sides of a run as it is now. Raises a UserError."""
-        key = (folder.path, one, other)
-        # The file too: another run may be put in a run's place.
-        written = (folder.ledger.path.stat().st_ino, sides(folder))
-        with self._lock:
-            held = self._held.pop(key, None)
-            if held is None or held[0] != written:
-                held = written, Pairs(folder, one, other)
-            self._held[key] = held
-            while len(self._held) > _HELD:
-                self._held.pop(next(iter(self._held)))
-        return held[1]
+MOST = 3
+_NAMED = re.compile(r"(?P<name>.*)@(?P<iteration>\d{1,9})(:(?P<arm>\w+))?", re.DOTALL)
+_HOW = "Mark two or three runs in the list, or iterations on a run's page (x marks the row), and compare them (c)."
 
 
-def compared(desk: Desk, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    """The pair that is asked about now. Where nothing can be compared, `nothing` says why and what to do."""
-    with RunFolder.open(run, write=False) as folder:
-        try:
-            known = sides(folder)
-        except UserError as error:
-            return {"nothing": str(error)}
-        pairs = desk.pairs(folder, *_named(run, known, said))
-        return _page(known, pairs, Pairing(folder, pairs, login())) | {"busy": folder.writer_pid()}
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A policy, and its run's name in addresses."""
+
+    name: str
+    which: Which
+
+    @property
+    def address(self) -> str:
+        """RUN@2, or RUN@2:control."""
+        return f"{self.name}@{self.which.iteration}" + ("" if self.which.arm == "policy" else f":{self.which.arm}")
+
+    @property
+    def policy(self) -> str:
+        """In words, its run left out."""
+        said = "base" if self.which.iteration == 0 else f"iteration {self.which.iteration}"
+        return said if self.which.arm == "policy" else f"{said}, {Source(self.which.arm).title(1)}"
 
 
-def say(desk: Desk, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    """Keep a word on the pair that was shown, or take the last one back; then what is asked now.
-
-    A word on a pair that is not the one that is asked about is nothing: a key was pressed twice, or the page is an old
-    one. What can't be written is `refused`, with the reason, and asked about again. Raises a UserError.
-    """
-    word = said.get("word", "")
-    if word not in (*_WORDS, _UNDO):
-        raise RunError(f"What is said of a pair is {', '.join(_WORDS)} or {_UNDO}; found {word!r}.")
-    back: Shown | None = None
-
-    def keep(pairing: Pairing) -> None:
-        nonlocal back
-        if word == _UNDO:
-            back = pairing.take_back()
-        elif pairing.queue and pairing.queue[0].prompt.id == said.get("id"):
-            pairing.say(_WORDS[word])
-
-    found = _writing(desk, run, said, keep)
-    return found | {"back": None if back is None else _said(back)}
+def chosen(said: Iterable[str], run_at: Callable[[str], Path]) -> list[Pick]:
+    """The policies that an address names, as RUN (what the run hands back), RUN@2 (iteration 2; 0 is the base) or
+    RUN@2:control. One run alone stands for its base and what it hands back. Raises RunError for fewer than two, or more
+    than three, and for a name that no run has."""
+    names = [name for name in dict.fromkeys(said) if name]
+    picks = [_pick(name, run_at) for name in names]
+    if len(picks) == 1:
+        picks.insert(0, Pick(picks[0].name, Which(picks[0].which.run, 0, "policy")))
+    picks = list(dict.fromkeys(picks))
+    if len(picks) < 2:
+        raise RunError(f"There is nothing to compare with. {_HOW}")
+    if len(picks) > MOST:
+        raise RunError(f"{len(picks)} are too many to stand side by side: at most {MOST}. {_HOW}")
+    return picks
 
 
-def show(desk: Desk, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    """Show what the labels come to, and note that the labeller is not blind from now on. Raises a UserError."""
-    return _writing(desk, run, said, lambda pairing: pairing.open())
-
-
-def _writing(desk: Desk, run: Path, said: Mapping[str, str], work: Callable[[Pairing], object]) -> dict[str, Any]:
-    """Have a labeller's words kept by `work`, then what is asked now."""
-    with RunFolder.open(run, write=False) as folder:
-        known = sides(folder)
-        pairs = desk.pairs(folder, *_named(run, known, said))
-    refused = None
+def _pick(said: str, run_at: Callable[[str], Path]) -> Pick:
+    """A run's name may itself have an @ in it."""
     try:
-        with RunFolder.open(run, write=True, repair=False) as folder:
-            work(Pairing(folder, pairs, login()))
-    except RunError as error:
-        refused = str(error)
-    with RunFolder.open(run, write=False) as folder:
-        return _page(known, pairs, Pairing(folder, pairs, login())) | {"refused": refused}
+        run = run_at(said)
+    except RunError:
+        named = _NAMED.fullmatch(said)
+        if named is None:
+            raise
+        return Pick(named["name"], Which(run_at(named["name"]), int(named["iteration"]), named["arm"] or "policy"))
+    iteration = handed_back(run)
+    if iteration is None and Which(run, 0, "policy") not in measured_in(run):
+        raise RunError(f"The run {said!r} has measured no policy on held-out prompts yet: compare it once it has.")
+    return Pick(said, Which(run, iteration or 0, "policy"))
 
 
-def _named(run: Path, known: Mapping[str, Side], said: Mapping[str, str]) -> list[str]:
-    """The sides that are asked for, in the order in which results tell of them, whichever was named first: so nothing
-    in a page hangs on it. By default the policy that the run hands back, or its last one, and the base."""
-    best = sorted(known.values(), key=rank)
-    back = next((side.name for side in best if (side.iteration, side.arm) == (handed_back(run), "policy")), BASE)
-    one = said.get("one") or (best[0].name if back == BASE else back)
-    other = said.get("other") or (BASE if one != BASE else best[0].name)
-    return sorted((one, other), key=lambda name: rank(known[name]) if name in known else (True, True, 0))
-
-
-def _page(known: Mapping[str, Side], pairs: Pairs, pairing: Pairing) -> dict[str, Any]:
-    shown = pairing.next
-    blind = pairing.outcome()
+def about(picks: Sequence[Pick], title: Callable[[str], str]) -> dict[str, Any]:
+    """The `columns`, one for each policy; of each of their runs its `iterations`; the `chart`; and all policies of
+    these runs that could be chosen instead."""
+    runs = {pick.name: pick.which.run for pick in picks}
+    rows = {name: iterations_of(run) for name, run in runs.items()}
     return {
-        "nothing": None,
-        "sides": {name: side.in_words for name, side in known.items()},
-        "one": pairs.one.name,
-        "other": pairs.other.name,
-        "labeller": pairing.labeller,
-        "labelled": len(pairing.said),
-        "left": len(pairing.queue),
-        "prompts": len(pairs.order),
-        "equal": len(pairs.order) - len(pairs.asked),
-        "id": None if shown is None else shown.pair.prompt.id,
-        "replies": None if shown is None else (shown.left, shown.right),
-        "conversation": [] if shown is None else [asdict(turn) for turn in shown.pair.prompt.conversation],
-        "last": None if pairing.last is None else _said(pairing.last),
-        "back": None,
-        "refused": None,
-        "busy": None,
-        "opened": pairing.opened,
-        "outcome": _outcome(blind) if pairing.opened else None,
-        "in_all": _outcome(pairing.outcome(blind=False)) if pairing.opened else None,
-        "verdicts": _verdicts(pairing) if pairing.opened else [],
+        "columns": [
+            {"letter": letter, "pick": pick.address, "name": pick.name, "run": title(pick.name), "policy": pick.policy}
+            for letter, pick in zip("ABC", picks, strict=False)
+        ],
+        "runs": [{"name": name, "title": title(name), "rows": rows[name]} for name in runs],
+        "scorers": list(dict.fromkeys(score for of in rows.values() for row in of for score in row["scores"])),
+        "chart": curves(
+            [
+                Curve(title(name) if arm == "policy" else f"{title(name)}, {arm}", number, arm != "policy", points)
+                for number, (name, of) in enumerate(rows.items())
+                for arm, points in _points(of).items()
+            ]
+        ),
+        "choices": [
+            {"pick": pick.address, "title": f"{title(pick.name)} · {pick.policy}"}
+            for pick in (Pick(name, which) for name, run in runs.items() for which in measured_in(run))
+        ],
     }
 
 
-def _said(shown: Shown) -> dict[str, Any]:
-    return {"word": shown.said, "asked": shown.pair.prompt.conversation[-1].content}
+def measured_in(run: Path) -> list[Which]:
+    """All policies of a run that were measured."""
+    with RunFolder.open(run, write=False) as folder:
+        done = folder.done("evaluate")
+    return [Which(run, iteration, arm) for iteration, arm in sorted(done, key=lambda one: (one[1] != "policy", one))]
 
 
-def _outcome(found: Outcome) -> dict[str, Any]:
-    numbers = {name: getattr(found, name) for name in ("wins", "losses", "ties", "equal", "skipped", "left", "said")}
-    return numbers | {"win_rate": asdict(found.win_rate), "p": found.p, "differs": found.differs}
-
-
-def _verdicts(pairing: Pairing) -> list[dict[str, Any]]:
-    """What was said of each pair, the last one first, and whose reply is whose."""
-    pairs = pairing.pairs
-    of = {pair.keys: pair for pair in pairs.asked}
-    found = []
-    for keys, said in reversed(pairing.said.items()):
-        texts = [of[keys].first.text, of[keys].second.text]
-        better = {"first": pairs.first.name, "second": pairs.second.name}.get(said.word)
-        asked = of[keys].prompt.conversation[-1].content
-        one, other = texts if pairs.first == pairs.one else texts[::-1]
-        found.append(
-            {"asked": asked, "one": one, "other": other, "better": better, "word": said.word, "blind": said.blind}
+def iterations_of(run: Path) -> list[dict[str, Any]]:
+    """What the base and each iteration came to, by the notes of their stages, which are there before the summary."""
+    summary, iterations = summary_of(run), saved_recipe(run).loop.iterations
+    gains = {one["iteration"]: one.get("gain_over_control") for one in summary.get("iterations", ())}
+    with RunFolder.open(run, write=False) as folder:
+        stages = folder.stages()
+    done: dict[tuple[int, str], dict[str, Any]] = {}
+    for one in stages:
+        done.setdefault((one["iteration"], one["arm"]), {})[one["stage"]] = one["info"] or {}
+    arms = [arm for arm in dict.fromkeys(arm for _, arm in done) if arm != "policy"]
+    rows = []
+    for iteration in range(iterations + 1):
+        notes = done.get((iteration, "policy"), {})
+        if not notes:
+            continue
+        sample, select, measured = (notes.get(stage, {}) for stage in ("sample", "select", "evaluate"))
+        others = {arm: done.get((iteration, arm), {}).get("evaluate", {}).get("heldout_acceptance") for arm in arms}
+        rows.append(
+            {
+                "iteration": iteration,
+                "handed_back": summary.get("handed_back") == iteration,
+                "acceptance": measured.get("heldout_acceptance"),
+                "others": {arm: said for arm, said in others.items() if said is not None},
+                "gain_over_control": gains.get(iteration),
+                "accepted": select.get("accepted"),
+                "candidates": sample.get("candidates"),
+                "tokens": sample.get("tokens"),
+                "seconds": sum(notes[stage].get("seconds", 0) for stage in STAGES if stage in notes),
+                "scores": {**measured.get("scores", {}), **measured.get("heldout_scores", {})},
+                **{name: measured.get(name) for name in ("distinct_2", "self_bleu", "vendi", "mean_words")},
+            }
         )
-    return found
+    return rows
+
+
+def _points(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:
+    """Of the policy and each other arm the acceptance by iteration. The run's own arms set out from the base."""
+    found: dict[str, dict[int, Mapping[str, Any]]] = {"policy": {}}
+    for row in rows:
+        for arm, said in {"policy": row["acceptance"], **row["others"]}.items():
+            if said is not None:
+                found.setdefault(arm, {})[row["iteration"]] = said
+    base = found["policy"].get(0)
+    return {arm: {0: base, **of} if base is not None and arm in ARMS else of for arm, of in found.items()}

@@ -11,13 +11,13 @@ from rsft.errors import RunError
 from rsft.labelling import Labelling, login, take_back
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Purpose, Word
-from rsft.web.shelf import Book
+from rsft.web.books import Candidates
 
 _WORDS: dict[str, Word] = {"good": "good", "bad": "bad", "skip": "skipped"}
 _UNDO = "undo"
 
 
-def asked_now(book: Book, said: Mapping[str, str]) -> dict[str, Any]:
+def asked_now(book: Candidates, said: Mapping[str, str]) -> dict[str, Any]:
     """The reply that is asked about now, with its conversation; None where all are labelled. Its scores are not shown:
     who knows them labels by them. Raises a UserError."""
     scorers = list(book.pool.scores)
@@ -42,7 +42,7 @@ def asked_now(book: Book, said: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def say(book: Book, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
+def say(book: Candidates, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
     """Keep a word on the reply that was shown, or take the last one back; then what is asked now.
 
     A word on a reply that is not the one that is asked about is nothing: a key was pressed twice, or the page is an old
@@ -67,7 +67,7 @@ def say(book: Book, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
     return asked_now(book, said) | {"back": last}
 
 
-def _last(book: Book, purpose: Purpose) -> dict[str, Any] | None:
+def _last(book: Candidates, purpose: Purpose) -> dict[str, Any] | None:
     """What was said last, and of a reply to what; None if there was nothing."""
     labels = (label for label in reversed(book.folder.labels(iteration=book.iteration)) if label.labeller == login())
     last = next((label for label in labels if label.purpose == purpose), None)

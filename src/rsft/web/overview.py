@@ -12,7 +12,7 @@ from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.web.chart import chart
 
-_STAGES = ("tune", "sample", "select", "train", "evaluate")
+STAGES = ("tune", "sample", "select", "train", "evaluate")
 
 
 def overview(run: Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def overview(run: Path) -> dict[str, Any]:
         "arms": arms,
         "rounds": [_round(done, iteration, arms) for iteration in range(1, recipe.loop.iterations + 1)],
         "chart": chart(base, _curves(done, ["policy", *arms], recipe.loop.iterations)),
-        "stages": [stage for stage in _STAGES if any(one["stage"] == stage for one in stages)],
+        "stages": [stage for stage in STAGES if any(one["stage"] == stage for one in stages)],
         "times": _times(stages),
         "alarms": alarms,
     }
@@ -65,7 +65,7 @@ def _times(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     the tokens that it drew."""
     rows: dict[tuple[int, str], dict[str, Any]] = {}
     for one in stages:
-        if one["stage"] not in _STAGES:
+        if one["stage"] not in STAGES:
             continue
         row = rows.setdefault(
             (one["iteration"], one["arm"]),

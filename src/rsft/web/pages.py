@@ -30,6 +30,11 @@ def gain(said: Mapping[str, Any] | None) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
+def change(said: Mapping[str, Any]) -> str:
+    """A difference of scores with its interval: +0.27 [+0.23, +0.31]."""
+    return f"{said['value']:+.2g} [{said['low']:+.2g}, {said['high']:+.2g}]"
+
+
 def score(value: float | None) -> str:
     """A score, or a mean of some; none where there is none."""
     return "–" if value is None else f"{value:.4g}"
@@ -73,9 +78,16 @@ def model(said: str | list[str]) -> str:
 
 def verdict(decided: Mapping[str, Any]) -> str:
     """A decision in some words, the rule's name among them."""
+    if decided["accepted"] is None:
+        return "undecided"
     if decided["accepted"]:
         return "✓ accepted"
     return "✕ not finished" if decided["rule"] == FINISHED else f"✕ rejected by {decided['rule']}"
+
+
+def tone(decided: Mapping[str, Any]) -> str:
+    """The class of a decision's mark."""
+    return {True: "good", False: "bad", None: ""}[decided["accepted"]]
 
 
 def _environment() -> Environment:
@@ -86,7 +98,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, gain, score, whole, seconds, size, moment, model, verdict)
+    filters = (percent, gain, change, score, whole, seconds, size, moment, model, verdict, tone)
     environment.filters.update({filter.__name__: filter for filter in filters})
     return environment
 

@@ -5,68 +5,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from rsft.errors import RunError
-from rsft.labelling import Frame
-from rsft.saved import saved_recipe
-from rsft.selection.pool import Numbers, Places
+from rsft.comparison import Which
 from rsft.store import RunFolder
-from rsft.stored import StoredPool, decided_rules
+from rsft.web.beside import Beside
+from rsft.web.books import Book, open_book, written
+from rsft.web.sources import Source
 
 _HELD = 2
-"""Iterations that are held at once: some hundred bytes a candidate, and as much as its text once somebody searched."""
-_KEY = ("prompt_id", "sample_index", "generator")
+"""Books that are held at once: some hundred bytes a candidate, and as much as its text once somebody searched. Of
+comparisons, which hold greedy replies alone, as many."""
 _Found = TypeVar("_Found")
-
-
-class Book:
-    """One iteration's candidates on which the run decided, as columns in the order of their making. Raises RunError if
-    there are none yet."""
-
-    def __init__(self, folder: RunFolder, iteration: int) -> None:
-        if iteration not in folder.decided_iterations("policy"):
-            raise RunError(f"The run {folder.path} has decided on no candidates of iteration {iteration} yet.")
-        self.folder, self.iteration = folder, iteration
-        self.stored = StoredPool(folder, iteration, folder.noted_scorers())
-        self.pool = self.stored.pool
-        self.rules, self.rule_N = decided_rules(folder, iteration, "policy")
-        self._frames: dict[str, Frame] = {}
-        self._orders: dict[tuple[str, bool], Places] = {}
-
-    def by_score(self, scorer: str, *, high: bool) -> Places:
-        """All places in the order of a scorer's values, the highest first if so asked; where it failed is last."""
-        if (scorer, high) not in self._orders:
-            values_N = self.pool.scores[scorer]
-            self._orders[scorer, high] = np.argsort(-values_N if high else values_N, kind="stable")
-        return self._orders[scorer, high]
-
-    def frame(self, scorer: str) -> Frame:
-        """The replies that may be labelled for a scorer's threshold. Raises a UserError for one that the run lacks."""
-        if scorer not in self._frames:
-            self._frames[scorer] = Frame(self.folder, saved_recipe(self.folder.path), scorer, self.iteration)
-        return self._frames[scorer]
-
-    @cached_property
-    def texts(self) -> Any:
-        """(N,): the replies, as an Arrow array."""
-        import pyarrow as pa
-
-        places, texts = [], []
-        for table in self.folder.tables("candidates", str(self.iteration), [*_KEY, "text"]):
-            there = self.stored.keys.places(table)
-            places.append(there[there >= 0])
-            texts.append(table["text"].filter(pa.array(there >= 0)).combine_chunks())
-        whole = pa.chunked_array(texts, type=pa.string())
-        row_of: Numbers = np.empty(len(self.pool), dtype=np.int32)
-        row_of[np.concatenate(places)] = np.arange(len(whole), dtype=np.int32)
-        return whole.take(pa.array(row_of))
+_Key = tuple[Path, int, Source]
 
 
 class Shelf:
@@ -74,19 +28,27 @@ class Shelf:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "rsft-web-reading")
-        self._books: dict[tuple[Path, int], tuple[Any, contextlib.ExitStack, Book]] = {}
+        self._books: dict[_Key, tuple[Any, contextlib.ExitStack, Book]] = {}
+        self._beside: dict[tuple[Which, ...], tuple[Any, Beside]] = {}
 
-    async def read(self, run: Path, iteration: int, work: Callable[[Book], _Found]) -> _Found:
+    async def read(self, run: Path, iteration: int, source: Source, work: Callable[[Book], _Found]) -> _Found:
         """What `work` finds in the book of a run's iteration as it is now. Raises a UserError where there is none."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: work(self._book(run, iteration)))
+        return await loop.run_in_executor(self._thread, lambda: work(self._book((run, iteration, source))))
 
-    def _book(self, run: Path, iteration: int) -> Book:
-        held = self._books.pop((run, iteration), None)
+    async def beside(self, policies: Sequence[Which], work: Callable[[Beside], _Found]) -> _Found:
+        """What `work` finds in the comparison of some policies as they are now. Raises a UserError where one was not
+        measured."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: work(self._comparison(tuple(policies))))
+
+    def _book(self, key: _Key) -> Book:
+        run, iteration, source = key
+        held = self._books.pop(key, None)
         if held is not None:
-            written, closing, book = held
-            if written == _written(book.folder, iteration):
-                self._books[run, iteration] = held
+            was, closing, book = held
+            if was == written(book.folder, iteration, source):
+                self._books[key] = held
                 return book
             closing.close()
         while len(self._books) >= _HELD:
@@ -94,10 +56,20 @@ class Shelf:
             oldest.close()
         with contextlib.ExitStack() as opening:
             folder = opening.enter_context(RunFolder.open(run, write=False))
-            written = _written(folder, iteration)
-            book = Book(folder, iteration)
-            self._books[run, iteration] = (written, opening.pop_all(), book)
+            now = written(folder, iteration, source)
+            book = open_book(folder, iteration, source)
+            self._books[key] = (now, opening.pop_all(), book)
         return book
+
+    def _comparison(self, policies: tuple[Which, ...]) -> Beside:
+        now = [_written(one) for one in policies]
+        was, beside = self._beside.pop(policies, (None, None))
+        if beside is None or was != now:
+            beside = Beside.read(policies)
+        self._beside[policies] = (now, beside)
+        while len(self._beside) > _HELD:
+            self._beside.pop(next(iter(self._beside)))
+        return beside
 
     def close(self) -> None:
         """Close the ledgers."""
@@ -109,9 +81,9 @@ class Shelf:
             self._books.popitem()[1][1].close()
 
 
-def _written(folder: RunFolder, iteration: int) -> Any:
-    """What the book was read from: other segments make another book."""
-    scopes = (("candidates", str(iteration)), ("scores", str(iteration)), ("decisions", f"{iteration}:policy"))
-    # A ledger that is held open stays the same file even where another run was put in its place.
-    file = folder.ledger.path.stat().st_ino
-    return file, [folder.ledger.segments(kind, scope) for kind, scope in scopes], folder.noted_scorers()
+def _written(policy: Which) -> Any:
+    """What a policy's measured replies were read from, and the summary beside them."""
+    summary = policy.run / "summary.json"
+    with RunFolder.open(policy.run, write=False) as folder:
+        when = summary.stat().st_mtime_ns if summary.is_file() else None
+        return when, written(folder, policy.iteration, Source(policy.arm, heldout=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -10,11 +11,14 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from rsft.errors import RunError
 from rsft.store import RunFolder
+from rsft.web.books import Book, Candidates
 from rsft.web.browse import Wanted
 from rsft.web.pages import page
 from rsft.web.places import HERE, run_at
-from rsft.web.shelf import Book, Shelf
+from rsft.web.shelf import Shelf
+from rsft.web.sources import OWN, nearest, sources_of
 
 _Found = TypeVar("_Found")
 
@@ -34,20 +38,43 @@ class Site:
         return self.folder.resolve().name if name == HERE else name
 
     def named(self, name: str) -> dict[str, Any]:
-        """What every page of a run says of it. `run` is as the user would type it."""
+        """What every page of a run says of it: its replies by iteration (`sources`), and the iterations on which it
+        decided (`decided_in`). `run` is as the user would type it."""
         with RunFolder.open(self.run(name), write=False) as run:
-            browsable = run.decided_iterations("policy")
+            decided_in, sources = run.decided_iterations("policy"), sources_of(run)
         shown = str(self.folder / name if name != HERE else self.folder)
-        return {"name": name, "title": self.title(name), "run": shown, "browsable": browsable}
+        return {
+            "name": name,
+            "title": self.title(name),
+            "run": shown,
+            "decided_in": decided_in,
+            "sources": sources,
+        }
+
+    def nearest(self, name: str, wanted: Wanted) -> Wanted:
+        """The same, of what the iteration has instead where it has no such replies."""
+        with RunFolder.open(self.run(name), write=False) as run:
+            return replace(wanted, which=nearest(run, wanted.iteration, wanted.source).address)
 
     async def page_of(self, template: str, name: str, **said: Any) -> str:
         """A page of a run, or a part of one."""
         return page(template, **await run_in_threadpool(self.named, name), **said)
 
-    async def read(self, name: str, wanted: Wanted, work: Callable[[Book, Path], _Found]) -> _Found:
-        """What `work` finds in the book of the iteration that is wanted, told where the run is."""
+    async def read(self, name: str, wanted: Wanted, work: Callable[[Book], _Found]) -> _Found:
+        """What `work` finds in the book of what is wanted."""
+        return await self.shelf.read(self.run(name), wanted.iteration, wanted.source, work)
+
+    async def decided(self, name: str, iteration: int, work: Callable[[Candidates, Path], _Found]) -> _Found:
+        """What `work` finds in an iteration's candidates on which the run itself decided, told where the run is. Raises
+        RunError where it has not."""
         place = self.run(name)
-        return await self.shelf.read(place, wanted.iteration, lambda book: work(book, place))
+
+        def of_own(book: Book) -> _Found:
+            if not isinstance(book, Candidates) or not book.decided:
+                raise RunError(f"The run {place} has not decided on the candidates of iteration {iteration} yet.")
+            return work(book, place)
+
+        return await self.shelf.read(place, iteration, OWN, of_own)
 
     def close(self) -> None:
         """Let go of what was read."""

@@ -20,7 +20,7 @@ from rsft.saved import changed_recipe, saved_recipe
 from rsft.selection import Decided, parse_selection
 from rsft.selection.pool import Mask, Places, Values
 from rsft.selection.threshold import Threshold
-from rsft.web.shelf import Book
+from rsft.web.books import Candidates
 
 _SHOWN = 8
 _STEPS = 100
@@ -66,7 +66,7 @@ def _value(said: str) -> str:
     return said.strip()
 
 
-def effect(book: Book, run: Path, shown: str, rules: Rules) -> dict[str, Any]:
+def effect(book: Candidates, run: Path, shown: str, rules: Rules) -> dict[str, Any]:
     """What the rules come to in the book's iteration: the numbers of `rsft select`, the replies that change sides, and
     the histograms. `shown` is the run as the user types it."""
     recipe = changed_recipe(run, [_override(rules)], "selection")
@@ -108,7 +108,7 @@ def _override(rules: Rules) -> str:
     return f"selection={json.dumps(rules, ensure_ascii=False)}"
 
 
-def _changed(book: Book, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
+def _changed(book: Candidates, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
     """The first of the candidates that change sides, in a random order that stays: what decided before and now."""
     places: Places = np.flatnonzero(changed_N)
     places = places[np.argsort(book.pool.lots_N[places])][:_SHOWN]
@@ -118,7 +118,7 @@ def _changed(book: Book, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
         {
             "prompt_id": book.pool.prompt_ids[book.pool.prompt_N[place]],
             "sample_index": int(book.pool.sample_N[place]),
-            "generator": book.stored.keys.key(book.iteration, int(place)).generator,
+            "generator": book.key(int(place)).generator,
             "reply": text,
             "before": book.rules[book.rule_N[place]],
             "now": names[int(now.by_N[place])],

@@ -1,7 +1,9 @@
 "use strict";
 // Keys, and word of a server that is gone. Nothing here makes markup of a text.
 (() => {
-  const rows = () => [...document.querySelectorAll("[data-row] a, a[data-row]")].filter((a) => a.offsetParent);
+  // Of each row the first link: what Enter opens.
+  const rows = () =>
+    [...document.querySelectorAll("[data-row]")].map((row) => (row.matches("a") ? row : row.querySelector("a"))).filter((a) => a && a.offsetParent);
 
   function move(by) {
     const all = rows();

@@ -16,15 +16,15 @@ def routes(site: Site) -> APIRouter:
     @router.get("/label")
     async def label(request: Request, run: str) -> str:
         said = request.query_params
-        wanted = Wanted.of(said)
-        found = await site.read(run, wanted, lambda book, _: asked_now(book, said))
+        wanted = Wanted.of_run(said)
+        found = await site.decided(run, wanted.iteration, lambda book, _: asked_now(book, said))
         return await site.page_of("label.html", run, tab="label", wanted=wanted, **found)
 
     @router.post("/label/say")
     async def label_say(request: Request) -> HTMLResponse:
         said = await form(request)
-        run, wanted = said.get("run", ""), Wanted.of(said)
-        found = await site.read(run, wanted, lambda book, place: say(book, place, said))
+        run, wanted = said.get("run", ""), Wanted.of_run(said)
+        found = await site.decided(run, wanted.iteration, lambda book, place: say(book, place, said))
         part = await site.page_of("label_now.html", run, tab="label", wanted=wanted, **found)
         return HTMLResponse(part, 409 if found["refused"] else 200)
 

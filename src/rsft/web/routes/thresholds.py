@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from rsft.saved import saved_recipe
+from rsft.web.books import Candidates
 from rsft.web.browse import Wanted
-from rsft.web.shelf import Book
 from rsft.web.site import Site, form
 from rsft.web.thresholds import effect, lines_of, moved_rules, own_rules, save
 
@@ -34,20 +34,20 @@ def routes(site: Site) -> APIRouter:
         return await site.page_of("saved.html", run, kept=await run_in_threadpool(_saved, site.run(run), said))
 
     async def moved(template: str, run: str, said: Mapping[str, str], **more: Any) -> str:
-        wanted = Wanted.of(said)
+        wanted = Wanted.of_run(said)
         shown = await run_in_threadpool(site.named, run)
-        found = await site.read(run, wanted, lambda book, place: _moved(book, place, shown["run"], said))
+        found = await site.decided(run, wanted.iteration, lambda book, place: _moved(book, place, shown["run"], said))
         return await site.page_of(template, run, tab="thresholds", wanted=wanted, **found, **more)
 
     return router
 
 
-def _moved(book: Book, run: Path, shown: str, said: Mapping[str, str]) -> dict[str, Any]:
+def _moved(book: Candidates, run: Path, shown: str, said: Mapping[str, str]) -> dict[str, Any]:
     own = own_rules(run, book.iteration)
     found = effect(book, run, shown, moved_rules(own, list(book.pool.scores), said))
     return {**found, "lines": lines_of(own, found["scorers"])}
 
 
 def _saved(run: Path, said: Mapping[str, str]) -> dict[str, Any]:
-    rules = own_rules(run, Wanted.of(said).iteration)
+    rules = own_rules(run, Wanted.of_run(said).iteration)
     return save(run, moved_rules(rules, list(saved_recipe(run).scorers), said), said.get("name", "").strip())
