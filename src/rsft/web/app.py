@@ -68,7 +68,7 @@ def pages_of(folder: Path) -> FastAPI:
 
     @app.get("/run/now")
     def one_run_now(run: str) -> str:
-        return page("run_now.html", **_overview(folder, run))
+        return page("run_now.html", part=True, **_overview(folder, run))
 
     @app.get("/candidates")
     async def candidates(request: Request, run: str) -> str:
