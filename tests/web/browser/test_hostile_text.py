@@ -1,4 +1,4 @@
-"""Whatever a user, a model or a scorer wrote stays text: in a real browser nothing of it runs, and the page still works.
+"""Whatever a user, a model or a scorer wrote stays text: in a real browser nothing of it runs, and the page goes on.
 
 The page's own policy is on in all of this.
 """

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from questions import write_questions
 from web_runs import write_recipe
 from windows import Site, Windows, press
 
+from questions import write_questions
 from rsft.labelling import Frame, login
 from rsft.loop import run
 from rsft.setup import saved_recipe
