@@ -43,12 +43,13 @@ def open_first(page: Page) -> None:
 
 
 def move_a_line(page: Page) -> None:
-    """The last line that the rules draw is moved up by some steps."""
-    slider = page.locator("[data-line]:has(:checked) [type=range]").last
-    number = page.locator("[data-line]:has(:checked) [type=number]").last
+    """The line through the scores that differ most is moved down by some steps."""
+    scorers = page.locator(".scorer:has(:checked)").all()
+    widest = max(scorers, key=lambda one: one.locator(".all:not([height='0'])").count())
+    slider, number = widest.locator("[type=range]").first, widest.locator("[type=number]").first
     slider.focus()
     for _ in range(15):
-        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
     expect(page.locator("#effect > pre")).to_contain_text(f" {number.input_value()}")
 
 
