@@ -64,6 +64,24 @@ def test_what_is_typed_into_a_field_labels_nothing(site: Site, windows: Windows)
         assert [one.word for one in folder.labels(iteration=1)] == ["skipped"]
 
 
+def test_a_key_that_comes_with_the_next_reply_is_heard(site: Site, windows: Windows) -> None:
+    """A form that is shown before htmx listens to it would be sent by the browser itself, and lead to a page without
+    keys."""
+    with RunFolder.open(site.runs / "bot", write=False) as folder:
+        before = len(folder.labels(iteration=1))
+    page = windows.open(site, "/label?run=bot&iteration=1&scorer=words")
+    page.evaluate(
+        """() => new MutationObserver((_, observer) => {
+            observer.disconnect();
+            document.querySelector("[value=bad]").click();
+        }).observe(document.querySelector("main"), {childList: true})"""
+    )
+    press(page, "g")
+    expect(page.get_by_role("status")).to_contain_text(f"{before + 2} labelled")
+    expect(page.locator("h1")).to_contain_text("Label")
+    say(page, "u")
+
+
 def say(page: Page, key: str) -> None:
     """Press it, and wait until the page has another number of labels: a key that is pressed meanwhile counts for
     nothing."""
