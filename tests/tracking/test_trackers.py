@@ -48,12 +48,16 @@ import sys
 import rsft
 from rsft.loop import run
 from rsft.progress import Silent
+from rsft.summary import finished_summary
+from rsft.tracking import tell_all
 
 class Warned(Silent):
     def say(self, line):
         print(line, file=sys.stderr)
 
-run(rsft.load_recipe("bot.yaml", f"tracking=[{sys.argv[1]}]"), Warned())
+recipe = rsft.load_recipe("bot.yaml", f"tracking=[{sys.argv[1]}]")
+# A run that came to its end before it was killed does not go on: what is owed is told by rsft track.
+(run if finished_summary(recipe) is None else tell_all)(recipe, Warned())
 """
 
 

@@ -30,6 +30,8 @@ from rsft.web import pages
         (pages.size(29_700_000_000_000), "29700 GB"),
         (pages.moment("2026-11-07T06:40:01+00:00"), "7 Nov 2026, 06:40"),
         (pages.model(["hub/name", "package:name"]), "hub/name"),
+        (pages.beginning("a" * 1000), "a" * 1000),
+        (pages.beginning("a" * 1_000_000), "a" * 1000 + "…"),
         (pages.verdict({"accepted": False, "rule": "finished"}), "✕ not finished"),
         (pages.verdict({"accepted": False, "rule": "cap"}), "✕ rejected by cap"),
         (pages.verdict({"accepted": True, "rule": "accepted"}), "✓ accepted"),

@@ -25,7 +25,7 @@ def test_the_list_has_every_run_with_its_numbers(runs: Path, browser: Browser) -
 def test_an_empty_folder_says_what_to_do(tmp_path: Path, browser: Browser) -> None:
     said = browser(tmp_path).get("/")
     assert "rsft run demo" in said.text
-    assert "hx-trigger" not in said.text
+    assert 'hx-trigger="every 5s"' in said.text, "a run that begins is listed"
 
 
 def test_a_run_that_cant_be_read_says_why_and_its_name_is_inert(tmp_path: Path, browser: Browser) -> None:

@@ -13,6 +13,8 @@ from rsft.selection.selection import FINISHED
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HALF_A_DAY = 12 * 3600
+_SHOWN = 1000
+"""Characters of a text in a list."""
 
 
 def percent(said: Mapping[str, Any] | None) -> str:
@@ -76,6 +78,11 @@ def model(said: str | list[str]) -> str:
     return said if isinstance(said, str) else said[0]
 
 
+def beginning(text: str) -> str:
+    """What a list shows of a text: more than fits its lines, and never a megabyte."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def verdict(decided: Mapping[str, Any]) -> str:
     """A decision in some words, the rule's name among them."""
     if decided["accepted"] is None:
@@ -98,7 +105,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, gain, change, score, whole, seconds, size, moment, model, verdict, tone)
+    filters = (percent, gain, change, score, whole, seconds, size, moment, model, beginning, verdict, tone)
     environment.filters.update({filter.__name__: filter for filter in filters})
     return environment
 

@@ -32,7 +32,7 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/run/now")
     def one_run_now(run: str) -> str:
-        return page("run_now.html", **_overview(site, run))
+        return page("run_now.html", part=True, **_overview(site, run))
 
     return router
 
