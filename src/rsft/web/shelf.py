@@ -13,12 +13,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rsft.distributions import Bins
 from rsft.errors import RunError
 from rsft.labelling import Frame
+from rsft.reselection import Changes
+from rsft.selection.held import HeldPool
 from rsft.selection.pool import Numbers, Places
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, decided_rules
+from rsft.web.precision import Precision
 
 _HELD = 2
 """Iterations that are held at once: some hundred bytes a candidate, and as much as its text once somebody searched."""
@@ -35,7 +39,9 @@ class Book:
             raise RunError(f"The run {folder.path} has decided on no candidates of iteration {iteration} yet.")
         self.folder, self.iteration = folder, iteration
         self.stored = StoredPool(folder, iteration, folder.noted_scorers())
-        self.pool = self.stored.pool
+        self.pool = self.stored.pool = HeldPool.of_pool(self.stored.pool)
+        self.changes = Changes(self.stored, self.texts_of)
+        self.precision = Precision(folder, iteration, list(self.pool.scores), self.frame)
         self.rules, self.rule_N = decided_rules(folder, iteration, "policy")
         self._frames: dict[str, Frame] = {}
         self._orders: dict[tuple[str, bool], Places] = {}
@@ -50,8 +56,18 @@ class Book:
     def frame(self, scorer: str) -> Frame:
         """The replies that may be labelled for a scorer's threshold. Raises a UserError for one that the run lacks."""
         if scorer not in self._frames:
-            self._frames[scorer] = Frame(self.folder, saved_recipe(self.folder.path), scorer, self.iteration)
+            recipe = saved_recipe(self.folder.path)
+            self._frames[scorer] = Frame(self.folder, recipe, scorer, self.iteration, self.stored)
         return self._frames[scorer]
+
+    @cached_property
+    def bins(self) -> dict[str, Bins]:
+        """Each scorer's values in the bins of its histogram."""
+        return {name: Bins(values_N) for name, values_N in self.pool.scores.items()}
+
+    def texts_of(self, places: Places) -> dict[int, str]:
+        """The replies at some places, by these."""
+        return dict(zip(places.tolist(), self.texts.take(places).to_pylist(), strict=True))
 
     @cached_property
     def texts(self) -> Any:
@@ -62,11 +78,15 @@ class Book:
         for table in self.folder.tables("candidates", str(self.iteration), [*_KEY, "text"]):
             there = self.stored.keys.places(table)
             places.append(there[there >= 0])
-            texts.append(table["text"].filter(pa.array(there >= 0)).combine_chunks())
-        whole = pa.chunked_array(texts, type=pa.string())
-        row_of: Numbers = np.empty(len(self.pool), dtype=np.int32)
-        row_of[np.concatenate(places)] = np.arange(len(whole), dtype=np.int32)
-        return whole.take(pa.array(row_of))
+            own = table["text"].filter(pa.array(there >= 0))
+            texts += own.cast(pa.large_string()).chunks  # more than 2 GB of texts are one array as well
+        # Of an array in parts, pyarrow takes some rows by copying it as a whole.
+        whole = pa.concat_arrays(texts)
+        rows: Numbers = np.arange(len(whole), dtype=np.int32)
+        row_of = np.empty(len(self.pool), dtype=np.int32)
+        row_of[np.concatenate(places)] = rows
+        # As a rule decisions stand in the order of their candidates.
+        return whole if np.array_equal(row_of, rows) else whole.take(pa.array(row_of))
 
 
 class Shelf:
