@@ -11,7 +11,7 @@ import numpy as np
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.selection import parse_selection
-from rsft.selection.pool import Mask, Values
+from rsft.selection.pool import Mask, Places, Values
 from rsft.selection.threshold import Threshold
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
@@ -73,10 +73,10 @@ class Bins:
         bin_N = np.minimum(np.searchsorted(edges, values_N, side="right") - 1, _BINS - 1)
         self._bin_N = np.where(known_N, bin_N, _BINS).astype(np.uint8)
 
-    def histogram(self, accepted_N: Mask) -> dict[str, Any]:
-        """As `histogram` says."""
-        accepted = np.bincount(self._bin_N[accepted_N], minlength=_BINS + 1)[:_BINS].tolist()
-        return {"failed": self.failed, "edges": self.edges, "counts": self.counts, "accepted": accepted}
+    def histogram(self, accepted: Mask | Places) -> dict[str, Any]:
+        """As `histogram` says; those that were accepted as a mask or by their places."""
+        accepted_B = np.bincount(self._bin_N[accepted], minlength=_BINS + 1)[:_BINS].tolist()
+        return {"failed": self.failed, "edges": self.edges, "counts": self.counts, "accepted": accepted_B}
 
 
 def _over_prompts(candidates_P: Any, accepted_P: Any) -> dict[str, Any]:

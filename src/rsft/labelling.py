@@ -62,9 +62,10 @@ class Frame:
         lots, prompts = lots_N[places], pool.prompt_N[places]
         least_P = np.full(len(pool.prompt_ids), np.iinfo(np.uint64).max)
         np.minimum.at(least_P, prompts, lots)
-        first = places[lots == least_P[prompts]]
+        first: Places = places[lots == least_P[prompts]]
         first = first[np.sort(np.unique(pool.prompt_N[first], return_index=True)[1])]
-        return first[np.argsort(mixed(lots_N[first]), kind="stable")]
+        in_order: Places = first[np.argsort(mixed(lots_N[first]), kind="stable")]
+        return in_order
 
     @cached_property
     def aimed(self) -> Places:

@@ -1,5 +1,5 @@
-"""How long the replies of a set are, and how different from each other: by a random sample that stays, so that sets that
-share most of their replies are compared on most of the same ones."""
+"""How long the replies of a set are, and how different from each other: by a random sample that stays, so that sets
+which share most of their replies are compared on most of the same ones."""
 
 from __future__ import annotations
 

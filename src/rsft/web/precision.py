@@ -1,5 +1,5 @@
-"""How precise moved lines are, by the labels that there are: with the bound of `rsft calibrate`, and with one that holds
-wherever the line is put."""
+"""How precise moved lines are, by the labels that there are: with the bound of `rsft calibrate`, and with one that
+holds wherever the line is put."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Precision:
         """The share of good ones among the accepted replies that are labelled, and how many of all accepted ones in the
         draw are good at least. None without labels. `blind` tells that no rule goes by labels, as certified ones do.
 
-        `alone` is the bound for lines that were fixed before anybody looked at the labels, None if a rule did; `anywhere`
-        that for any line on the scorer, None where what is accepted of the draw is not all that is over one line. `certified` is the
-        threshold of `rsft calibrate`, or None, with the `refusal`. `spoken_for` is the share of the accepted replies
-        that could have been drawn: of the others the labels tell nothing.
+        `alone` is the bound for lines that were fixed before anybody looked at the labels, None if a rule did;
+        `anywhere` that for any line on the scorer, None where what is accepted of the draw is not all that is over one
+        line. `certified` is the threshold of `rsft calibrate`, or None, with the `refusal`. `spoken_for` is the share
+        of the accepted replies that could have been drawn: of the others the labels tell nothing.
         """
         known = self._read()
         if known is None:

@@ -20,7 +20,7 @@ from rsft.likeness import COMPARED, MEASURED
 from rsft.reselection import decided_again, reselect
 from rsft.selection import Decided, parse_selection
 from rsft.selection.certified import Certified
-from rsft.selection.pool import Mask, Places
+from rsft.selection.pool import Places
 from rsft.selection.threshold import Threshold
 from rsft.setup import saved_recipe, with_selection
 from rsft.web.shelf import Book
@@ -78,13 +78,14 @@ def effect(book: Book, run: Path, shown: str, rules: Rules) -> dict[str, Any]:
     parse_selection(rules).check(list(recipe.scorers))
     now = decided_again(book.stored, book.folder, recipe, book.iteration)
     before_N, now_N = book.stored.accepted_N, now.accepted_N
+    gained, lost = np.flatnonzero(now_N & ~before_N), np.flatnonzero(before_N & ~now_N)
     return {
         **book.changes.counted(now),
-        "gained": _changed(book, now, now_N & ~before_N),
-        "lost": _changed(book, now, before_N & ~now_N),
-        "gains": int((now_N & ~before_N).sum()),
-        "losses": int((before_N & ~now_N).sum()),
-        "scorers": [_scorer(name, bins, now_N) for name, bins in book.bins.items()],
+        "gained": _changed(book, now, gained),
+        "lost": _changed(book, now, lost),
+        "gains": len(gained),
+        "losses": len(lost),
+        "scorers": [_scorer(name, bins, np.flatnonzero(now_N)) for name, bins in book.bins.items()],
         "rules": [rule.name for rule in now.rules],
         "most": {"measured": MEASURED, "compared": COMPARED},
         "precision": book.precision.of(now_N, blind=not any(isinstance(rule, Certified) for rule in now.rules)),
@@ -138,10 +139,11 @@ def _override(rules: Rules) -> str:
     return f"selection={json.dumps(rules, ensure_ascii=False)}"
 
 
-def _changed(book: Book, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
+def _changed(book: Book, now: Decided, places: Places) -> list[dict[str, Any]]:
     """The first of the candidates that change sides, in a random order that stays: what decided before and now."""
-    places: Places = np.flatnonzero(changed_N)
-    places = places[np.argsort(book.pool.lots_N[places])][:_SHOWN]
+    if len(places) > _SHOWN:
+        places = places[np.argpartition(book.pool.lots_N[places], _SHOWN)[:_SHOWN]]
+    places = places[np.argsort(book.pool.lots_N[places])]
     texts = book.texts.take(places).to_pylist()
     names = [*(rule.name for rule in now.rules), "accepted"]
     return [
@@ -158,9 +160,9 @@ def _changed(book: Book, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
     ]
 
 
-def _scorer(name: str, bins: Bins, accepted_N: Mask) -> dict[str, Any]:
+def _scorer(name: str, bins: Bins, accepted: Places) -> dict[str, Any]:
     """A scorer's histogram as bars in a drawing of WIDTH × HEIGHT, and where a line on it can stand."""
-    said = bins.histogram(accepted_N)
+    said = bins.histogram(accepted)
     edges, counts = said["edges"], said["counts"]
     low, high = edges[0], edges[-1]
     step = 10.0 ** round(math.log10((high - low) / _STEPS))
