@@ -115,6 +115,7 @@ def write_run(
     from rsft.store import rows
     from rsft.store.files import sha256
     from rsft.store.ledger import Segment
+    from rsft.store.segments import GROUP_ROWS
 
     generator = np.random.default_rng(0)
     with RunFolder.open(path, write=True) as folder:
@@ -130,7 +131,7 @@ def write_run(
             table = pa.table({name: pa.array(column).cast(schema.field(name).type) for name, column in all_of.items()})
             file = path / kind / f"{len(segments) + 1:06d}.parquet"
             file.parent.mkdir(exist_ok=True)
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(table, file, row_group_size=GROUP_ROWS, **rows.layout(kind))
             segments.append(Segment(str(file.relative_to(path)), kind, scope, sha256(file), size))
 
         for start in range(0, candidates, SEGMENT // len(SCORERS)):

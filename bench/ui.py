@@ -84,7 +84,7 @@ def write(path: Path, candidates: int) -> None:
     with RunFolder.open(path, write=True) as run:
         run.save_prompts([_prompt(number) for number in range(-(-candidates // CANDIDATES))], [])
         labelling = Labelling(run, Frame(run, saved_recipe(path), "facts", 1), "bench", "calibration")
-        labelling.say_by_rules(parse_selection(["relevance >= 0.3"]), LABELS)
+        labelling.say_by_rules(parse_selection(["relevance >= 0.27"]), LABELS)
 
 
 def asked(folder: Path, candidates: int) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Book:
         self.stored = StoredPool(folder, iteration, folder.noted_scorers())
         self.pool = self.stored.pool = HeldPool.of_pool(self.stored.pool)
         self.changes = Changes(self.stored, self.texts_of)
+        # Whoever asks for some texts has them from those that are held.
+        self.stored.texts_of = self.texts_of
         self.precision = Precision(folder, iteration, list(self.pool.scores), self.frame)
         self.rules, self.rule_N = decided_rules(folder, iteration, "policy")
         self._frames: dict[str, Frame] = {}

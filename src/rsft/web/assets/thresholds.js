@@ -68,6 +68,17 @@
   });
   for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => (held = null));
 
+  // While a line moves, what changes is asked for again and again, but not faster than anybody reads; and at the end.
+  const PAUSE = 120;
+  let waiting = null;
+
+  function ask(form) {
+    waiting ??= setTimeout(() => {
+      waiting = null;
+      form.dispatchEvent(new Event("lines"));
+    }, PAUSE);
+  }
+
   document.addEventListener("input", (event) => {
     const line = event.target.closest("[data-line]");
     if (!line) return;
@@ -76,7 +87,7 @@
     if (event.target === number) range.value = number.value;
     if (event.target.type !== "checkbox") line.querySelector("[type=checkbox]").checked = true;
     draw();
-    event.target.form.dispatchEvent(new Event("lines"));
+    ask(event.target.form);
   });
 
   document.addEventListener("change", (event) => {
