@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,25 @@ def selected(run: Path) -> dict[str, Any]:
     }
 
 
-def write_run(path: Path, candidates: int) -> None:
-    """A run folder with one iteration's candidates, scores and decisions, and what else selecting again reads."""
+def drawn_plainly(places: Any) -> dict[str, Any]:
+    """Short texts, all of them whole."""
+    count = len(places)
+    texts = [f"reply {number}" for number in places]
+    return {"text": texts, "token_ids": [[1, 2]] * count, "finish_reason": np.full(count, "stop")}
+
+
+def write_run(
+    path: Path,
+    candidates: int,
+    recipe: Mapping[str, Any] = RECIPE,
+    drawn: Callable[[Any], dict[str, Any]] = drawn_plainly,
+    decided: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None,
+) -> None:
+    """A run folder with one iteration's candidates, scores and decisions, and what else selecting again reads.
+
+    `drawn` writes the candidates at some places; `decided` decides on some by their columns and scores (by chance, if
+    there is none). Of one prompt, all are asked about at once.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -97,22 +115,23 @@ def write_run(path: Path, candidates: int) -> None:
     from rsft.store import rows
     from rsft.store.files import sha256
     from rsft.store.ledger import Segment
+    from rsft.store.segments import GROUP_ROWS
 
     generator = np.random.default_rng(0)
     with RunFolder.open(path, write=True) as folder:
-        recipe = validate({**RECIPE, "run": str(path)}, where="bench")
-        folder.write_text("recipe.yaml", recipe_yaml(recipe))
+        full = validate({**recipe, "run": str(path)}, where="bench")
+        folder.write_text("recipe.yaml", recipe_yaml(full))
         folder.note_scorers({name: f"fingerprint of {name}" for name in SCORERS}, {})
         segments: list[Segment] = []
 
         def write(kind: str, scope: str, columns: dict[str, Any]) -> None:
             schema = rows.schemas()[kind]
             size = len(columns["sample_index"])
-            full = {field.name: columns.get(field.name, pa.nulls(size, field.type)) for field in schema}
-            table = pa.table({name: pa.array(column).cast(schema.field(name).type) for name, column in full.items()})
+            all_of = {field.name: columns.get(field.name, pa.nulls(size, field.type)) for field in schema}
+            table = pa.table({name: pa.array(column).cast(schema.field(name).type) for name, column in all_of.items()})
             file = path / kind / f"{len(segments) + 1:06d}.parquet"
             file.parent.mkdir(exist_ok=True)
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(table, file, row_group_size=GROUP_ROWS, **rows.layout(kind))
             segments.append(Segment(str(file.relative_to(path)), kind, scope, sha256(file), size))
 
         for start in range(0, candidates, SEGMENT // len(SCORERS)):
@@ -124,13 +143,13 @@ def write_run(path: Path, candidates: int) -> None:
                 "sample_index": places % CANDIDATES,
                 "generator": np.full(count, "0123456789ab"),
             }
-            texts = [f"reply {number}" for number in places]
-            drawn = {"text": texts, "token_ids": [[1, 2]] * count, "finish_reason": np.full(count, "stop")}
-            write("candidates", "1", {**key, **drawn})
-            decided = {"selection": np.full(count, "policy"), "rule": np.full(count, "rule")}
-            write("decisions", "1:policy", {**key, **decided, "accepted": generator.random(count) < 0.3})
+            written = {**key, **drawn(places)}
+            write("candidates", "1", written)
+            by_chance = {"rule": np.full(count, "rule"), "accepted": generator.random(count) < 0.3}
             values = [generator.random(count) for _ in SCORERS]
             values[-1] = np.ceil(values[-1] - 0.1)
+            by = by_chance if decided is None else decided(written, dict(zip(SCORERS, values, strict=True)))
+            write("decisions", "1:policy", {**key, "selection": np.full(count, "policy"), **by})
             said = {
                 "scorer": np.repeat(SCORERS, count),
                 "fingerprint": np.repeat([f"fingerprint of {name}" for name in SCORERS], count),

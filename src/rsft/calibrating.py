@@ -19,6 +19,7 @@ from rsft.saved import changed_recipe
 from rsft.selection import Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.store import RunFolder
+from rsft.stored import StoredPool
 
 # Where the ledger has an iteration's certified thresholds.
 _LINES = "certified:"
@@ -61,11 +62,14 @@ def calibrate(
         }
 
 
-def bound(selection: Selection, folder: RunFolder, recipe: Recipe, iteration: int) -> Selection:
-    """The rules, those that wait for a certified threshold with that of this iteration. Raises SelectionError where its
-    labels certify none."""
+def bound(
+    selection: Selection, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredPool | None = None
+) -> Selection:
+    """The rules, those that wait for a certified threshold with that of this iteration. `stored` is what was read of
+    the iteration, if it was. Raises SelectionError where its labels certify none."""
     rules = [
-        _bound(rule, folder, recipe, iteration) if isinstance(rule, Certified) else rule for rule in selection.rules
+        _bound(rule, folder, recipe, iteration, stored) if isinstance(rule, Certified) else rule
+        for rule in selection.rules
     ]
     return replace(selection, rules=rules)
 
@@ -83,8 +87,8 @@ def kept_lines(folder: RunFolder, iteration: int) -> Mapping[str, float]:
     return lines
 
 
-def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int) -> Certified:
-    frame = Frame(folder, recipe, rule.score, iteration)
+def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredPool | None) -> Certified:
+    frame = Frame(folder, recipe, rule.score, iteration, stored)
     if rule.by is not None:
         labelling = Labelling(folder, frame, rule.by, "calibration")
         labelling.say_by_rules(parse_selection([rule.by]), rule.labels - labelling.labelled)
@@ -108,8 +112,10 @@ def labelled(folder: RunFolder, frame: Frame, labeller: str | None = None) -> np
     for label in folder.labels(iteration=frame.iteration):
         if label.purpose == "calibration" and labeller in (None, label.labeller):
             said.setdefault(label.key, []).append(1.0 if label.loss is None else label.loss)
-    keys = [frame.key(int(place)) for place in frame.places]
-    return np.array([np.mean(said[key]) if key in said else np.nan for key in keys], dtype=np.float64)
+    losses_N = np.full(len(frame.stored.pool), np.nan)
+    for key, losses in said.items():
+        losses_N[frame.places_of([key])] = np.mean(losses)
+    return losses_N[frame.places]
 
 
 def certified(frame: Frame, losses: np.ndarray[Any, Any], max_error: float, confidence: float) -> Certificate | Refusal:

@@ -13,7 +13,7 @@ from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.saved import saved_recipe
 from rsft.selection import parse_selection
-from rsft.selection.pool import Mask, Values
+from rsft.selection.pool import Mask, Places, Values
 from rsft.selection.threshold import Threshold
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, stored_rules
@@ -59,16 +59,25 @@ def _lines(folder: RunFolder, recipe: Recipe, iteration: int) -> Mapping[str, li
 def histogram(values_N: Values, accepted_N: Mask) -> dict[str, Any]:
     """Between the `edges`, bin by bin: how many candidates have such a value, and how many of these were accepted.
     `failed` ones have none."""
-    known_N = ~np.isnan(values_N)
-    values = values_N[known_N]
-    counts, edges = np.histogram(values, _BINS)
-    accepted, _ = np.histogram(values[accepted_N[known_N]], edges)
-    return {
-        "failed": int(len(values_N) - len(values)),
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
-        "accepted": accepted.tolist(),
-    }
+    return Bins(values_N).histogram(accepted_N)
+
+
+class Bins:
+    """Scores sorted into the bins of a histogram, which can then be drawn for other accepted ones at once."""
+
+    def __init__(self, values_N: Values) -> None:
+        known_N = ~np.isnan(values_N)
+        counts, edges = np.histogram(values_N[known_N], _BINS)
+        self.failed = int(len(values_N) - known_N.sum())
+        self.edges, self.counts = edges.tolist(), counts.tolist()
+        # The last bin holds its upper edge as well; what failed is in one behind it.
+        bin_N = np.minimum(np.searchsorted(edges, values_N, side="right") - 1, _BINS - 1)
+        self._bin_N = np.where(known_N, bin_N, _BINS).astype(np.uint8)
+
+    def histogram(self, accepted: Mask | Places) -> dict[str, Any]:
+        """As `histogram` says; those that were accepted as a mask or by their places."""
+        accepted_B = np.bincount(self._bin_N[accepted], minlength=_BINS + 1)[:_BINS].tolist()
+        return {"failed": self.failed, "edges": self.edges, "counts": self.counts, "accepted": accepted_B}
 
 
 def _over_prompts(candidates_P: Any, accepted_P: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,7 +29,10 @@ class Frame:
     leave, in an order that hangs on hashes alone: the first so many of them are a random draw.
     """
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, scorer: str, iteration: int) -> None:
+    def __init__(
+        self, folder: RunFolder, recipe: Recipe, scorer: str, iteration: int, stored: StoredPool | None = None
+    ) -> None:
+        """`stored` is what was read of the iteration, if it was; with other scorers' words it is read anew."""
         fingerprints = folder.noted_scorers()
         if scorer not in fingerprints:
             raise RecipeError(
@@ -37,7 +40,8 @@ class Frame:
                 f"{', '.join(fingerprints)}."
             )
         self.scorer, self.iteration = scorer, iteration
-        self.stored = StoredPool(folder, iteration, fingerprints)
+        known = stored is not None and stored.fingerprints == fingerprints
+        self.stored = stored if stored is not None and known else StoredPool(folder, iteration, fingerprints)
         selection = parse_selection(at_iteration(recipe, iteration).selection)
         lines = (rule.value for rule in selection.rules if isinstance(rule, Threshold) and rule.score == scorer)
         self.line: float | None = next(lines, None)
@@ -55,9 +59,13 @@ class Frame:
         salt = np.uint64(int(stable_hash("label", self.iteration)[:16], 16))
         lots_N = mixed(pool.lots_N ^ salt)
         places = np.flatnonzero(self.left_N)
-        places = places[np.lexsort((lots_N[places], pool.prompt_N[places]))]
-        first = places[np.flatnonzero(np.append(True, np.diff(pool.prompt_N[places]) != 0))] if len(places) else places
-        return first[np.argsort(mixed(lots_N[first]))]
+        lots, prompts = lots_N[places], pool.prompt_N[places]
+        least_P = np.full(len(pool.prompt_ids), np.iinfo(np.uint64).max)
+        np.minimum.at(least_P, prompts, lots)
+        first: Places = places[lots == least_P[prompts]]
+        first = first[np.sort(np.unique(pool.prompt_N[first], return_index=True)[1])]
+        in_order: Places = first[np.argsort(mixed(lots_N[first]), kind="stable")]
+        return in_order
 
     @cached_property
     def aimed(self) -> Places:
@@ -71,6 +79,11 @@ class Frame:
 
     def key(self, place: int) -> CandidateKey:
         return self.stored.keys.key(self.iteration, place)
+
+    def places_of(self, keys: Iterable[CandidateKey]) -> Places:
+        """The places of those of some keys that are there."""
+        found = (self.stored.keys.place(key) for key in keys)
+        return np.array([place for place in found if place is not None], dtype=np.intp)
 
 
 def others(selection: Selection, scorer: str) -> Selection:
@@ -101,8 +114,8 @@ class Labelling:
         self._folder, self._frame = folder, frame
         self.labeller, self.purpose = labeller, purpose
         said = {label.key for label in folder.labels(iteration=frame.iteration) if label.labeller == labeller}
-        places = [int(place) for place in (frame.places if purpose == "calibration" else frame.aimed)]
-        self.queue = [place for place in places if frame.key(place) not in said]
+        places = frame.places if purpose == "calibration" else frame.aimed
+        self.queue: list[int] = places[~np.isin(places, frame.places_of(said))].tolist()
         self.labelled = len(places) - len(self.queue)
         self._given: list[int] = []
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from rsft.calibrating import bound
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, RunError
+from rsft.likeness import Likeness, Replies
 from rsft.saved import changed_recipe, saved_recipe
 from rsft.scorers import Baseline, Combined, build_scorers, with_baseline
 from rsft.selection import Decided, Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
-from rsft.selection.pool import Mask, Values
+from rsft.selection.pool import Mask, Places, Values
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
 from rsft.types import CandidateKey, Decision
@@ -30,8 +32,9 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
     """Apply the recipe's selection, with `overrides`, to the candidates on which the run decided. Nothing is drawn.
 
     Of each iteration: how many candidates and prompts were accepted `before` and are `now`, the mean of every score
-    over them, how much the two sets have in common (Jaccard), how many candidates each rule decided on, and the closest
-    calls on both sides of the lines. With a `name` the decisions are kept under it. Raises a UserError.
+    over them, how long and how different they are beside all `whole` replies, how each score goes with length, how much
+    the two sets have in common (Jaccard), how many candidates each rule decided on, and the closest calls on both sides
+    of the lines. With a `name` the decisions are kept under it. Raises a UserError.
     """
     recipe, own = changed_recipe(run, overrides, "selection", "scorers", "scoring"), saved_recipe(run)
     selection = parse_selection(recipe.selection)
@@ -67,33 +70,61 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
 def decided_again(stored: StoredPool, folder: RunFolder, recipe: Recipe, iteration: int) -> Decided:
     """The decisions of a recipe's rules on what is stored of an iteration. Raises a UserError where they can't be."""
     rules = parse_selection(at_iteration(recipe, iteration).selection)
-    return bound(rules, folder, recipe, iteration).decide(stored.pool)
+    return bound(rules, folder, recipe, iteration, stored).decide(stored.pool)
 
 
 def compared(stored: StoredPool, now: Decided) -> dict[str, Any]:
     """What new decisions change in one iteration, and which of them are the closest calls."""
-    return {**counted(stored, now), "closest": _closest(stored, now)}
+    return {**Changes(stored).counted(now), "closest": _closest(stored, now)}
 
 
-def counted(stored: StoredPool, now: Decided) -> dict[str, Any]:
-    """What new decisions change in one iteration, in numbers."""
-    before_N, now_N = stored.accepted_N, now.accepted_N
-    both, either = int((before_N & now_N).sum()), int((before_N | now_N).sum())
-    return {
-        "candidates": len(now),
-        "before": _numbers(stored, before_N),
-        "now": _numbers(stored, now_N),
-        "baselines": {name: _means(scores) for name, scores in stored.pool.baselines.items()},
-        "in_common": both,
-        "overlap": both / either if either else 1.0,
-        "decided_by": dict(now.reasons()),
-    }
+class Changes:
+    """Tells what new decisions change in one iteration, in numbers, again and again: what does not hang on them is
+    counted once."""
 
+    def __init__(self, stored: StoredPool, texts_of: Callable[[Places], Mapping[int, str]] | None = None) -> None:
+        """`texts_of` gives texts by their places, if there is a faster way than to read them from the folder."""
+        self._stored = stored
+        self._replies = Replies(stored.pool, texts_of or stored.texts_of)
+        self._same: dict[str, Any] = {}
 
-def _numbers(stored: StoredPool, accepted_N: Mask) -> dict[str, Any]:
-    means = _means({name: values_N[accepted_N] for name, values_N in stored.pool.scores.items()})
-    prompts = int((stored.pool.counts(accepted_N) > 0).sum())
-    return {"accepted": int(accepted_N.sum()), "prompts": prompts, "means": means}
+    def counted(self, now: Decided) -> dict[str, Any]:
+        """Of candidates and prompts that were accepted before and are now; see `reselect`."""
+        before_N, now_N = self._stored.accepted_N, now.accepted_N
+        both, accepted = int(np.count_nonzero(before_N & now_N)), int(np.count_nonzero(now_N))
+        if self._same:
+            (likeness,) = self._replies.likeness(now_N)
+        else:
+            likeness = self._count_the_same(before_N, now_N)
+        either = self._same["before"]["accepted"] + accepted - both
+        return {
+            "candidates": len(now),
+            **self._same,
+            "now": self._numbers(now_N, likeness),
+            "in_common": both,
+            "overlap": both / either if either else 1.0,
+            "decided_by": dict(now.reasons()),
+        }
+
+    def _count_the_same(self, before_N: Mask, now_N: Mask) -> Likeness:
+        """Count what no decision changes. How the replies that are accepted now are is told by the way: all texts are
+        then read at once."""
+        pool = self._stored.pool
+        whole, before, of_now = self._replies.likeness(pool.whole_N, before_N, now_N)
+        self._same = {
+            "before": self._numbers(before_N, before),
+            "whole": asdict(whole),
+            "length_correlations": self._replies.correlations(pool.whole_N),
+            "baselines": {name: _means(scores) for name, scores in pool.baselines.items()},
+        }
+        return of_now
+
+    def _numbers(self, accepted_N: Mask, likeness: Likeness) -> dict[str, Any]:
+        pool = self._stored.pool
+        places = np.flatnonzero(accepted_N)
+        means = _means({name: values_N[places] for name, values_N in pool.scores.items()})
+        prompts = int(np.count_nonzero(pool.counts(accepted_N)))
+        return {"accepted": len(places), "prompts": prompts, "means": means, **asdict(likeness)}
 
 
 def _means(scores: Mapping[str, Values]) -> dict[str, float | None]:

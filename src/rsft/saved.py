@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from rsft.config import Recipe, load_recipe, recipe_differences
 from rsft.config.load import validate
 from rsft.errors import RecipeError, RunError
+
+# libyaml's safe loader reads the same ten times as fast; PyYAML may have been built without it.
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def saved_recipe(folder: Path) -> Recipe:
@@ -18,7 +22,7 @@ def saved_recipe(folder: Path) -> Recipe:
     if not file.is_file() and (seeds := sorted(folder.glob("seed_*/recipe.yaml"))):
         raise RunError(f"{folder} holds the runs of several seeds. Name one of them: {seeds[0].parent}, for example.")
     try:
-        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        said = yaml.load(file.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)
     except (OSError, yaml.YAMLError) as error:
         raise RunError(f"{folder} holds no readable recipe.yaml, so it is not a run folder: {error}") from None
     return validate(said | {"run": str(folder.absolute())}, where=str(file))
@@ -31,14 +35,20 @@ def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> 
     """
     recipe, saved = load_recipe(folder, overrides), saved_recipe(folder)
     if recipe.selection != saved.selection:
-        kept = {key: values for key, values in recipe.loop.schedule.items() if key != "selection"}
-        recipe = recipe.model_copy(update={"loop": recipe.loop.model_copy(update={"schedule": kept})})
+        recipe = with_selection(recipe, recipe.selection)
         saved = saved.model_copy(update={"loop": recipe.loop})
     others = [line for line in recipe_differences(saved, recipe) if not line.startswith(may_change)]
     if others:
         lines = "\n".join(f"  - {line}" for line in others)
         raise RecipeError(f"Of a run that is there, only {' and '.join(may_change)} can be changed here:\n{lines}")
     return recipe
+
+
+def with_selection(recipe: Recipe, rules: Sequence[str | Mapping[str, Any]]) -> Recipe:
+    """The recipe with these rules in all iterations, whatever its schedule has."""
+    kept = {key: values for key, values in recipe.loop.schedule.items() if key != "selection"}
+    loop = recipe.loop.model_copy(update={"schedule": kept})
+    return recipe.model_copy(update={"selection": list(rules), "loop": loop})
 
 
 def refuse_other_recipe(recipe: Recipe, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class StoredPool:
         said = StoredDecisions(folder, iteration, name)
         self.decided = len(said.keys) > 0
         self.keys = said.keys if self.decided else Keys(_drawn(folder, iteration, unfinished=unfinished))
+        self.fingerprints = dict(fingerprints)
         details = _Stored(folder, iteration, fingerprints, self.keys)
         self.texts_of = details.texts_of
         self.accepted_N: Mask = said.accepted_N if self.decided else np.zeros(len(self.keys), dtype=np.bool_)
@@ -60,7 +62,7 @@ class StoredPool:
             prompt_ids=self.keys.prompt_ids,
             prompt_N=self.keys.prompt_N,
             sample_N=self.keys.sample_N,
-            whole_N=details.numbers_of("finish_reason", {"stop": 0}) == 0,
+            whole_N=details.whole_N,
             scores=stored_scores(folder, iteration, fingerprints, self.keys),
             details=details,
             iteration=iteration,
@@ -137,6 +139,17 @@ class Keys:
     def key(self, iteration: int, place: int) -> CandidateKey:
         generator = self._generator_names[self._generator_N[place]]
         return CandidateKey(iteration, self.prompt_ids[self.prompt_N[place]], int(self.sample_N[place]), generator)
+
+    def place(self, key: CandidateKey) -> int | None:
+        """The place of a key of this iteration, whatever the key says of that; None if there is none."""
+        prompt, generator = self._prompts.get(key.prompt_id, -1), self._generators.get(key.generator, -1)
+        if prompt < 0 or generator < 0:
+            return None
+        family = generator * len(self._prompts) + prompt
+        if not 0 <= key.sample_index < self._width_F[family]:
+            return None
+        place = int(self._place[self._start_F[family] + key.sample_index])
+        return place if place >= 0 else None
 
     def samples(self, prompt_id: str, generator: str) -> Numbers:
         """The sample indices of a prompt's candidates by a generator."""
@@ -292,18 +305,19 @@ def _drawn(folder: RunFolder, iteration: int, *, unfinished: bool) -> Iterator[A
         yield table.filter(pc.is_in(table["prompt_id"], trained_on))
 
 
-def _numbering(known: dict[str, int]) -> Callable[[str], int]:
-    """Gives texts numbers, one after the other."""
-    return lambda text: known.setdefault(text, len(known))
+def _numbering(known: dict[str, int]) -> Callable[[Any], Sequence[int]]:
+    """Gives the texts of an Arrow array numbers, one after the other."""
+    return lambda texts: [known.setdefault(text, len(known)) for text in texts.to_pylist()]
 
 
-def _known(numbers: Mapping[str, int]) -> Callable[[str], int]:
-    """The numbers that texts have, −1 for another one."""
-    return lambda text: numbers.get(text, -1)
+def _known(numbers: Mapping[str, int]) -> Callable[[Any], Sequence[int]]:
+    """The numbers that the texts of an Arrow array have, −1 for another one."""
+    return lambda texts: [*map(numbers.get, texts.to_pylist(), repeat(-1))]
 
 
-def _numbers(column: Any, number_of: Callable[[str], int]) -> Numbers:
-    """(N,): the number of each text of a column, −1 where there is none; each different text is asked about once."""
+def _numbers(column: Any, numbers_of: Callable[[Any], Sequence[int]]) -> Numbers:
+    """(N,): the number of each text of a column, −1 where there is none; each different text of a part of the column is
+    asked about once."""
     import pyarrow.compute as pc
 
     parts = []
@@ -312,7 +326,7 @@ def _numbers(column: Any, number_of: Callable[[str], int]) -> Numbers:
         # Only those that are there: a table that was filtered has the others' texts as well.
         there = np.flatnonzero(np.bincount(indices, minlength=len(chunk.dictionary) + 1)[:-1])
         numbers = np.full(len(chunk.dictionary) + 1, -1, dtype=np.int32)
-        numbers[there] = [number_of(text) for text in chunk.dictionary.take(there).to_pylist()]
+        numbers[there] = numbers_of(chunk.dictionary.take(there))
         parts.append(numbers[indices])
     numbers_N: Numbers = _joined(parts, np.int32)
     return numbers_N
@@ -348,23 +362,30 @@ class _Stored:
             found |= zip(there[rows].tolist(), table["text"].take(rows).to_pylist(), strict=True)
         return found
 
-    def ended_by(self, places: Places) -> Sequence[str | None]:
-        if not len(places):
-            return []
-        names: dict[str, int] = {}
-        ended_N = self.numbers_of("finish_reason", {"ended": 0}) == 0
-        by_N = self.numbers_of("ended_by", names)
-        rules = list(names)
-        return [rules[by_N[place]] if ended_N[place] and by_N[place] >= 0 else None for place in places]
+    @property
+    def whole_N(self) -> Mask:
+        """(N,): which candidates came to their own end."""
+        return self._ends[0]
 
-    def numbers_of(self, column: str, numbers: dict[str, int]) -> Numbers:
-        """(N,): the number of each candidate's text in a column. Without any, numbers are given out, into `numbers`."""
-        numbers_N = np.full(len(self._keys), -1, dtype=np.int32)
-        number_of = _known(numbers) if numbers else _numbering(numbers)
-        for table in self._folder.tables("candidates", str(self._iteration), [*_KEY, column]):
-            places = self._keys.places(table)
-            numbers_N[places[places >= 0]] = _numbers(table[column], number_of)[places >= 0]
-        return numbers_N
+    def ended_by(self, places: Places) -> Sequence[str | None]:
+        _, by_N, rules = self._ends
+        return [rules[number] if number >= 0 else None for number in by_N[places].tolist()]
+
+    @cached_property
+    def _ends(self) -> tuple[Mask, Numbers, Sequence[str]]:
+        """Which candidates are whole (N,), the numbers of the rules that ended others while they were drawn (N,), −1
+        for no rule, and these rules."""
+        whole_N: Mask = np.zeros(len(self._keys), dtype=np.bool_)
+        by_N = np.full(len(self._keys), -1, dtype=np.int32)
+        names: dict[str, int] = {}
+        finish = _known({"stop": 0, "ended": 1})
+        columns = [*_KEY, "finish_reason", "ended_by"]
+        for table in self._folder.tables("candidates", str(self._iteration), columns):
+            there = self._keys.places(table)
+            places, finish_R = there[there >= 0], _numbers(table["finish_reason"], finish)[there >= 0]
+            whole_N[places] = finish_R == 0
+            by_N[places] = np.where(finish_R == 1, _numbers(table["ended_by"], _numbering(names))[there >= 0], -1)
+        return whole_N, by_N, list(names)
 
     def candidate(self, place: int) -> Candidate:
         start = place - place % _WINDOW

@@ -18,7 +18,9 @@ from rsft.distributions import distributions
 from rsft.errors import PromptError, RecipeError, RunError, SelectionError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling
+from rsft.likeness import COMPARED
 from rsft.loop import run
+from rsft.metrics import gram_kernel, vendi
 from rsft.progress import Silent
 from rsft.reselection import reselect
 from rsft.retraining import retrain
@@ -26,6 +28,7 @@ from rsft.saved import saved_recipe
 from rsft.selection import Pool, parse_selection
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
+from rsft.text import normalise, words
 from rsft.types import CandidateKey
 
 RECIPE = """
@@ -108,6 +111,28 @@ def test_other_rules_show_what_would_change(done: Path) -> None:
         assert all(call["reply"] for call in closest)
     with RunFolder.open(done, write=False) as folder:
         assert folder.selections() == {}
+
+
+def test_what_is_accepted_is_measured_as_the_run_measured_it(done: Path) -> None:
+    """Of few replies all are: then the numbers are those of the run's own note on length."""
+    with RunFolder.open(done, write=False) as folder:
+        notes = [folder.stage_done(iteration, "policy", "select") for iteration in (1, 2)]
+        texts = {candidate.key: candidate.text for candidate in folder.candidates()}
+        accepted = [key for key, decision in folder.decisions("policy", iteration=2).items() if decision.accepted]
+    parts = reselect(done, ["selection=[polite >= 1, brief >= 0.2]"])["iterations"]
+    for part, note in zip(parts, notes, strict=True):
+        assert note is not None
+        assert part["whole"]["words"] == pytest.approx(note["whole_words"])
+        assert part["before"]["words"] == pytest.approx(note["accepted_words"])
+        assert part["before"]["words_of"] == part["before"]["accepted"]
+        assert part["length_correlations"] == pytest.approx(note["length_correlations"])
+        assert part["length_correlations"]["brief"] < -0.9
+    said = [words(normalise(texts[key])) for key in accepted]
+    different = vendi(gram_kernel(said))
+    assert len(said) <= COMPARED
+    assert parts[1]["before"]["different"] == pytest.approx(different)
+    (none, _) = reselect(done, ["selection=[brief >= 9]"])["iterations"]
+    assert (none["now"]["words"], none["now"]["different"], none["now"]["different_of"]) == (None, None, 0)
 
 
 def test_a_named_set_is_kept_trained_on_and_never_overwritten(done: Path) -> None:

@@ -2,6 +2,15 @@
 
 from rsft.calibration.certificate import Certificate, Refusal, certify
 from rsft.calibration.conformal import conformal_selection
-from rsft.calibration.risk import labels_needed
+from rsft.calibration.moved import LinesBound
+from rsft.calibration.risk import error_bound, labels_needed
 
-__all__ = ["Certificate", "Refusal", "certify", "conformal_selection", "labels_needed"]
+__all__ = [
+    "Certificate",
+    "LinesBound",
+    "Refusal",
+    "certify",
+    "conformal_selection",
+    "error_bound",
+    "labels_needed",
+]

@@ -62,7 +62,7 @@ def certify(
     if not known.any():
         return Refusal("no reply is labelled", _first_labels(max_error, confidence))
     passed: tuple[float, Losses] | None = None
-    for threshold in _grid(pool, len(scores), max_error, confidence):
+    for threshold in thresholds_tried(pool, len(scores), max_error, confidence):
         over = losses[known & (scores >= threshold)]
         if p_value(over, max_error) > 1 - confidence:
             break
@@ -81,7 +81,7 @@ def certify(
     )
 
 
-def _grid(pool: Scores, labelled: int, max_error: float, confidence: float) -> list[float]:
+def thresholds_tried(pool: Scores, labelled: int, max_error: float, confidence: float) -> list[float]:
     """Thresholds at quantiles of the pool, from where so many labelled ones may be expected over it that two bad ones
     are forgiven, down to the least score."""
     values = np.sort(pool[~np.isnan(pool)])[::-1]
@@ -102,7 +102,7 @@ def _first_labels(max_error: float, confidence: float) -> int:
 
 def _refusal(scores: Scores, losses: Losses, pool: Scores, max_error: float, confidence: float) -> Refusal:
     """Why nothing is certified, by the strictest threshold that was tried: more labels would allow a stricter one."""
-    strictest = _grid(pool, len(scores), max_error, confidence)[0]
+    strictest = thresholds_tried(pool, len(scores), max_error, confidence)[0]
     over = losses[scores >= strictest]
     said = f"of {len(over)} labelled replies with a score of at least {strictest:.4g}, {over.sum():g} are bad"
     wanted = _labels_wanted(scores, losses, max_error, confidence)

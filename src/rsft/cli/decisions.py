@@ -42,7 +42,10 @@ def print_reselected(said: dict[str, Any]) -> None:
         for name, mean in now["means"].items():
             beside = (_number(means[name]) for means in part["baselines"].values())
             table.add_row(inert(f"mean {name}"), _number(before["means"][name]), _number(mean), *beside)
+        for name, key, digits in (("mean words", "words", 1), ("different in effect", "different", 0)):
+            table.add_row(name, *(_of_sample(side, key, digits) for side in (before, now)))
         console.print(table)
+        say(_of_length(part))
         say(f"{part['in_common']} are in both sets (Jaccard {part['overlap']:.2f}).")
         counts = ", ".join(f"{rule} {count}" for rule, count in part["decided_by"].items() if count)
         say(f"Decided by: {counts}.")
@@ -55,6 +58,23 @@ def print_reselected(said: dict[str, Any]) -> None:
     else:
         say(f"Kept as '{said['name']}'. To train on it:")
         say_unbroken(f"  rsft train {said['run']} --selection {said['name']}")
+
+
+def _of_sample(side: dict[str, Any], key: str, digits: int) -> str:
+    """What was measured on some of the accepted replies; of how many, if that is not plain."""
+    if side[key] is None:
+        return ""
+    count = side[f"{key}_of"]
+    told = key == "different" or count < side["accepted"]
+    return f"{side[key]:.{digits}f}" + (f" of {count}" if told else "")
+
+
+def _of_length(part: dict[str, Any]) -> str:
+    """How long all whole replies are, and which scores go with length."""
+    said = part["length_correlations"].items()
+    known = ", ".join(f"{name} {value:+.2f}" for name, value in said if value is not None)
+    words = "" if part["whole"]["words"] is None else f"All whole replies have {part['whole']['words']:.1f} words. "
+    return f"{words}Scores go with length (rank correlation): {known or 'none can be told'}."
 
 
 def print_retrained(said: dict[str, Any]) -> None:

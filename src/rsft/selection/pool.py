@@ -101,8 +101,7 @@ class Pool:
 
     def families(self, alive: Mask) -> Iterator[list[int]]:
         """The places of each prompt's candidates that are alive, in the order of their lots."""
-        places = np.flatnonzero(alive)
-        places = places[np.lexsort((self.lots_N[places], self.prompt_N[places]))]
+        places = self._in_order(alive)
         bounds = [*_starts(self.prompt_N[places]).tolist(), len(places)]
         for start, end in pairwise(bounds):
             yield places[start:end].tolist()
@@ -122,16 +121,21 @@ class Pool:
         """Of each prompt, or group of `among` (N,), the first candidates that are alive: by value from the greatest on,
         then by lot. `most` of each, or (groups,) of them."""
         group_N = self.prompt_N if among is None else among
-        places = np.flatnonzero(alive)
-        keys: list[Any] = [self.lots_N[places], group_N[places]]
-        if by is not None:
-            keys.insert(1, -by[places])
-        places = places[np.lexsort(keys)]
+        places = self._in_order(alive, by, among)
         starts = _starts(group_N[places])
         ranks = np.arange(len(places)) - np.repeat(starts, np.diff(np.append(starts, len(places))))
         first_N = np.zeros(len(self), dtype=np.bool_)
         first_N[places[ranks < (most if isinstance(most, int) else most[group_N[places]])]] = True
         return first_N
+
+    def _in_order(self, alive: Mask, by: Values | None = None, among: Numbers | None = None) -> Places:
+        """The places of those that are alive: group after group (prompt after prompt), by value from the greatest on,
+        then by lot."""
+        places = np.flatnonzero(alive)
+        keys: list[Any] = [self.lots_N[places], (self.prompt_N if among is None else among)[places]]
+        if by is not None:
+            keys.insert(1, -by[places])
+        return places[np.lexsort(keys)]
 
     def counts(self, alive: Mask) -> Places:
         """(prompts,): how many candidates of each prompt are alive."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,9 +110,9 @@ class Decided(Sequence[Decision]):
     def reasons(self) -> Mapping[str, int]:
         """How many candidates each rule decided on, those without a whole reply among them."""
         counts: dict[str, int] = {}
-        for ended_by in self.pool.details.ended_by(np.flatnonzero(self.by_N == _UNFINISHED)):
+        for ended_by, count in Counter(self.pool.details.ended_by(np.flatnonzero(self.by_N == _UNFINISHED))).items():
             name = self._ended(ended_by)
-            counts[name] = counts.get(name, 0) + 1
+            counts[name] = counts.get(name, 0) + count
         for number, count in enumerate(np.bincount(self.by_N[self.by_N >= 0], minlength=len(self.rules) + 1).tolist()):
             name = ACCEPTED if number == len(self.rules) else self.rules[number].name
             counts[name] = counts.get(name, 0) + count

@@ -145,7 +145,7 @@ class Segments:
                     group = file.metadata.row_group(number)
                     count = max(0, group.num_rows - behind)
                     table = None
-                    if count and all(one.may_be_in(group) for one in wanted):
+                    if count and all(one.may_be_in(group) and one.is_in(file, number) for one in wanted):
                         names = dict.fromkeys([*columns, *(one.column for one in wanted)])
                         table = file.read_row_group(number, [*names], use_threads=threads)
                         table = table.slice(group.num_rows - count)
@@ -198,6 +198,13 @@ class _Wanted:
             return True
         from_on = pc.greater_equal(self._texts, said.min)
         return bool(pc.any(pc.and_(from_on, pc.less_equal(self._texts, said.max))).as_py())
+
+    def is_in(self, file: Any, number: int) -> bool:
+        """Whether a group of rows holds some: its other columns may be a hundred times as large as this one."""
+        import pyarrow.compute as pc
+
+        texts = file.read_row_group(number, [self.column], use_threads=False)[self.column]
+        return bool(pc.any(pc.is_in(texts, value_set=self._texts)).as_py())
 
     def of(self, table: Any) -> Any:
         import pyarrow.compute as pc

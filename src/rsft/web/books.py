@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from rsft.distributions import Bins
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
 from rsft.evaluation import Measured
 from rsft.labelling import Frame
+from rsft.reselection import Changes
 from rsft.saved import saved_recipe
 from rsft.selection import Pool
+from rsft.selection.held import HeldPool
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.setup import measuring_rules
 from rsft.store import RunFolder
 from rsft.stored import StoredPool, deciding_rules, first_decided
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
+from rsft.web.precision import Precision
 from rsft.web.sources import OWN, Source, check
 
 _KEY = ("prompt_id", "sample_index", "generator")
@@ -92,16 +96,22 @@ class Candidates(Book):
         check(folder, iteration, source)
         self.folder, self.iteration, self.source, self.drawn_in = folder, iteration, source, iteration
         self.stored = StoredPool(folder, iteration, folder.noted_scorers(), source.name, unfinished=True)
-        self.pool, self.accepted_N, self.decided = self.stored.pool, self.stored.accepted_N, self.stored.decided
+        self.pool = self.stored.pool = HeldPool.of_pool(self.stored.pool)
+        self.accepted_N, self.decided = self.stored.accepted_N, self.stored.decided
         self.rules, self.rule_N = deciding_rules(folder, iteration, source.name)
         if not self.decided:
             self.rule_N = np.full(len(self.pool), -1, dtype=np.int32)
+        self.changes = Changes(self.stored, self.texts_of)
+        # Whoever asks for some texts has them from those that are held.
+        self.stored.texts_of = self.texts_of
+        self.precision = Precision(folder, iteration, list(self.pool.scores), self.frame)
         self._frames: dict[str, Frame] = {}
 
     def frame(self, scorer: str) -> Frame:
         """The replies that may be labelled for a scorer's threshold. Raises a UserError for one that the run lacks."""
         if scorer not in self._frames:
-            self._frames[scorer] = Frame(self.folder, saved_recipe(self.folder.path), scorer, self.iteration)
+            recipe = saved_recipe(self.folder.path)
+            self._frames[scorer] = Frame(self.folder, recipe, scorer, self.iteration, self.stored)
         return self._frames[scorer]
 
     def key(self, place: int) -> CandidateKey:
@@ -121,12 +131,25 @@ class Candidates(Book):
         for table in self.folder.tables("candidates", str(self.iteration), [*_KEY, "text"]):
             there = self.stored.keys.places(table)
             places.append(there[there >= 0])
-            texts.append(table["text"].filter(pa.array(there >= 0)).combine_chunks())
-        whole = pa.chunked_array(texts, type=pa.string())
-        row_of: Numbers = np.empty(len(self.pool), dtype=np.int32)
+            own = table["text"].filter(pa.array(there >= 0))
+            texts += own.cast(pa.large_string()).chunks  # more than 2 GB of texts are one array as well
+        # Of an array in parts, pyarrow takes some rows by copying it as a whole.
+        whole = pa.concat_arrays(texts) if texts else pa.array([], type=pa.large_string())
+        rows: Numbers = np.arange(len(whole), dtype=np.int32)
+        row_of = np.empty(len(self.pool), dtype=np.int32)
         if places:
-            row_of[np.concatenate(places)] = np.arange(len(whole), dtype=np.int32)
-        return whole.take(pa.array(row_of))
+            row_of[np.concatenate(places)] = rows
+        # As a rule decisions stand in the order of their candidates.
+        return whole if np.array_equal(row_of, rows) else whole.take(pa.array(row_of))
+
+    def texts_of(self, places: Places) -> dict[int, str]:
+        """The replies at some places, by these."""
+        return dict(zip(places.tolist(), self.texts.take(places).to_pylist(), strict=True))
+
+    @cached_property
+    def bins(self) -> dict[str, Bins]:
+        """Each scorer's values in the bins of its histogram."""
+        return {name: Bins(values_N) for name, values_N in self.pool.scores.items()}
 
     def replies(self, prompt_id: str) -> list[Told]:
         where: dict[str, Any] = {"iteration": self.iteration, "prompt_ids": {prompt_id}}

@@ -9,16 +9,19 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
 from rsft.config.schedule import at_iteration
-from rsft.distributions import histogram
+from rsft.distributions import Bins
 from rsft.errors import RunError
-from rsft.reselection import counted, decided_again, reselect
-from rsft.saved import changed_recipe, saved_recipe
+from rsft.likeness import COMPARED, MEASURED
+from rsft.reselection import decided_again, reselect
+from rsft.saved import saved_recipe, with_selection
 from rsft.selection import Decided, parse_selection
-from rsft.selection.pool import Mask, Places, Values
+from rsft.selection.certified import Certified
+from rsft.selection.pool import Places
 from rsft.selection.threshold import Threshold
 from rsft.web.books import Candidates
 
@@ -67,36 +70,64 @@ def _value(said: str) -> str:
 
 
 def effect(book: Candidates, run: Path, shown: str, rules: Rules) -> dict[str, Any]:
-    """What the rules come to in the book's iteration: the numbers of `rsft select`, the replies that change sides, and
-    the histograms. `shown` is the run as the user types it."""
-    recipe = changed_recipe(run, [_override(rules)], "selection")
+    """What the rules come to in the book's iteration: the numbers of `rsft select`, the precision by the labels, the
+    replies that change sides, and the histograms. `shown` is the run as the user types it."""
+    recipe = saved_recipe(run)
+    if list(rules) != recipe.selection:
+        recipe = with_selection(recipe, rules)
     parse_selection(rules).check(list(recipe.scorers))
     now = decided_again(book.stored, book.folder, recipe, book.iteration)
     before_N, now_N = book.stored.accepted_N, now.accepted_N
+    gained, lost = np.flatnonzero(now_N & ~before_N), np.flatnonzero(before_N & ~now_N)
     return {
-        **counted(book.stored, now),
-        "gained": _changed(book, now, now_N & ~before_N),
-        "lost": _changed(book, now, before_N & ~now_N),
-        "gains": int((now_N & ~before_N).sum()),
-        "losses": int((before_N & ~now_N).sum()),
-        "scorers": [_scorer(name, values_N, now_N) for name, values_N in book.pool.scores.items()],
+        **book.changes.counted(now),
+        "gained": _changed(book, now, gained),
+        "lost": _changed(book, now, lost),
+        "gains": len(gained),
+        "losses": len(lost),
+        "scorers": [_scorer(name, bins, np.flatnonzero(now_N)) for name, bins in book.bins.items()],
         "rules": [rule.name for rule in now.rules],
+        "most": {"measured": MEASURED, "compared": COMPARED},
+        "precision": book.precision.of(now_N, blind=not any(isinstance(rule, Certified) for rule in now.rules)),
         "command": f"rsft select {shlex.quote(shown)} --set {shlex.quote(_override(rules))}",
     }
 
 
-def lines_of(rules: Rules, scorers: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Of each scorer the lines that can be moved: those that rules draw, or one that none draws yet."""
+def lines_of(
+    rules: Rules, scorers: Sequence[Mapping[str, Any]], moved: Mapping[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Of each scorer the lines that can be moved, where they stand now: those that rules draw, or one that none draws
+    yet. `moved` says what `moved_rules` was told."""
     lines: dict[str, list[dict[str, Any]]] = {scorer["name"]: [] for scorer in scorers}
+
+    def add(scorer: str, name: str, comparison: str, value: float, on: bool) -> None:
+        if name in moved:
+            value, on = float(_value(moved[name])), bool(moved.get(_ON + name))
+        lines[scorer].append({"name": name, "comparison": comparison, "value": value, "on": on})
+
     for number, rule in enumerate(parse_selection(rules).rules):
         if isinstance(rule, Threshold) and rule.score in lines:
-            line = {"name": f"{_OF_RULE}{number}", "comparison": rule.comparison, "value": rule.value, "on": True}
-            lines[rule.score].append(line)
+            add(rule.score, f"{_OF_RULE}{number}", rule.comparison, rule.value, True)
     for scorer in scorers:
         if not lines[scorer["name"]]:
-            further = {"name": _NEW + scorer["name"], "comparison": ">=", "value": scorer["low"], "on": False}
-            lines[scorer["name"]].append(further)
+            add(scorer["name"], _NEW + scorer["name"], ">=", scorer["low"], False)
     return lines
+
+
+def at_certified(precision: Mapping[str, Any] | None, lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
+    """The address's part that puts the line on the labels' scorer where it is certified, and leaves the others; None
+    where nothing is, or no such line is there."""
+    if precision is None or precision["certified"] is None:
+        return None
+    own = next((line for line in lines[precision["scorer"]] if line["comparison"] == ">="), None)
+    if own is None:
+        return None
+    said = {}
+    for line in (line for of_scorer in lines.values() for line in of_scorer):
+        said[line["name"]] = repr(precision["certified"] if line is own else line["value"])
+        if line["on"] or line is own:
+            said[_ON + line["name"]] = "1"
+    return urlencode(said)
 
 
 def save(run: Path, rules: Rules, name: str) -> dict[str, Any]:
@@ -108,10 +139,11 @@ def _override(rules: Rules) -> str:
     return f"selection={json.dumps(rules, ensure_ascii=False)}"
 
 
-def _changed(book: Candidates, now: Decided, changed_N: Mask) -> list[dict[str, Any]]:
+def _changed(book: Candidates, now: Decided, places: Places) -> list[dict[str, Any]]:
     """The first of the candidates that change sides, in a random order that stays: what decided before and now."""
-    places: Places = np.flatnonzero(changed_N)
-    places = places[np.argsort(book.pool.lots_N[places])][:_SHOWN]
+    if len(places) > _SHOWN:
+        places = places[np.argpartition(book.pool.lots_N[places], _SHOWN)[:_SHOWN]]
+    places = places[np.argsort(book.pool.lots_N[places])]
     texts = book.texts.take(places).to_pylist()
     names = [*(rule.name for rule in now.rules), "accepted"]
     return [
@@ -128,9 +160,9 @@ def _changed(book: Candidates, now: Decided, changed_N: Mask) -> list[dict[str, 
     ]
 
 
-def _scorer(name: str, values_N: Values, accepted_N: Mask) -> dict[str, Any]:
+def _scorer(name: str, bins: Bins, accepted: Places) -> dict[str, Any]:
     """A scorer's histogram as bars in a drawing of WIDTH × HEIGHT, and where a line on it can stand."""
-    said = histogram(values_N, accepted_N)
+    said = bins.histogram(accepted)
     edges, counts = said["edges"], said["counts"]
     low, high = edges[0], edges[-1]
     step = 10.0 ** round(math.log10((high - low) / _STEPS))

@@ -93,7 +93,7 @@ def test_nothing_runs_on_any_page_of_the_run(page: Page) -> None:
     ready(page).get_by_role("spinbutton", name="said >=, as a number").fill("2")
     expect(page.locator("#effect > pre")).to_contain_text("said >= 2")
     inert(page)
-    page.get_by_role("link", name="Label").click()
+    page.get_by_role("link", name="Label", exact=True).click()
     for key in "gbs":
         before = page.get_by_role("status").inner_text()
         press(page, key)

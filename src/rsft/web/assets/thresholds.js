@@ -24,6 +24,61 @@
     }
   }
 
+  // Where a pointer in a histogram is, as a value on which its slider can stand.
+  function pointed(scorer, range, event) {
+    const [from, to] = [Number(scorer.dataset.from), Number(scorer.dataset.to)];
+    const { left, width } = scorer.querySelector("svg").getBoundingClientRect();
+    const [low, high, step] = ["min", "max", "step"].map((name) => Number(range[name]));
+    const value = from + ((event.clientX - left) / width) * (to - from);
+    const stepped = low + Math.round((value - low) / step) * step;
+    return String(Number(Math.min(high, Math.max(low, stepped)).toPrecision(12)));
+  }
+
+  // The line that a pointer takes hold of: of several the nearest one.
+  function taken(scorer, event) {
+    const away = (line) => {
+      const range = line.querySelector("[type=range]");
+      return Math.abs(Number(range.value) - Number(pointed(scorer, range, event)));
+    };
+    return [...scorer.querySelectorAll("[data-line]")].sort((one, other) => away(one) - away(other))[0];
+  }
+
+  // The histogram is drawn anew while it is dragged in, so that what stands around it holds the pointer.
+  let held = null;
+
+  function drag(event) {
+    const range = held.line.querySelector("[type=range]");
+    const value = pointed(held.scorer, range, event);
+    if (event.type === "pointermove" && value === range.value) return;
+    range.value = value;
+    range.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  document.addEventListener("pointerdown", (event) => {
+    const scorer = event.target.closest(".bars svg") && event.target.closest(".scorer");
+    if (!scorer || event.button !== 0 || !event.isPrimary) return;
+    held = { scorer, line: taken(scorer, event) };
+    scorer.setPointerCapture(event.pointerId);
+    event.preventDefault(); // no text is to be marked
+    held.line.querySelector("[type=range]").focus({ preventScroll: true });
+    drag(event);
+  });
+  document.addEventListener("pointermove", (event) => {
+    if (held && event.isPrimary) drag(event);
+  });
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => (held = null));
+
+  // While a line moves, what changes is asked for again and again, but not faster than anybody reads; and at the end.
+  const PAUSE = 120;
+  let waiting = null;
+
+  function ask(form) {
+    waiting ??= setTimeout(() => {
+      waiting = null;
+      form.dispatchEvent(new Event("lines"));
+    }, PAUSE);
+  }
+
   document.addEventListener("input", (event) => {
     const line = event.target.closest("[data-line]");
     if (!line) return;
@@ -32,7 +87,7 @@
     if (event.target === number) range.value = number.value;
     if (event.target.type !== "checkbox") line.querySelector("[type=checkbox]").checked = true;
     draw();
-    event.target.form.dispatchEvent(new Event("lines"));
+    ask(event.target.form);
   });
 
   document.addEventListener("change", (event) => {

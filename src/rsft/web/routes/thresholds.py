@@ -13,7 +13,7 @@ from rsft.saved import saved_recipe
 from rsft.web.books import Candidates
 from rsft.web.browse import Wanted
 from rsft.web.site import Site, form
-from rsft.web.thresholds import effect, lines_of, moved_rules, own_rules, save
+from rsft.web.thresholds import at_certified, effect, lines_of, moved_rules, own_rules, save
 
 
 def routes(site: Site) -> APIRouter:
@@ -45,7 +45,8 @@ def routes(site: Site) -> APIRouter:
 def _moved(book: Candidates, run: Path, shown: str, said: Mapping[str, str]) -> dict[str, Any]:
     own = own_rules(run, book.iteration)
     found = effect(book, run, shown, moved_rules(own, list(book.pool.scores), said))
-    return {**found, "lines": lines_of(own, found["scorers"])}
+    lines = lines_of(own, found["scorers"], said)
+    return {**found, "lines": lines, "at_certified": at_certified(found["precision"], lines)}
 
 
 def _saved(run: Path, said: Mapping[str, str]) -> dict[str, Any]:
