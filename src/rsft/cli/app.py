@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from rsft.cli.chat import chat
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -240,6 +242,9 @@ def sample(
         seed=seed,
     )
     _print(replies, as_json, print_replies)
+
+
+app.command()(chat)
 
 
 @app.command()
