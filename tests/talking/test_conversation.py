@@ -125,7 +125,7 @@ def test_a_reply_can_be_stopped_and_what_there_is_stays() -> None:
     engine = Pausing()
     conversation = talk(BASE, engine=engine)
     answering = conversation.say("Hello")
-    assert [piece.text for piece, _ in zip(answering, range(3), strict=False)] == ["W", "e", "l"]
+    assert [piece.text for _, piece in zip(range(3), answering, strict=False)] == ["W", "e", "l"]
     conversation.stop()
     engine.may.set()
     answering.wait()

@@ -87,7 +87,7 @@ def _loading(offer: Offer, names: Sequence[str], *, here: bool) -> str:
     elif not offer.needs_files:
         said += f", through the engine {offer.engine}"
     if offer.writer is not None:
-        said += f"\nProcess {offer.writer} is at work on this run: both take from the same machine."
+        said += f". Process {offer.writer} is at work on this run, on the same machine: both will be slower"
     return said + ". /help lists the commands."
 
 

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from rsft.store import RunFolder
 from rsft.web.browse import Wanted
+from rsft.web.chat import Chat
 from rsft.web.pages import page
 from rsft.web.places import HERE, run_at
 from rsft.web.shelf import Book, Shelf
@@ -25,6 +26,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shelf = Shelf()
+        self.chat = Chat()
 
     def run(self, name: str) -> Path:
         """Where the run of this name is. Raises RunError for what is none, or leads elsewhere."""
@@ -50,7 +52,8 @@ class Site:
         return await self.shelf.read(place, wanted.iteration, lambda book: work(book, place))
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Let go of what was read and loaded."""
+        self.chat.close()
         self.shelf.close()
 
 
