@@ -240,7 +240,7 @@ class _Terminal:
             self._dim(said if what in ("help", "error") else f"({what}: {said or 'none'})")
 
     def _line(self, said: Mapping[str, Any]) -> None:
-        typer.echo(json.dumps(said, ensure_ascii=False))
+        typer.echo(json.dumps(said))  # in ASCII: among other letters are some that steer terminals
 
     def _dim(self, said: str) -> None:
         from rsft.cli.tables import console, inert
