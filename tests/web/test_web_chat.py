@@ -195,6 +195,11 @@ def test_a_template_s_fields_are_asked_for_with_an_example(client: TestClient, t
     text = post(client, "say", text="Hello <b>")
     assert "it uses &#39;facts&#39;" in text
     assert ">Hello &lt;b&gt;</textarea>" in text, "what could not be said is there to be said again"
+    text = post(client, "set", system="Be kind.", **{"field.facts": '{"price": 12}'})
+    assert "it uses" not in text
+    assert ">{&#34;price&#34;: 12}</textarea>" in text
+    post(client, "say", text="Hello")
+    assert replies(settled(client))
     load(client, "base", **{"field.facts": '{"price": 12}'})
     post(client, "say", text="Hello")
     assert replies(settled(client))

@@ -199,7 +199,7 @@ class Conversation:
             given = f" Give them, as {wanted[0]}=VALUE," if wanted else " Give others,"
             raise PromptError(
                 f"What the recipe puts around a conversation can't be filled in: {error}{needs}{given} or talk without "
-                "it (--plain)."
+                "the recipe's template (--plain)."
             ) from None
 
 

@@ -91,6 +91,13 @@ class Chat:
             except RsftError as error:
                 self.tell(name, str(error))
 
+    def set(self, name: str, fields: Mapping[str, Any], system: str | None) -> None:
+        """Give the conversation other fields, and another system message, from the next turn on."""
+        with self._turns:
+            conversation = self._free(name, forget=False).conversation
+            conversation.fields, conversation.system = dict(fields), system
+            self._error = ""
+
     def score(self, name: str) -> None:
         """Have the run's scorers judge the last replies."""
         with self._turns:
@@ -131,6 +138,7 @@ class Chat:
                 "speakers": [one.name for one in talk.conversation.speakers] if talk is not None else [],
                 "exchanges": [_exchange(one) for one in talk.conversation.exchanges] if talk is not None else [],
                 "judged": {one.speaker: _judged(one) for one in self._judged},
+                **(_set(talk, self._judged) if talk is not None else {}),
                 "greedy": talk is not None and talk.conversation.law.temperature == 0,
             }
         version = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
@@ -144,12 +152,13 @@ class Chat:
             raise RunError("There is no conversation with this run now. Load its models first, on the page Chat.")
         return self._talk
 
-    def _free(self, name: str) -> Talk:
-        """The same, with nothing going on in it; what was said of the last turn is forgotten."""
+    def _free(self, name: str, *, forget: bool = True) -> Talk:
+        """The same, with nothing going on in it; what was said of the last turn is forgotten if so asked."""
         talk = self._of(name)
         if self._doing is not None:
             raise RunError(f"It is {self._doing[0]} still. Wait for it, or stop it.")
-        self._judged, self._error, self._unsaid = (), "", ""
+        if forget:
+            self._judged, self._error, self._unsaid = (), "", ""
         return talk
 
     def _answer(self, name: str, begin: Callable[[], Answering]) -> None:
@@ -203,12 +212,11 @@ class Chat:
 
 def wish_of(said: Mapping[str, str], speakers: Sequence[str]) -> Wish:
     """What a form wishes for. Raises a UserError for what can't be."""
-    fields = [(name.removeprefix("field."), text) for name, text in said.items() if name.startswith("field.")]
     wish = Wish(
         speakers=speakers or (BEST,),
         seed=_number(said, "seed", int) or 0,
         system=said.get("system", "").strip() or None,
-        fields=dict(field_of(f"{name}={text}") for name, text in fields if text.strip()),
+        fields=fields_of(said),
         plain=bool(said.get("plain")),
         here=bool(said.get("here")),
         temperature=_number(said, "temperature", float),
@@ -216,6 +224,25 @@ def wish_of(said: Mapping[str, str], speakers: Sequence[str]) -> Wish:
     if (wish.temperature or 0) < 0 or wish.seed < 0:
         raise PromptError("The temperature and the seed are numbers from 0 on.")
     return replace(wish, max_tokens=_number(said, "max_tokens", int) or None)
+
+
+def fields_of(said: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a prompt that a form gives, each JSON or a text. Those left empty are not there."""
+    given = [(name.removeprefix("field."), text) for name, text in said.items() if name.startswith("field.")]
+    return dict(field_of(f"{name}={text}") for name, text in given if text.strip())
+
+
+def typed(value: Any) -> str:
+    """A field as somebody would type it; None is nothing."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _set(talk: Talk, judged: Sequence[Judged]) -> dict[str, Any]:
+    """What a conversation's fields and system message are; and the fields that somebody missed, empty."""
+    conversation = talk.conversation
+    wanted = [*conversation.framing.fields, *(need for one in judged for need in one.needs)]
+    given = {name: typed(conversation.fields.get(name)) for name in (*conversation.fields, *wanted)}
+    return {"given": given, "system": conversation.system or "", "says_system": conversation.framing.says_system}
 
 
 def _number(said: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:

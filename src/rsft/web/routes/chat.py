@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,7 +17,7 @@ from rsft.prompts.framing import Framing
 from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.talking import BASE, offered
-from rsft.web.chat import Wanted, wish_of
+from rsft.web.chat import Wanted, fields_of, typed, wish_of
 from rsft.web.pages import page
 from rsft.web.site import Site
 
@@ -67,6 +66,7 @@ def routes(site: Site) -> APIRouter:
             "retry": lambda: chat.retry(run),
             "stop": lambda: chat.stop(run),
             "undo": lambda: chat.undo(run),
+            "set": lambda: chat.set(run, fields_of(said), said.get("system", "").strip() or None),
             "score": lambda: chat.score(run),
             "unload": chat.unload,
         }
@@ -132,9 +132,5 @@ def _fields(run: Any, recipe: Recipe) -> dict[str, str]:
         ids = [ids[0] for split in ("heldout", "train") if (ids := folder.prompt_ids(split))]
         found = [one for split in ("heldout", "train") for one in folder.load_prompts(split, set(ids[:1]))]
     held = found[0].fields if found else {}
-    return {name: _typed(held.get(name)) for name in wanted}
-
-
-def _typed(value: Any) -> str:
-    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _EXAMPLE else ""
+    shown = {name: typed(held.get(name)) for name in wanted}
+    return {name: text if len(text) <= _EXAMPLE else "" for name, text in shown.items()}
