@@ -34,8 +34,8 @@ import numpy as np
 from bench.selection import CANDIDATES, RECIPE, write_run
 from bench.workload import report, say
 from rsft.labelling import Frame, Labelling
-from rsft.selection import Pool, parse_selection
 from rsft.saved import saved_recipe
+from rsft.selection import Pool, parse_selection
 from rsft.store import RunFolder
 from rsft.types import Message, Prompt
 

@@ -38,7 +38,12 @@ def test_what_is_printed_opens_the_pages_and_no_model_library_is_loaded(runs: Pa
             base = said["address"].partition("?")[0]
             assert opener.open(said["address"]).status == 200
             assert b"bot" in opener.open(base).read()
-            for page in ("run?run=bot", "candidates?run=bot&iteration=1", "thresholds?run=bot&iteration=1"):
+            for page in (
+                "run?run=bot",
+                "candidates?run=bot&iteration=1",
+                "thresholds?run=bot&iteration=1",
+                "chat?run=bot",
+            ):
                 assert opener.open(base + page).status == 200
             try:
                 urllib.request.urlopen(base)

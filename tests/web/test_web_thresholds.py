@@ -26,8 +26,8 @@ from rsft.errors import RunError
 from rsft.labelling import Frame, Labelling
 from rsft.loop import run
 from rsft.reselection import reselect
+from rsft.saved import saved_recipe
 from rsft.selection import parse_selection
-from rsft.setup import saved_recipe
 from rsft.store import RunFolder
 from rsft.web.books import Candidates
 from rsft.web.thresholds import at_certified, effect, lines_of, moved_rules

@@ -15,6 +15,17 @@ def free_device() -> str:
     return f"cuda:{free.index(max(free))}"
 
 
+def free_memory(device: Any) -> int:
+    """Bytes that are free on a device (torch's) now."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def show_no_loading() -> None:
     """transformers' bar of a second or two would stand in the middle of ours."""
     from transformers.utils import logging

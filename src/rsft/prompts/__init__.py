@@ -1,7 +1,7 @@
 """Prompts: from files of many shapes to conversations that await a reply.
 
     sources ──► rows ──► conversation and fields ──► ids ──► template and system message ──► Prompt
-    sources.py  read.py  columns.py, values.py       load.py template.py
+    sources.py  read.py  columns.py, values.py       load.py framing.py, template.py
 
 Importing this package loads no heavy library; pyarrow, datasets and jinja2 are imported where they are needed.
 """

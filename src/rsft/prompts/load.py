@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rsft.errors import PromptError
 from rsft.prompts.columns import Parsed, parse
+from rsft.prompts.framing import Framing
 from rsft.prompts.read import read_rows
 from rsft.prompts.rows import BadRow, Place, Problem, Problems, Row, shown
 from rsft.prompts.sources import Source, find_sources
-from rsft.types import Message, Prompt
-
-if TYPE_CHECKING:
-    from rsft.prompts.template import PromptTemplate
+from rsft.types import Prompt
 
 
 def load_prompts(
@@ -42,29 +39,15 @@ def load_prompts(
     Raises PromptError: for up to five rows in one message, each with its file, line and field, what was found, and what
     was expected.
     """
-    if system is not None and not system.strip():
-        raise PromptError("The prompts' system message is blank; leave it out, or give a text.")
+    framing = Framing(template, system)
     if limit is not None and limit < 1:
         raise PromptError(f"The limit of prompts is {limit}; expected 1 or more.")
-    compiled = _compile(template, system)
     problems = Problems()
     named = _with_ids(list(_parsed(_take(find_sources(source, split), limit), problems)), problems)
     problems.raise_any()
-    prompts = list(_prompts(named, compiled, system, problems))
+    prompts = list(_prompts(named, framing, problems))
     problems.raise_any()
     return prompts
-
-
-def _compile(template: str | Mapping[str, str] | None, system: str | None) -> PromptTemplate | None:
-    if template is None:
-        return None
-    if system is not None and not isinstance(template, str) and "system" in template:
-        raise PromptError(
-            "The system message is said twice, by 'system' and by the template's part 'system'; keep one."
-        )
-    from rsft.prompts.template import PromptTemplate
-
-    return PromptTemplate(template)
 
 
 def _take(sources: list[Source], limit: int | None) -> Iterator[Row | Problem]:
@@ -121,17 +104,11 @@ def _content_hash(row: Parsed) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("ascii")).hexdigest()[:16]
 
 
-def _prompts(
-    named: list[tuple[str, Parsed]], template: PromptTemplate | None, system: str | None, problems: Problems
-) -> Iterator[Prompt]:
+def _prompts(named: list[tuple[str, Parsed]], framing: Framing, problems: Problems) -> Iterator[Prompt]:
     for name, row in named:
         try:
-            messages = template.apply(name, row.conversation, row.fields) if template else row.conversation
+            yield framing.prompt(name, row.conversation, row.fields)
         except BadRow as error:
             problems.add(row.place, str(error))
-            continue
         except PromptError as error:
             raise PromptError(f"{row.place}: {error}") from None
-        if system is not None and messages[0].role != "system":
-            messages = (Message("system", system), *messages)
-        yield Prompt(name, messages, row.conversation, row.fields)

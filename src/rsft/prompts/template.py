@@ -18,6 +18,7 @@ from rsft.prompts.values import encodable
 from rsft.types import Message
 
 PARTS = ("system", "user")
+_GIVEN = ("messages", "fields", "id")
 
 
 class PromptTemplate:
@@ -46,6 +47,16 @@ class PromptTemplate:
                 self._parts[part] = environment.from_string(source)
             except TemplateSyntaxError as error:
                 raise PromptError(_syntax(part, source, error, list(environment.filters))) from None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it reads by their names, in the order of the alphabet; those of `fields.NAME` aside."""
+        return tuple(sorted(self._names - {*_GIVEN, *_environment().globals}))
+
+    @property
+    def says_system(self) -> bool:
+        """Whether it writes the system message."""
+        return "system" in self._parts
 
     def apply(
         self, prompt_id: str, conversation: tuple[Message, ...], fields: Mapping[str, Any]

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from rsft.errors import RsftError
 from rsft.web.gate import Gate
 from rsft.web.pages import page
-from rsft.web.routes import candidates, compare, labels, pairs, runs, thresholds
+from rsft.web.routes import candidates, chat, compare, labels, pairs, runs, thresholds
 from rsft.web.site import Site
 
 _ASSETS = Path(__file__).parent / "assets"
-_VIEWS = (runs, candidates, compare, thresholds, labels, pairs)
+_VIEWS = (runs, candidates, compare, thresholds, labels, pairs, chat)
 
 
 def gated(folder: Path, host: str, port: int) -> Gate:

@@ -15,6 +15,7 @@ from rsft.errors import RunError
 from rsft.store import RunFolder
 from rsft.web.books import Book, Candidates
 from rsft.web.browse import Wanted
+from rsft.web.chat import Chat
 from rsft.web.pages import page
 from rsft.web.places import HERE, run_at
 from rsft.web.shelf import Shelf
@@ -29,6 +30,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shelf = Shelf()
+        self.chat = Chat()
 
     def run(self, name: str) -> Path:
         """Where the run of this name is. Raises RunError for what is none, or leads elsewhere."""
@@ -77,7 +79,8 @@ class Site:
         return await self.shelf.read(place, iteration, OWN, of_own)
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Let go of what was read and loaded."""
+        self.chat.close()
         self.shelf.close()
 
 

@@ -16,6 +16,7 @@ from rsft.engines.local.passes import Pass
 from rsft.engines.local.texts import Row, Stem, give_trunks
 from rsft.engines.options import checked_options
 from rsft.engines.stops import settled, stop_place
+from rsft.models.devices import free_memory
 from rsft.models.network import Network
 from rsft.models.student import Student
 from rsft.types import Candidate, Ended, FinishReason, Kind, Policy, Prompt
@@ -164,7 +165,7 @@ class LocalEngine:
         if self.options.memory_gib is not None:
             allowed = self.options.memory_gib * 2**30
         else:
-            allowed = _MEMORY_SHARE * _free_memory(self.network.device)
+            allowed = _MEMORY_SHARE * free_memory(self.network.device)
         candidates = sum(len(stem.waiting) for stem in stems)
         # At most so many replies at a time, and one that each prompt keeps room for.
         replies = (min(candidates, self.rows) + len(stems)) * max(stem.reply_pages for stem in stems)
@@ -212,14 +213,3 @@ class _Sampled:
         # A token is a byte of text at least, so such a string lies within this many tokens.
         reach = max(len(stop.encode()) for stop in stops)
         return stop_place(self.chat.decode(row.token_ids[-reach:]), stops) is not None
-
-
-def _free_memory(device: Any) -> int:
-    """Bytes that are free on the device now."""
-    if device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
