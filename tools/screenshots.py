@@ -1,4 +1,4 @@
-"""Make the documentation's pictures of the pages: each view in light and dark, and some as a phone shows them.
+"""Make the documentation's pictures of the pages; with --all, each view in light and dark, on a desk and on a phone.
 
     python -m tools.screenshots runs/demo docs/images
 
@@ -16,9 +16,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode
 
 from PIL import Image
@@ -26,6 +27,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, NARROW = (1280, 800), (360, 740)
+Kind = tuple[tuple[int, int], Literal["light", "dark"]]
+IN_DOCS: Sequence[Kind] = ((WIDE, "light"),)
+ALL: Sequence[Kind] = ((WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark"))
 # Text stays sharp where a page shows a picture smaller than it is.
 SCALE = {WIDE: 1.5, NARROW: 2}
 # With so many colours nothing looks different, and a picture is a third as large.
@@ -53,26 +57,49 @@ def move_a_line(page: Page) -> None:
     expect(page.locator("#effect > pre")).to_contain_text(f" {number.input_value()}")
 
 
+def mark_what_differs(page: Page) -> None:
+    """To the replies that were gained."""
+    page.locator("[data-key='1']").click()
+
+
+def talk(page: Page) -> None:
+    """Load what is offered, ask for something, and have the replies scored."""
+    asked = page.locator("#text")
+    if not asked.is_visible():
+        page.get_by_role("button", name="Load").click()
+    expect(asked).to_be_visible(timeout=120_000)
+    if not page.locator(".exchange").count():
+        asked.fill(TURN)
+        asked.press("Enter")
+        page.get_by_role("button", name="Score").click(timeout=120_000)
+    expect(page.locator(".judged").last).to_be_visible(timeout=120_000)
+
+
 @dataclass(frozen=True)
 class View:
-    """A picture: of which address, after doing what, in which sizes. `of` is what the address says beside the run."""
+    """A picture: of which address, after doing what. `of` is what the address says beside the run."""
 
     name: str
     path: str
     of: dict[str, str]
     first: Callable[[Page], None] = as_it_opens
-    sizes: tuple[tuple[int, int], ...] = (WIDE,)
 
 
+TURN = "Hello, can I still change the address of my order?"
 ACCEPTED = {"iteration": "1", "decision": "accepted"}
+HELD_OUT = {"iteration": "1", "which": "held-out:policy"}
 # A new view is one more line.
 VIEWS = (
     View("runs", "/", {}),
-    View("run", "/run", {}, sizes=(WIDE, NARROW)),
-    View("candidates", "/candidates", ACCEPTED, sizes=(WIDE, NARROW)),
+    View("run", "/run", {}),
+    View("candidates", "/candidates", ACCEPTED),
     View("candidate", "/candidates", ACCEPTED, open_first),
+    View("heldout", "/candidates", HELD_OUT, open_first),
     View("thresholds", "/thresholds", {"iteration": "1"}, move_a_line),
     View("label", "/label", {"iteration": "1"}),
+    View("pairs", "/pairs", {}),
+    View("compare", "/compare", {}, mark_what_differs),
+    View("chat", "/chat", {}, talk),
 )
 
 
@@ -89,31 +116,30 @@ def served(runs: Path) -> Iterator[str]:
             server.send_signal(signal.SIGINT)
 
 
-def pictures(browser: Browser, opening: str, run: Path, out: Path) -> Iterator[Path]:
-    """Each view in each of its sizes, light and dark."""
+def pictures(browser: Browser, opening: str, run: Path, out: Path, kinds: Sequence[Kind]) -> Iterator[Path]:
+    """Each view in each kind of window."""
     base = opening.partition("/?")[0]
     for view in VIEWS:
         said = {"run": run.name, **view.of} if view.path != "/" else {}
-        for size in view.sizes:
-            for page, name in windows(browser, view.name, size):
-                page.goto(opening)
-                page.wait_for_url(f"{base}/")
-                page.goto(f"{base}{view.path}?{urlencode(said)}")
-                view.first(page)
-                yield keep(page, out / name)
+        for page, name in windows(browser, view.name, kinds):
+            page.goto(opening)
+            page.wait_for_url(f"{base}/")
+            page.goto(f"{base}{view.path}?{urlencode(said)}")
+            view.first(page)
+            yield keep(page, out / name)
 
 
-def of_report(browser: Browser, report: Path, out: Path) -> Iterator[Path]:
-    """The report's top, light and dark."""
-    for page, name in windows(browser, "report", WIDE):
+def of_report(browser: Browser, report: Path, out: Path, kinds: Sequence[Kind]) -> Iterator[Path]:
+    """The report's top."""
+    for page, name in windows(browser, "report", kinds):
         page.goto(report.as_uri())
         yield keep(page, out / name)
 
 
-def windows(browser: Browser, view: str, size: tuple[int, int]) -> Iterator[tuple[Page, str]]:
-    """A window of this size for each colour scheme, and the name of the picture."""
-    width, height = size
-    for scheme in ("light", "dark"):
+def windows(browser: Browser, view: str, kinds: Sequence[Kind]) -> Iterator[tuple[Page, str]]:
+    """A window of each kind, and the name of its picture."""
+    for size, scheme in kinds:
+        width, height = size
         context = browser.new_context(
             viewport={"width": width, "height": height},
             device_scale_factor=SCALE[size],
@@ -137,7 +163,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run, e.g. runs/demo")
     parser.add_argument("out", type=Path, help="a folder for the pictures")
+    parser.add_argument("--all", action="store_true", help="also dark, and as a phone shows them")
     asked = parser.parse_args()
+    kinds = ALL if asked.all else IN_DOCS
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         sys.exit("Chromium is not there: `make chromium` installs it where apt-get can.")
@@ -154,7 +182,10 @@ def main() -> None:
             [sys.executable, "-m", "rsft", "report", str(asked.run), "-o", str(report)], check=True, capture_output=True
         )
         browser = playwright.chromium.launch(executable_path=program)
-        for made in (pictures(browser, opening, asked.run, asked.out), of_report(browser, report, asked.out)):
+        for made in (
+            pictures(browser, opening, asked.run, asked.out, kinds),
+            of_report(browser, report, asked.out, kinds),
+        ):
             for file in made:
                 print(f"{file}  {file.stat().st_size / 1000:.0f} KB")
         browser.close()
