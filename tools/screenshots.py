@@ -57,11 +57,6 @@ def move_a_line(page: Page) -> None:
     expect(page.locator("#effect > pre")).to_contain_text(f" {number.input_value()}")
 
 
-def mark_what_differs(page: Page) -> None:
-    """To the replies that were gained."""
-    page.locator("[data-key='1']").click()
-
-
 def talk(page: Page) -> None:
     """Load what is offered, ask for something, and have the replies scored."""
     asked = page.locator("#text")
@@ -98,7 +93,7 @@ VIEWS = (
     View("thresholds", "/thresholds", {"iteration": "1"}, move_a_line),
     View("label", "/label", {"iteration": "1"}),
     View("pairs", "/pairs", {}),
-    View("compare", "/compare", {}, mark_what_differs),
+    View("compare", "/compare", {}),
     View("chat", "/chat", {}, talk),
 )
 
