@@ -27,6 +27,7 @@ PAGES = {
     "label": "/label?run=bot&iteration=1",
     "held-out replies": "/candidates?run=bot&iteration=1&which=held-out:policy",
     "the control's candidates": "/candidates?run=bot&iteration=1&which=control",
+    "chat, nothing loaded": "/chat?run=bot",
     "two iterations compared": "/compare?run=bot@0&run=bot@2",
     "two replies side by side": "/pairs?run=bot",
     "label, all done": "/label?run=bot&iteration=2&scorer=words",
