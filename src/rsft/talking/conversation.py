@@ -196,7 +196,7 @@ class Conversation:
         except BadRow as error:
             wanted = [name for name in self.framing.fields if name not in self.fields]
             needs = f" It reads the fields {', '.join(self.framing.fields)}." if self.framing.fields else ""
-            given = f" Give them, as {wanted[0]}=VALUE," if wanted else " Give others,"
+            given = f" Give them (--field {wanted[0]}=VALUE)," if wanted else " Give others,"
             raise PromptError(
                 f"What the recipe puts around a conversation can't be filled in: {error}{needs}{given} or talk without "
                 "the recipe's template (--plain)."
