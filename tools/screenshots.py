@@ -62,12 +62,12 @@ def talk(page: Page) -> None:
     asked = page.locator("#text")
     if not asked.is_visible():
         page.get_by_role("button", name="Load").click()
-    expect(asked).to_be_visible(timeout=120_000)
+    expect(asked).to_be_visible(timeout=PATIENCE)
     if not page.locator(".exchange").count():
         asked.fill(TURN)
         asked.press("Enter")
-        page.get_by_role("button", name="Score").click(timeout=120_000)
-    expect(page.locator(".judged").last).to_be_visible(timeout=120_000)
+        page.get_by_role("button", name="Score").click(timeout=PATIENCE)
+    expect(page.locator(".judged").last).to_be_visible(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class View:
     first: Callable[[Page], None] = as_it_opens
 
 
+# Milliseconds: a model is loaded and answers, on whatever machine.
+PATIENCE = 300_000
 TURN = "Hello, can I still change the address of my order?"
 ACCEPTED = {"iteration": "1", "decision": "accepted"}
 HELD_OUT = {"iteration": "1", "which": "held-out:policy"}
