@@ -82,7 +82,7 @@ class View:
 
 # Milliseconds: a model is loaded and answers, on whatever machine.
 PATIENCE = 300_000
-TURN = "Hello, can I still change the address of my order?"
+TURN = "Hello, I bent the gear hanger of my Wayfarer 3. Can you supply a new one?"
 ACCEPTED = {"iteration": "1", "decision": "accepted"}
 HELD_OUT = {"iteration": "1", "which": "held-out:policy"}
 # A new view is one more line.
