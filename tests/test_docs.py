@@ -26,6 +26,9 @@ SERVERS = (ROOT / "docs/servers.md").read_text(encoding="utf-8")
 TRACKING = (ROOT / "docs/tracking.md").read_text(encoding="utf-8")
 
 
+PICTURES = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
 
@@ -128,6 +131,13 @@ def test_the_page_on_tracking_names_every_number(tmp_path: Path) -> None:
 
     for name in (*numbers.ON_ITERATIONS, *numbers.TRAINING):
         assert re.search(rf"`{name}`|`{name}_", TRACKING), name
+
+
+def test_every_picture_of_the_docs_is_there_and_none_is_left_over() -> None:
+    named = {
+        ROOT / "docs" / name for page in (ROOT / "docs").glob("*.md") for name in PICTURES.findall(page.read_text())
+    }
+    assert named == set((ROOT / "docs/images").iterdir())
 
 
 def test_the_readme_is_short_and_its_numbers_are_there() -> None:
