@@ -34,7 +34,7 @@ def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> 
     A selection that is given here stands in all iterations, whatever the schedule has.
     """
     recipe, saved = load_recipe(folder, overrides), saved_recipe(folder)
-    if recipe.selection != saved.selection:
+    if recipe.selection != saved.selection or any(one.partition("=")[0].strip() == "selection" for one in overrides):
         recipe = with_selection(recipe, recipe.selection)
         saved = saved.model_copy(update={"loop": recipe.loop})
     others = [line for line in recipe_differences(saved, recipe) if not line.startswith(may_change)]

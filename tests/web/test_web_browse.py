@@ -121,6 +121,7 @@ def test_the_pages_lead_from_the_list_to_one_and_on(runs: Path, browser: Browser
         ("run=bot", "which one?"),
         ("run=bot&iteration=x", "expected a number"),
         ("run=bot&iteration=9", "has no replies of iteration 9"),
+        (f"run=bot&iteration={10**30}&which=held-out:policy", "expected a number"),
         ("run=bot&iteration=1&scorer=nobody", "no scorer &#39;nobody&#39;"),
         ("run=bot&iteration=1&decision=perhaps", "expected accepted or rejected or undecided"),
         ("run=bot&iteration=1&order=none", "expected made or high or low"),
