@@ -310,6 +310,25 @@ def test_a_text_that_a_spreadsheet_would_run_is_only_text(done: Path, tmp_path: 
     assert "'=cmd()" in _csv([{**row, "asked": "plain", "reply": "=cmd()"}])
 
 
+def test_ids_that_a_spreadsheet_would_run_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("scripted.yaml").write_text(RECIPE)
+    Path("mine.py").write_text(MINE)
+    ids = ["-1", "=x", "@you", "'=q", "'plain", "plain", "+49", "''"]
+    rows = [{"id": name, "prompt": f"question {name}"} for name in ids]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(heldout=2)
+    recipe = rsft.load_recipe("scripted.yaml", "loop.iterations=1", "selection=[brief >= 0]")
+    run(recipe)
+    with RunFolder.open(Path(recipe.run), write=True) as folder:
+        frame = Frame(folder, recipe, "brief", 1)
+        file = Path("labels.csv")
+        assert export_labels(folder, frame, Labelling(folder, frame, "ann", "calibration"), 99, file) == len(ids)
+        write(file, [{**row, "label": "good"} for row in read(file)])
+        assert import_labels(folder, frame, file) == len(ids)
+        assert {label.key.prompt_id for label in folder.labels()} == set(ids)
+
+
 # -- thresholds --------------------------------------------------------------------------------------------------------
 
 
