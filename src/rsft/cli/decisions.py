@@ -99,7 +99,7 @@ def print_calibrated(said: dict[str, Any]) -> None:
         say(f"Nothing is certified: {refusal['reason']}.")
         if (wanted := refusal["labels_wanted"]) is not None:
             say(f"About {wanted} labels in all would do:")
-            say_unbroken(f"  rsft label {said['run']} --scorer {said['scorer']}")
+            say_unbroken(f"  rsft label {said['run']} --scorer {said['scorer']} --iteration {said['iteration']}")
         return
     found = {name: _percent(value) for name, value in said["certificate"].items()}
     over, bad = said["certificate"]["labelled"], said["certificate"]["bad"]
