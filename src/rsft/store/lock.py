@@ -10,7 +10,7 @@ from typing import IO
 
 from rsft.errors import RunError
 
-_AGAIN_SECONDS = 0.002
+_AGAIN_SECONDS, _PATIENCE_SECONDS = 0.002, 5.0
 
 
 def take(path: Path) -> IO[str]:
@@ -22,9 +22,10 @@ def take(path: Path) -> IO[str]:
         stream = path.open("a+", encoding="ascii")
     except OSError as error:
         raise RunError(f"The run folder {path.parent} can't be written to: {error.strerror or error}.") from error
+    began = time.monotonic()
     while not _locked(stream, fcntl.LOCK_EX):
         # Who only looks (`holder`) shares the lock, for a moment; who writes shares it with nobody.
-        if not _locked(stream, fcntl.LOCK_SH):
+        if not _locked(stream, fcntl.LOCK_SH) or time.monotonic() - began > _PATIENCE_SECONDS:
             pid = _written(stream)
             stream.close()
             raise RunError(
