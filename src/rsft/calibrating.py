@@ -20,6 +20,7 @@ from rsft.selection import Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
+from rsft.types import Label
 
 # Where the ledger has an iteration's certified thresholds.
 _LINES = "certified:"
@@ -39,7 +40,8 @@ def calibrate(
 
     `certificate` says which, with the lower bound of its precision and its share of the pool; or `refusal` why not, and
     how many labels would probably do. `stricter` tells how many it would take for less error or more confidence.
-    `conformal` is how many of the pool conformal selection would choose. Raises a UserError.
+    `conformal` is how many of the pool conformal selection would choose. `left_out` are labels that count for another
+    draw only (see `labelled`). Raises a UserError.
     """
     recipe = changed_recipe(run, overrides, "selection")
     with RunFolder.open(run, write=False) as folder:
@@ -52,7 +54,8 @@ def calibrate(
             "run": str(run),
             "scorer": scorer,
             "iteration": iteration,
-            "labels": int((~np.isnan(losses)).sum()),
+            "labels": (known := int((~np.isnan(losses)).sum())),
+            "left_out": int((~np.isnan(_losses(folder, frame, labeller))).sum()) - known,
             "bad": float(np.nansum(losses)),
             "pool": len(places),
             "certificate": asdict(said) if isinstance(said, Certificate) else None,
@@ -89,10 +92,14 @@ def kept_lines(folder: RunFolder, iteration: int) -> Mapping[str, float]:
 
 def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredPool | None) -> Certified:
     frame = Frame(folder, recipe, rule.score, iteration, stored)
+    verdicts: Sequence[Label] = ()
     if rule.by is not None:
         labelling = Labelling(folder, frame, rule.by, "calibration")
-        labelling.say_by_rules(parse_selection([rule.by]), rule.labels - labelling.labelled)
-    losses = labelled(folder, frame, rule.by)
+        missing = int(np.isin(frame.places[: rule.labels], labelling.queue).sum())
+        verdicts = labelling.labels_by_rules(parse_selection([rule.by]), missing)
+    losses = labelled(folder, frame, rule.by, verdicts)
+    if folder.writes:  # who only looks what other rules would do leaves the run as it is
+        folder.add_labels(verdicts)
     said = certified(frame, losses, rule.max_error, rule.confidence)
     if isinstance(said, Refusal):
         wanted = "" if said.labels_wanted is None else f" About {said.labels_wanted} labels would do."
@@ -105,11 +112,25 @@ def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int, s
     return rule.at(said.threshold)
 
 
-def labelled(folder: RunFolder, frame: Frame, labeller: str | None = None) -> np.ndarray[Any, Any]:
-    """(F,): the loss of each of the frame's places by its calibration labels, NaN where none is; of several labellers
-    the mean. A reply that was skipped counts as a bad one: leaving it out would favour the clear cases."""
+def labelled(
+    folder: RunFolder, frame: Frame, labeller: str | None = None, more: Sequence[Label] = ()
+) -> np.ndarray[Any, Any]:
+    """(F,): the loss of each of the frame's places by its calibration labels, and `more` that are not kept, NaN where
+    none is; of several labellers the mean. A reply that was skipped counts as a bad one: leaving it out would favour
+    the clear cases.
+
+    Only the draw's beginning counts, up to the first reply without a label. What is labelled behind it was labelled
+    because it is in another draw, for another scorer or behind other rules, and not at random among these places.
+    """
+    losses_F = _losses(folder, frame, labeller, more)
+    losses_F[np.cumsum(np.isnan(losses_F)) > 0] = np.nan
+    return losses_F
+
+
+def _losses(folder: RunFolder, frame: Frame, labeller: str | None, more: Sequence[Label] = ()) -> np.ndarray[Any, Any]:
+    """The same of all that is labelled."""
     said: dict[Any, list[float]] = {}
-    for label in folder.labels(iteration=frame.iteration):
+    for label in [*folder.labels(iteration=frame.iteration), *more]:
         if label.purpose == "calibration" and labeller in (None, label.labeller):
             said.setdefault(label.key, []).append(1.0 if label.loss is None else label.loss)
     losses_N = np.full(len(frame.stored.pool), np.nan)

@@ -17,6 +17,8 @@ from rsft.types import CandidateKey, Label, Word
 _GOOD, _BAD, _SKIPPED = ("good", "true", "yes"), ("bad", "false", "no"), "skipped"
 _KEY = ("iteration", "prompt_id", "sample_index", "generator", "purpose", "labeller", "label")
 _COLUMNS = (*_KEY, "asked", "reply")
+_FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
+"""A spreadsheet takes a text that begins so for a formula: in CSV there is a ' before it, and so before a ' itself."""
 
 
 def export_labels(folder: RunFolder, frame: Frame, labelling: Labelling, count: int, file: Path) -> int:
@@ -73,7 +75,7 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"{file} can't be read: {error}.") from None
     if file.suffix == ".csv":
-        return list(csv.DictReader(io.StringIO(text)))
+        return [{name: _unquoted(said) for name, said in row.items()} for row in csv.DictReader(io.StringIO(text))]
     rows: list[Mapping[str, Any]] = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
@@ -83,6 +85,11 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
         if said is not None:
             rows.append(said if isinstance(said, dict) else {})
     return rows
+
+
+def _unquoted(said: Any) -> Any:
+    """A cell of a CSV as it was before it was made harmless."""
+    return said[1:] if isinstance(said, str) and said.startswith("'") and said[1:].startswith(_FORMULA) else said
 
 
 def _label(row: Mapping[str, Any], where: str) -> Label | None:
@@ -120,9 +127,8 @@ def _csv(table: Sequence[Mapping[str, Any]]) -> str:
     said = io.StringIO()
     writer = csv.DictWriter(said, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    # A spreadsheet takes a text that begins so for a formula.
     writer.writerows(
-        {name: f"'{value}" if str(value).startswith(("=", "+", "-", "@")) else value for name, value in row.items()}
+        {name: f"'{value}" if str(value).startswith(_FORMULA) else value for name, value in row.items()}
         for row in table
     )
     return said.getvalue()

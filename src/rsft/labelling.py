@@ -113,7 +113,12 @@ class Labelling:
             raise RecipeError("A labeller needs a name (--by NAME).")
         self._folder, self._frame = folder, frame
         self.labeller, self.purpose = labeller, purpose
-        said = {label.key for label in folder.labels(iteration=frame.iteration) if label.labeller == labeller}
+        # What was asked about as a doubtful case of another scorer is asked about again where it is drawn.
+        said = {
+            label.key
+            for label in folder.labels(iteration=frame.iteration)
+            if label.labeller == labeller and (purpose == "aimed" or label.purpose == "calibration")
+        }
         places = frame.places if purpose == "calibration" else frame.aimed
         self.queue: list[int] = places[~np.isin(places, frame.places_of(said))].tolist()
         self.labelled = len(places) - len(self.queue)
@@ -145,13 +150,17 @@ class Labelling:
         return True
 
     def say_by_rules(self, rules: Selection, count: int) -> int:
-        """Have a verifier label the next ones: good is what its rules accept. How many it labelled."""
-        count = max(0, count)
-        some, self.queue = self.queue[:count], self.queue[count:]
-        accepted_N = rules.decide(self._frame.stored.pool).accepted_N
-        labels = [self._label(p, "good" if accepted_N[p] else "bad", float(not accepted_N[p])) for p in some]
+        """Have a verifier label the next ones, and keep that. How many it labelled."""
+        labels = self.labels_by_rules(rules, count)
         self._folder.add_labels(labels)
+        self.queue = self.queue[len(labels) :]
         return len(labels)
+
+    def labels_by_rules(self, rules: Selection, count: int) -> list[Label]:
+        """A verifier's labels of the next ones: good is what its rules accept."""
+        accepted_N = rules.decide(self._frame.stored.pool).accepted_N
+        some = self.queue[: max(0, count)]
+        return [self._label(p, "good" if accepted_N[p] else "bad", float(not accepted_N[p])) for p in some]
 
     def _keep(self, place: int, word: Word, loss: float | None) -> None:
         self._folder.add_labels([self._label(place, word, loss)])

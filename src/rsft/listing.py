@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +23,22 @@ def runs_in(folder: Path) -> list[dict[str, Any]]:
     """
     if not folder.is_dir():
         raise RunError(f"There is no folder {folder}. Name the one that holds your runs: rsft runs FOLDER.")
-    runs = [file.parent for file in folder.rglob("recipe.yaml") if (file.parent / "ledger.sqlite").is_file()]
-    return sorted(map(_described, runs), key=lambda one: one["changed"], reverse=True)
+    # Not by rglob: that ends in an error where a folder goes meanwhile, as runs at work remove some.
+    below = ((Path(parent), names) for parent, _, names in os.walk(folder))
+    runs = [run for run, names in below if {"recipe.yaml", "ledger.sqlite"} <= set(names)]
+    found = [one for run in runs if (one := _described(run)) is not None]
+    return sorted(found, key=lambda one: one["changed"], reverse=True)
 
 
-def _described(run: Path) -> dict[str, Any]:
-    changed = max(file.stat().st_mtime for file in (run / "recipe.yaml", run / "ledger.sqlite", *run.glob("*-wal")))
+def _described(run: Path) -> dict[str, Any] | None:
+    """None of a run that went meanwhile."""
+    times = []
+    for file in (run / "recipe.yaml", run / "ledger.sqlite", *run.glob("*-wal")):
+        with contextlib.suppress(FileNotFoundError):  # a run at work removes its -wal when it ends
+            times.append(file.stat().st_mtime)
+    if not times:
+        return None
+    changed = max(times)
     said = {
         "run": str(run),
         "changed": datetime.fromtimestamp(changed, UTC).astimezone().isoformat(timespec="seconds"),

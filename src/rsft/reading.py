@@ -166,9 +166,14 @@ def handed_back(run: Path) -> int | None:
 
 
 def summary_of(run: Path) -> dict[str, Any]:
-    """The summary as it is now; empty where there is none yet."""
+    """The summary as it is now; empty where there is none yet. Raises RunError for one that is none."""
     file = run / "summary.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(
+            f"{file} can't be read as a summary: {error}. Remove it, and have it written again: rsft resume {run}"
+        ) from None
 
 
 def shown(prompt: Prompt, candidate: Candidate, scores: Mapping[str, Score], decision: Decision) -> dict[str, Any]:

@@ -23,8 +23,10 @@ def saved_recipe(folder: Path) -> Recipe:
         raise RunError(f"{folder} holds the runs of several seeds. Name one of them: {seeds[0].parent}, for example.")
     try:
         said = yaml.load(file.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RunError(f"{folder} holds no readable recipe.yaml, so it is not a run folder: {error}") from None
+    if not isinstance(said, dict):
+        raise RunError(f"{folder} holds a recipe.yaml that is no recipe, so it is not a run folder.")
     return validate(said | {"run": str(folder.absolute())}, where=str(file))
 
 
@@ -34,7 +36,7 @@ def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> 
     A selection that is given here stands in all iterations, whatever the schedule has.
     """
     recipe, saved = load_recipe(folder, overrides), saved_recipe(folder)
-    if recipe.selection != saved.selection:
+    if recipe.selection != saved.selection or any(one.partition("=")[0].strip() == "selection" for one in overrides):
         recipe = with_selection(recipe, recipe.selection)
         saved = saved.model_copy(update={"loop": recipe.loop})
     others = [line for line in recipe_differences(saved, recipe) if not line.startswith(may_change)]

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+# What steers a terminal or hides in a line: C1 controls, direction marks, line ends other than \n, invisible tags,
+# halves of letters. Joiners are left alone, without which Persian and Indian scripts can't be read.
+_STEERS = re.compile(
+    r"[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 def printable(text: str) -> str:
     """A user's or a model's text with control and direction marks spelled out, so that it can do nothing to whatever
     shows it."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def inert_json(said: Any) -> str:
+    """JSON to be printed, readable in any language: as for `printable`, what is in its texts can do nothing."""
+    document = json.dumps(said, ensure_ascii=False, indent=2)
+    # All of them are within texts, where an escape stands for the same.
+    return _STEERS.sub(lambda found: json.dumps(found[0])[1:-1], document)
 
 
 def shortened(text: str, most: int) -> str:

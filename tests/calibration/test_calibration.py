@@ -22,6 +22,11 @@ def test_the_labels_that_nine_in_ten_take(bad: int, count: int) -> None:
         assert labels_needed(0.1, 0.9) == count == math.ceil(math.log(0.1) / math.log(0.9))
 
 
+def test_a_promise_that_one_label_keeps_is_no_other_case() -> None:
+    scores = np.linspace(0, 1, 20)
+    assert isinstance(certify(scores, np.zeros(20), scores, max_error=0.6, confidence=0.5), Certificate)
+
+
 def test_no_number_of_labels_certifies_what_is_too_often_bad() -> None:
     assert labels_needed(0.1, 0.9, 0.1) is None
     few, many = labels_needed(0.1, 0.9, 0.02), labels_needed(0.1, 0.9, 0.08)

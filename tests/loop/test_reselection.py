@@ -22,14 +22,14 @@ from rsft.likeness import COMPARED
 from rsft.loop import run
 from rsft.metrics import gram_kernel, vendi
 from rsft.progress import Silent
-from rsft.reselection import reselect
+from rsft.reselection import decided_again, reselect
 from rsft.retraining import retrain
-from rsft.saved import saved_recipe
+from rsft.saved import saved_recipe, with_selection
 from rsft.selection import Pool, parse_selection
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
 from rsft.text import normalise, words
-from rsft.types import CandidateKey
+from rsft.types import CandidateKey, Label
 
 RECIPE = """
 model: none
@@ -133,6 +133,15 @@ def test_what_is_accepted_is_measured_as_the_run_measured_it(done: Path) -> None
     assert parts[1]["before"]["different"] == pytest.approx(different)
     (none, _) = reselect(done, ["selection=[brief >= 9]"])["iterations"]
     assert (none["now"]["words"], none["now"]["different"], none["now"]["different_of"]) == (None, None, 0)
+
+
+def test_rules_that_are_given_stand_in_all_iterations_though_the_recipe_has_the_same(done: Path) -> None:
+    recipe = rsft.load_recipe("scripted.yaml", "run=runs/two", "loop.schedule.selection=[[polite >= 1],[brief >= 0.5]]")
+    run(recipe)
+    said = reselect(Path(recipe.run), [f"selection={json.dumps(recipe.selection)}"])
+    rules = {rule for part in said["iterations"] for rule in part["decided_by"]}
+    assert "cap" in " ".join(rules)
+    assert "brief >= 0.5" not in rules
 
 
 def test_a_named_set_is_kept_trained_on_and_never_overwritten(done: Path) -> None:
@@ -301,6 +310,25 @@ def test_a_text_that_a_spreadsheet_would_run_is_only_text(done: Path, tmp_path: 
     assert "'=cmd()" in _csv([{**row, "asked": "plain", "reply": "=cmd()"}])
 
 
+def test_ids_that_a_spreadsheet_would_run_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("scripted.yaml").write_text(RECIPE)
+    Path("mine.py").write_text(MINE)
+    ids = ["-1", "=x", "@you", "'=q", "'plain", "plain", "+49", "''"]
+    rows = [{"id": name, "prompt": f"question {name}"} for name in ids]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_questions(heldout=2)
+    recipe = rsft.load_recipe("scripted.yaml", "loop.iterations=1", "selection=[brief >= 0]")
+    run(recipe)
+    with RunFolder.open(Path(recipe.run), write=True) as folder:
+        frame = Frame(folder, recipe, "brief", 1)
+        file = Path("labels.csv")
+        assert export_labels(folder, frame, Labelling(folder, frame, "ann", "calibration"), 99, file) == len(ids)
+        write(file, [{**row, "label": "good"} for row in read(file)])
+        assert import_labels(folder, frame, file) == len(ids)
+        assert {label.key.prompt_id for label in folder.labels()} == set(ids)
+
+
 # -- thresholds --------------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +353,45 @@ def test_a_threshold_is_certified_by_labels_or_refused_with_what_it_would_take(d
     assert said["stricter"][0]["max_error"] == 0.05
     assert calibrate(done, "brief", iteration=1)["labels"] == 0, "labels are of one iteration"
     assert calibrate(done, "brief", labeller="bob")["labels"] == 0
+
+
+def polite_labels(done: Path, scorer: str) -> None:
+    """Labels all of a scorer's draw: what is impolite is bad."""
+    with RunFolder.open(done, write=True) as folder:
+        labelling = Labelling(folder, Frame(folder, saved_recipe(done), scorer, 2), "ann", "calibration")
+        while (asked := labelling.next()) is not None:
+            labelling.say("good" if asked.reply.startswith("Good") else "bad")
+
+
+def test_labels_of_another_scorers_draw_certify_nothing(done: Path) -> None:
+    polite_labels(done, "brief")  # behind the rule polite >= 1: all of them are good
+    said = calibrate(done, "polite")
+    assert said["left_out"] > 10, "some replies are in both draws"
+    assert promise(said) is None, "impolite ones were never asked about, so no line that lets them through is certified"
+    polite_labels(done, "polite")
+    said = calibrate(done, "polite")
+    assert (said["labels"], said["left_out"]) == (said["pool"], 0)
+    assert promise(said) in (None, 1.0)
+
+
+def test_labels_behind_a_gap_wait_until_it_is_closed(done: Path) -> None:
+    keys = labelled_by_hand(done, 30)
+    with RunFolder.open(done, write=True) as folder:
+        folder.add_labels([Label(keys[10], "ann", "calibration", "undone", None)])
+    said = calibrate(done, "brief")
+    assert (said["labels"], said["left_out"]) == (10, 19)
+    assert labelled_by_hand(done, 1) == [keys[10]], "it is what is asked about next"
+    assert calibrate(done, "brief")["labels"] == 30
+
+
+def test_a_doubtful_case_of_one_scorer_is_asked_about_in_anothers_draw(done: Path) -> None:
+    with RunFolder.open(done, write=True) as folder:
+        recipe = saved_recipe(done)
+        drawn = Frame(folder, recipe, "polite", 2)
+        both = np.intersect1d(drawn.places, Frame(folder, recipe, "brief", 2).aimed)
+        assert len(both)
+        folder.add_labels([Label(drawn.key(int(place)), "ann", "aimed", "good", 0.0) for place in both])
+        assert len(Labelling(folder, drawn, "ann", "calibration").queue) == len(drawn.places)
 
 
 def test_a_run_with_a_certified_threshold_calibrates_in_each_iteration(done: Path) -> None:
@@ -366,3 +433,13 @@ def test_a_verifier_can_be_the_labeller(done: Path) -> None:
         labels = folder.labels(iteration=1)
     assert {label.labeller for label in labels} == {"short >= 1"}
     assert 60 <= len(labels) <= 79
+    # Behind another rule it is another draw. Who only looks labels nothing, and finds what is found by labelling.
+    rules = ["polite >= 1", "short >= 1", {"certified": {"score": "brief", "by": "short >= 1", "labels": 79}}]
+    with RunFolder.open(Path(mine.run), write=False) as folder:
+        stored = StoredPool(folder, 1, folder.noted_scorers())
+        looked = decided_again(stored, folder, with_selection(mine, rules), 1).accepted_N
+        assert folder.labels(iteration=1) == labels
+    kept = reselect(Path(mine.run), [f"selection={json.dumps(rules)}"])
+    assert kept["iterations"][0]["now"]["accepted"] == looked.sum() > 0
+    with RunFolder.open(Path(mine.run), write=False) as folder:
+        assert len(folder.labels(iteration=1)) > len(labels)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,31 @@ def test_one_writer(tmp_path: Path) -> None:
             assert reader.writer_pid() == os.getpid()
     with RunFolder.open(tmp_path, write=False) as reader:
         assert reader.writer_pid() is None
+
+
+def test_who_only_looks_keeps_no_writer_out(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, write=True):
+        pass
+    taken: list[bool] = []
+
+    def write() -> None:
+        with RunFolder.open(tmp_path, write=True):
+            taken.append(True)
+
+    writing = threading.Thread(target=write)
+    with (tmp_path / "lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as whoever asks who writes does for a moment
+        writing.start()
+        writing.join(0.05)
+        assert not taken
+    writing.join()
+    assert taken
+
+
+def test_a_folder_that_cant_be_written_to_is_said(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(RunError, match="can't be written to: Is a directory"):
+        RunFolder.open(tmp_path, write=True).__enter__()
 
 
 def test_a_lock_that_a_dead_process_left_is_free(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import html
 import json
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,10 @@ from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder
 from rsft.types import CandidateKey
-from rsft.web.books import Candidates
+from rsft.web.books import Book, Candidates
 from rsft.web.browse import Wanted, in_full, listed
+from rsft.web.shelf import Shelf
+from rsft.web.sources import Source
 
 Browser = Callable[[Path], TestClient]
 
@@ -121,6 +126,7 @@ def test_the_pages_lead_from_the_list_to_one_and_on(runs: Path, browser: Browser
         ("run=bot", "which one?"),
         ("run=bot&iteration=x", "expected a number"),
         ("run=bot&iteration=9", "has no replies of iteration 9"),
+        (f"run=bot&iteration={10**30}&which=held-out:policy", "expected a number"),
         ("run=bot&iteration=1&scorer=nobody", "no scorer &#39;nobody&#39;"),
         ("run=bot&iteration=1&decision=perhaps", "expected accepted or rejected or undecided"),
         ("run=bot&iteration=1&order=none", "expected made or high or low"),
@@ -175,3 +181,23 @@ def test_what_users_and_models_wrote_is_inert(
         assert not re.search(r"<img|<b>\d|<i>field|<svg onload|</script><svg", said.text)
         assert "49" not in re.findall(r"onerror=alert\(1\)&gt;(.{4})", said.text)
     assert "{{ 7 * 7 }}" in one.text, "and it is all there"
+
+
+def test_what_is_no_longer_held_takes_no_memory(runs: Path) -> None:
+    shelf = Shelf()
+
+    def pool(book: Book) -> weakref.ref[Any]:
+        return weakref.ref(book.pool)
+
+    async def read_all() -> list[weakref.ref[Any]]:
+        sources = [Source(), Source("control"), Source(heldout=True)]
+        return [await shelf.read(runs / "bot", 1, source, pool) for source in sources]
+
+    gc.disable()  # which would find it, some time
+    try:
+        found = asyncio.run(read_all())
+        assert [one() is not None for one in found] == [False, True, True]
+        shelf.close()
+        assert not any(one() for one in found)
+    finally:
+        gc.enable()

@@ -198,6 +198,7 @@ def test_runs_below_the_folder_are_found(folder: Path) -> None:
         ".",
         "bot\\..",
         "//etc",
+        "long" * 1000,
     ],
 )
 def test_names_that_lead_elsewhere_are_refused(name: str, folder: Path) -> None:

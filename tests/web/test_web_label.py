@@ -54,7 +54,7 @@ def test_each_reply_of_the_draw_is_asked_about_and_its_label_kept(copied: Path, 
     kept = {"good": ("good", 0.0), "bad": ("bad", 1.0), "skip": ("skipped", None)}
     expected = [Label(key, login(), "calibration", *kept[word]) for key, word in zip(wanted, words, strict=False)]
     assert labels(copied) == expected != []
-    assert "rsft calibrate" in page
+    assert "bot --scorer words --iteration 2</pre>" in page
     assert "0 left" in page
 
 

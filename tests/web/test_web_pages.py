@@ -37,6 +37,8 @@ from rsft.web import pages
         (pages.verdict({"accepted": True, "rule": "accepted"}), "✓ accepted"),
         (pages.verdict({"accepted": None, "rule": ""}), "undecided"),
         (pages.tone({"accepted": None}), ""),
+        (pages.typed("runs/bot"), "runs/bot"),
+        (pages.typed("a run; reboot"), "'a run; reboot'"),
     ],
 )
 def test_in_words(said: str, expected: str) -> None:

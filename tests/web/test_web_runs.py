@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 
 from command import Command
 from rsft.errors import RunError
+from rsft.listing import runs_in
 from rsft.web.serve import serve
 
 Browser = Callable[[Path], TestClient]
@@ -37,6 +39,41 @@ def test_a_run_that_cant_be_read_says_why_and_its_name_is_inert(tmp_path: Path, 
     assert "can’t be read" in said
     assert "<img" not in said
     assert "<script>" not in said
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("summary.json", b"{"), ("summary.json", b"[1]"), ("recipe.yaml", b"- x"), ("recipe.yaml", b"\xff")],
+)
+def test_one_run_that_is_damaged_hides_no_other(
+    file: str, text: bytes, runs: Path, tmp_path: Path, browser: Browser
+) -> None:
+    for name in ("bad", "bot"):
+        shutil.copytree(runs / "bot", tmp_path / name)
+    (tmp_path / "bad" / file).write_bytes(text)
+    client = browser(tmp_path)
+    said = client.get("/")
+    assert said.status_code == 200
+    assert "can’t be read" in said.text
+    assert "2 of 2" in said.text
+    one = client.get("/run?run=bad")
+    assert one.status_code == 400
+    assert file in one.text
+
+
+def test_a_run_that_changes_while_it_is_listed_is_no_error(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs / "bot", tmp_path / "bot")
+    gone = tmp_path / "bot" / "ledger.sqlite-wal"
+    real = Path.glob
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        """Of a run that removes its -wal before anybody looks at it."""
+        return iter([gone]) if pattern == "*-wal" else iter(real(self, pattern))
+
+    monkeypatch.setattr(Path, "glob", glob)
+    assert [one["run"] for one in runs_in(tmp_path)] == [str(tmp_path / "bot")]
 
 
 def test_what_a_link_leads_to_is_not_shown(runs: Path, tmp_path: Path, browser: Browser) -> None:

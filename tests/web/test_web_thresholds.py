@@ -110,6 +110,33 @@ def test_the_command_that_the_page_shows_says_the_same(runs: Path, browser: Brow
     assert page.count("hx-swap-oob") == 3, "the histograms are drawn anew"
 
 
+def test_a_line_counts_also_where_it_stands_as_in_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(write_recipe("selection=[words >= 2]", "loop.schedule.selection=[[words >= 2],[words >= 4]]"))
+    page = browser(tmp_path / "runs").get("/thresholds/effect?run=bot&iteration=2&line.0=2&on.line.0=1").text
+    assert '<span class="code">words &gt;= 2</span>' in page
+    assert "Accepted now: 0" not in page
+
+
+def test_with_a_certified_rule_lines_move_and_nothing_is_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rule = "{certified: {score: words, by: 'words >= 3', labels: 20, max_error: 0.5, confidence: 0.6}}"
+    recipe = write_recipe("loop.iterations=1", f"selection=[{rule}]")
+    write_questions(train=80, heldout=6)
+    run(recipe)
+    folder = Path(recipe.run)
+    with RunFolder.open(folder, write=False) as before:
+        labels = before.labels()
+    said = browser(folder.parent).get("/thresholds?run=bot&iteration=1&new.polite=1&on.new.polite=1")
+    assert said.status_code == 200
+    with RunFolder.open(folder, write=False) as after:
+        assert after.labels() == labels != []
+
+
 def test_the_page_begins_with_the_runs_own_rules(runs: Path, browser: Browser) -> None:
     page = browser(runs).get("/thresholds?run=bot&iteration=1").text
     assert re.search(r'name="line.1"[^>]* value="2.0"', page)
@@ -191,8 +218,8 @@ def test_new_labels_count_at_once(labelled: Path, browser: Browser) -> None:
     said = re.findall(r"accept (\d+) labelled replies", client.get(address).text)
     with RunFolder.open(labelled, write=True) as folder:
         labels = folder.labels(iteration=1)
-        place = next(one for one in labels if one.word == "good")
-        folder.add_labels([replace(place, word="undone", loss=None)])
+        last = max(at for at, one in enumerate(labels) if one.word == "good")
+        folder.add_labels([replace(one, word="undone", loss=None) for one in labels[last:]])
     page = client.get(address).text
     assert re.findall(r"accept (\d+) labelled replies", page) == [str(int(said[0]) - 1)]
     assert "wherever you put the line" in page

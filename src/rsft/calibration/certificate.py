@@ -94,7 +94,7 @@ def thresholds_tried(pool: Scores, labelled: int, max_error: float, confidence: 
 
 def _first_labels(max_error: float, confidence: float) -> int:
     """Labels over a threshold that certify it although two are bad, with some room: 60 for 10% at 90%."""
-    count = labels_needed(max_error, confidence) or 1
+    count = max(_FORGIVEN, labels_needed(max_error, confidence) or 1)
     while p_value(np.append(np.ones(_FORGIVEN), np.zeros(count - _FORGIVEN)), max_error) > 1 - confidence:
         count += 1
     return math.ceil(_ROOM * count)

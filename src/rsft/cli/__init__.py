@@ -11,6 +11,7 @@ def main() -> None:
     """Entry point of `rsft`. Exit codes: 0 done, 2 a mistake that the user can fix, 130 interrupted, 1 a bug."""
     from rsft.cli.app import app
     from rsft.errors import UserError
+    from rsft.wording import printable
 
     # Libraries' advice would break into ours; their bars (a download, say) are for whoever watches.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl)\b")
@@ -21,7 +22,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"rsft: {error}", file=sys.stderr)
+        print(f"rsft: {printable(str(error))}", file=sys.stderr)  # it may quote what others wrote
         sys.exit(2)
     except KeyboardInterrupt:
         print("\nrsft: interrupted; what was done is kept. Go on with: rsft resume RUN", file=sys.stderr)

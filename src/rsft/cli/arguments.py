@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from rsft.wording import inert_json
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).")
@@ -36,6 +37,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def printed(said: Any, as_json: bool, pretty: Callable[[Any], None]) -> None:
     """Print what a command found: as one JSON document, or as `pretty` does."""
     if as_json:
-        typer.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        typer.echo(inert_json(said))
     else:
         pretty(said)

@@ -92,11 +92,14 @@ def print_calibrated(said: dict[str, Any]) -> None:
     """A certificate, or why there is none."""
     labels = f"{said['labels']} labels of {said['pool']} prompts, {said['bad']:g} of them bad"
     say(f"'{said['scorer']}', iteration {said['iteration']}: {labels}.")
+    if said["left_out"]:
+        why = "they are of another draw (another scorer's, or other rules'), and no random ones of this"
+        say(f"{said['left_out']} more labels count once what is drawn before them is labelled: {why}.")
     if (refusal := said["refusal"]) is not None:
         say(f"Nothing is certified: {refusal['reason']}.")
         if (wanted := refusal["labels_wanted"]) is not None:
             say(f"About {wanted} labels in all would do:")
-            say_unbroken(f"  rsft label {said['run']} --scorer {said['scorer']}")
+            say_unbroken(f"  rsft label {said['run']} --scorer {said['scorer']} --iteration {said['iteration']}")
         return
     found = {name: _percent(value) for name, value in said["certificate"].items()}
     over, bad = said["certificate"]["labelled"], said["certificate"]["bad"]

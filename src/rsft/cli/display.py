@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from rsft.progress import Reporter
+from rsft.wording import printable
 
 # A piped run says how far it is this often.
 _PLAIN_SECONDS = 30.0
@@ -65,10 +66,10 @@ class BarReporter:
 
     def end(self, note: str) -> None:
         self._clear()
-        self.progress.console.print(f"{self.title}: {note}", highlight=False, markup=False)
+        self.say(f"{self.title}: {note}")
 
     def say(self, line: str) -> None:
-        self.progress.console.print(line, highlight=False, markup=False)
+        self.progress.console.print(printable(line), highlight=False, markup=False)
 
     def _clear(self) -> None:
         if self.task is not None:
@@ -105,4 +106,4 @@ class PlainReporter:
         self.say(f"{self.title}: {note}")
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)

@@ -42,7 +42,8 @@ def make_folder(path: Path) -> None:
 def size(path: Path) -> int:
     """The bytes of a file, or of all that a folder holds. What goes meanwhile counts as nothing."""
     total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
+    below = (Path(parent, name) for parent, _, names in os.walk(path) for name in names)
+    for file in below if path.is_dir() else [path]:
         with contextlib.suppress(FileNotFoundError):
             total += 0 if file.is_dir() else file.stat().st_size
     return total

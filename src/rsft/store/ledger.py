@@ -52,7 +52,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, write: bool) -> None:
         self.path = path
-        self._write_mode = write
+        self.writes = write
         if not write and not path.is_file():
             raise RunError(f"{path.parent} is not a run folder: it holds no {path.name}.")
         mode = "rwc" if write else "ro"
@@ -73,7 +73,7 @@ class Ledger:
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
-            if self._write_mode:
+            if self.writes:
                 # One plain file, that can be read from a read-only disk too. Refused while somebody reads: no harm.
                 self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()

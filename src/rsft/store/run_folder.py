@@ -37,6 +37,7 @@ class RunFolder:
     def __init__(self, path: Path, ledger: Ledger) -> None:
         self.path = path
         self.ledger = ledger
+        self.writes = ledger.writes
         self.policies = Policies(path, ledger)
         self._segments = Segments(path, ledger)
         self._claims = Claims(self._segments)

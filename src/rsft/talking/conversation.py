@@ -230,8 +230,8 @@ class Answering:
     def stop(self) -> None:
         """Have no further token drawn."""
         self._stopped.set()
-        if self._sampling is not None:
-            sampling, key = self._sampling
+        if (at_work := self._sampling) is not None:  # once looked at: it ends in another thread
+            sampling, key = at_work
             sampling.cancel(key)
 
     def wait(self) -> None:

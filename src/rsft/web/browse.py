@@ -22,6 +22,7 @@ from rsft.web.books import Book, Told, everywhere
 from rsft.web.sources import OWN, Source
 
 PAGE = 25
+_MOST = 10**9
 _MADE, _HIGH, _LOW = "made", "high", "low"
 DECISIONS = ("accepted", "rejected", "undecided")
 ORDERS = {_MADE: "as they were drawn", _HIGH: "highest score first", _LOW: "lowest score first"}
@@ -55,6 +56,8 @@ class Wanted:
             try:
                 if said.get(name, "").strip():
                     values[name] = kind(said[name])
+                if abs(values.get(name, 0)) > _MOST and kind is int:
+                    raise ValueError
             except ValueError:
                 raise RunError(f"{name}: expected a number, found {said[name]!r}.") from None
         if "iteration" not in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -83,6 +84,11 @@ def beginning(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def typed(text: str) -> str:
+    """A word of a command as one types it: a folder may be named anything."""
+    return shlex.quote(text)
+
+
 def verdict(decided: Mapping[str, Any]) -> str:
     """A decision in some words, the rule's name among them."""
     if decided["accepted"] is None:
@@ -105,7 +111,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, gain, change, score, whole, seconds, size, moment, model, beginning, verdict, tone)
+    filters = (percent, gain, change, score, whole, seconds, size, moment, model, beginning, typed, verdict, tone)
     environment.filters.update({filter.__name__: filter for filter in filters})
     return environment
 

@@ -20,9 +20,14 @@ def run_at(folder: Path, name: str) -> Path:
         raise RunError(f"{name!r} is no run below {folder}. The list of runs has the names that there are.")
     root = folder.resolve()
     run = root.joinpath(*parts)
-    if run.resolve() != run or any((run / file).is_symlink() for file in _FILES):
+    try:
+        leads_elsewhere = run.resolve() != run or any((run / file).is_symlink() for file in _FILES)
+        there = all((run / file).is_file() for file in _FILES[:2])
+    except OSError:  # longer than a name can be
+        leads_elsewhere = there = False
+    if leads_elsewhere:
         raise RunError(f"{name!r} is a link, or leads through one. Runs are read from below {folder} only.")
-    if not all((run / file).is_file() for file in _FILES[:2]):
+    if not there:
         raise RunError(f"There is no run {name!r} below {folder}. The list of runs has the names that there are.")
     return run
 

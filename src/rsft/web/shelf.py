@@ -44,22 +44,26 @@ class Shelf:
 
     def _book(self, key: _Key) -> Book:
         run, iteration, source = key
-        held = self._books.pop(key, None)
-        if held is not None:
-            was, closing, book = held
+        if key in self._books:
+            was, _, book = self._books[key]
             if was == written(book.folder, iteration, source):
-                self._books[key] = held
+                self._books[key] = self._books.pop(key)  # the last that is let go
                 return book
-            closing.close()
+            del book
+            self._close(key)
         while len(self._books) >= _HELD:
-            _, oldest, _ = self._books.pop(next(iter(self._books)))
-            oldest.close()
+            self._close(next(iter(self._books)))
         with contextlib.ExitStack() as opening:
             folder = opening.enter_context(RunFolder.open(run, write=False))
             now = written(folder, iteration, source)
             book = open_book(folder, iteration, source)
+            # What it holds goes at once, though parts of it know each other: it can be gigabytes.
+            opening.callback(vars(book).clear)
             self._books[key] = (now, opening.pop_all(), book)
         return book
+
+    def _close(self, key: _Key) -> None:
+        self._books.pop(key)[1].close()
 
     def _comparison(self, policies: tuple[Which, ...]) -> Beside:
         now = [_written(one) for one in policies]
@@ -77,8 +81,8 @@ class Shelf:
         self._thread.shutdown()
 
     def _close_all(self) -> None:
-        while self._books:
-            self._books.popitem()[1][1].close()
+        for key in list(self._books):
+            self._close(key)
 
 
 def _written(policy: Which) -> Any:

@@ -72,9 +72,8 @@ def _value(said: str) -> str:
 def effect(book: Candidates, run: Path, shown: str, rules: Rules) -> dict[str, Any]:
     """What the rules come to in the book's iteration: the numbers of `rsft select`, the precision by the labels, the
     replies that change sides, and the histograms. `shown` is the run as the user types it."""
-    recipe = saved_recipe(run)
-    if list(rules) != recipe.selection:
-        recipe = with_selection(recipe, rules)
+    # A schedule may have other rules, in this iteration too: the recipe's own ones are no exception.
+    recipe = with_selection(saved_recipe(run), rules)
     parse_selection(rules).check(list(recipe.scorers))
     now = decided_again(book.stored, book.folder, recipe, book.iteration)
     before_N, now_N = book.stored.accepted_N, now.accepted_N
