@@ -12,10 +12,9 @@ from rsft.talking.conversation import Answering, Conversation, Exchange, Piece, 
 from rsft.talking.judging import Judged, Judging
 from rsft.talking.keeping import field_of, keep_as_prompt
 from rsft.talking.opening import Talk, Wish, open_talk
-from rsft.talking.speakers import BASE, BEST, Offer, Offered, Speaker, offered
+from rsft.talking.speakers import BEST, Offer, Offered, Speaker, offered
 
 __all__ = [
-    "BASE",
     "BEST",
     "Answering",
     "Conversation",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsft.comparison import Which
+from rsft.comparison import Which, in_parts
 from rsft.errors import RunError
 from rsft.reading import handed_back, summary_of
 from rsft.saved import saved_recipe
@@ -18,7 +17,6 @@ from rsft.web.overview import STAGES
 from rsft.web.sources import Source
 
 MOST = 3
-_NAMED = re.compile(r"(?P<name>.*)@(?P<iteration>\d{1,9})(:(?P<arm>\w+))?", re.DOTALL)
 _HOW = "Mark two or three runs in the list, or iterations on a run's page (x marks the row), and compare them (c)."
 
 
@@ -32,7 +30,7 @@ class Pick:
     @property
     def address(self) -> str:
         """RUN@2, or RUN@2:control."""
-        return f"{self.name}@{self.which.iteration}" + ("" if self.which.arm == "policy" else f":{self.which.arm}")
+        return self.which.called(self.name)
 
     @property
     def policy(self) -> str:
@@ -62,14 +60,15 @@ def _pick(said: str, run_at: Callable[[str], Path]) -> Pick:
     try:
         run = run_at(said)
     except RunError:
-        named = _NAMED.fullmatch(said)
+        named = in_parts(said)
         if named is None:
             raise
-        return Pick(named["name"], Which(run_at(named["name"]), int(named["iteration"]), named["arm"] or "policy"))
-    iteration = handed_back(run)
-    if iteration is None and Which(run, 0, "policy") not in measured_in(run):
+        name, iteration, arm = named
+        return Pick(name, Which(run_at(name), iteration, arm))
+    best = handed_back(run)
+    if best is None and Which(run, 0, "policy") not in measured_in(run):
         raise RunError(f"The run {said!r} has measured no policy on held-out prompts yet: compare it once it has.")
-    return Pick(said, Which(run, iteration or 0, "policy"))
+    return Pick(said, Which(run, best or 0, "policy"))
 
 
 def about(picks: Sequence[Pick], title: Callable[[str], str]) -> dict[str, Any]:

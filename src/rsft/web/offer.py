@@ -15,8 +15,8 @@ from rsft.config import Recipe
 from rsft.errors import PromptError
 from rsft.prompts.framing import Framing
 from rsft.saved import saved_recipe
-from rsft.store import RunFolder
-from rsft.talking import BASE, BEST, Wish, field_of, offered
+from rsft.store import BASE, RunFolder
+from rsft.talking import BEST, Wish, field_of, offered
 
 _EXAMPLE = 2000
 """Characters of a held-out prompt's field that are offered as an example."""
