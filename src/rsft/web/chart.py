@@ -37,7 +37,7 @@ class Curve:
     points: Mapping[int, Mapping[str, Any]]
 
 
-def curves(several: Sequence[Curve]) -> dict[str, Any]:
+def chart_of_several(several: Sequence[Curve]) -> dict[str, Any]:
     """The same drawing of the curves of some runs, from the base on. `empty` if nothing was measured."""
     last = max((iteration for curve in several for iteration in curve.points), default=0)
     drawn = [
