@@ -18,7 +18,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def share(said: Mapping[str, Any]) -> str:
-    """A share with its interval."""
+    """A share with its interval: 95.8% [91, 98]."""
     return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rsft.selection.selection import FINISHED
+from rsft.wording import share
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HALF_A_DAY = 12 * 3600
@@ -19,9 +20,7 @@ _SHOWN = 1000
 
 def percent(said: Mapping[str, Any] | None) -> str:
     """A share with its interval: 95.8% [91, 98]."""
-    if said is None:
-        return "–"
-    return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
+    return "–" if said is None else share(said)
 
 
 def gain(said: Mapping[str, Any] | None) -> str:
