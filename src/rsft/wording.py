@@ -30,3 +30,13 @@ def share_gain(said: Mapping[str, Any]) -> str:
 def score_gain(said: Mapping[str, Any]) -> str:
     """A difference of scores with its interval."""
     return f"{said['value']:+.3f} [{said['low']:+.3f}, {said['high']:+.3f}]"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that suits them."""
+    amount = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rsft.selection.selection import FINISHED
-from rsft.wording import share
+from rsft.wording import share, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HALF_A_DAY = 12 * 3600
@@ -55,16 +55,6 @@ def seconds(said: float | None) -> str:
     if said < 120:
         return f"{said:.0f} s" if said >= 10 else f"{said:.1f} s"
     return f"{said / 60:.0f} min" if said < _HALF_A_DAY else f"{said / 3600:.0f} h"
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that suits them."""
-    amount = float(count)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
 
 
 def moment(said: str) -> str:
