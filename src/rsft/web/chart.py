@@ -64,7 +64,6 @@ def _frame() -> dict[str, Any]:
         "height": HEIGHT,
         "left": _LEFT,
         "right": WIDTH - _RIGHT,
-        "bottom": HEIGHT - _BOTTOM,
         "grid": [{"y": _y(share), "share": share} for share in (0, 0.25, 0.5, 0.75, 1)],
     }
 

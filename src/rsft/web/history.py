@@ -10,7 +10,7 @@ from rsft.reading import summary_of
 from rsft.saved import saved_recipe
 from rsft.store import ARMS, RunFolder
 from rsft.web.chart import Curve, chart_of_several
-from rsft.web.overview import STAGES
+from rsft.web.overview import STAGES, arms_beside, measured_acceptance, noted
 
 
 def histories(runs: Mapping[str, Path], title: Callable[[str], str]) -> dict[str, Any]:
@@ -36,17 +36,14 @@ def iterations_of(run: Path) -> list[dict[str, Any]]:
     gains = {one["iteration"]: one.get("gain_over_control") for one in summary.get("iterations", ())}
     with RunFolder.open(run, write=False) as folder:
         stages = folder.stages()
-    done: dict[tuple[int, str], dict[str, Any]] = {}
-    for one in stages:
-        done.setdefault((one["iteration"], one["arm"]), {})[one["stage"]] = one["info"] or {}
-    arms = [arm for arm in dict.fromkeys(arm for _, arm in done) if arm != "policy"]
+    done, arms = noted(stages), arms_beside(stages)
     rows = []
     for iteration in range(iterations + 1):
-        notes = done.get((iteration, "policy"), {})
+        notes = {stage: note for (at, arm, stage), note in done.items() if (at, arm) == (iteration, "policy")}
         if not notes:
             continue
         sample, select, measured = (notes.get(stage, {}) for stage in ("sample", "select", "evaluate"))
-        others = {arm: done.get((iteration, arm), {}).get("evaluate", {}).get("heldout_acceptance") for arm in arms}
+        others = {arm: measured_acceptance(done, iteration, arm) for arm in arms}
         rows.append(
             {
                 "iteration": iteration,
