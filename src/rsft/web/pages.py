@@ -62,6 +62,11 @@ def moment(said: str) -> str:
     return datetime.fromisoformat(said).strftime("%d %b %Y, %H:%M").lstrip("0")
 
 
+def which_iteration(number: int) -> str:
+    """Which iteration, in words: 0 is the base."""
+    return f"iteration {number}" if number else "base"
+
+
 def model(said: str | list[str]) -> str:
     """The first name by which a recipe calls its model."""
     return said if isinstance(said, str) else said[0]
@@ -94,7 +99,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, gain, change, score, whole, seconds, size, moment, model, beginning, verdict, tone)
+    filters = (
+        percent,
+        gain,
+        change,
+        score,
+        whole,
+        seconds,
+        size,
+        moment,
+        which_iteration,
+        model,
+        beginning,
+        verdict,
+        tone,
+    )
     environment.filters.update({filter.__name__: filter for filter in filters})
     return environment
 

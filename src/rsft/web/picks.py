@@ -10,6 +10,7 @@ from rsft.comparison import Which, in_parts
 from rsft.errors import RunError
 from rsft.reading import handed_back
 from rsft.store import RunFolder
+from rsft.web.pages import which_iteration
 from rsft.web.sources import Source
 
 MOST = 3
@@ -31,7 +32,7 @@ class Pick:
     @property
     def policy(self) -> str:
         """In words, its run left out."""
-        said = "base" if self.which.iteration == 0 else f"iteration {self.which.iteration}"
+        said = which_iteration(self.which.iteration)
         return said if self.which.arm == "policy" else f"{said}, {Source(self.which.arm).title(1)}"
 
 
