@@ -97,7 +97,7 @@ def in_parts(name: str) -> tuple[str, int, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two policies, as its run folder has it, judged by some rules."""
+    """A policy that is compared, as its run folder has it, judged by some rules."""
 
     which: Which
     recipe: Recipe
