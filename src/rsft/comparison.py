@@ -82,15 +82,16 @@ class Which:
         return cls(run, iteration, "policy")
 
     def __str__(self) -> str:
-        return self.called(str(self.run))
+        return called(str(self.run), self.iteration, self.arm)
 
-    def called(self, run: str) -> str:
-        """Its name, where its run goes by this one: RUN@2, or RUN@2:control."""
-        return f"{run}@{self.iteration}" + ("" if self.arm == "policy" else f":{self.arm}")
+
+def called(run: str, iteration: int, arm: str) -> str:
+    """What a policy is called, where its run goes by this name: RUN@2, or RUN@2:control."""
+    return f"{run}@{iteration}" + ("" if arm == "policy" else f":{arm}")
 
 
 def in_parts(name: str) -> tuple[str, int, str] | None:
-    """Run, iteration and arm of a name like RUN@2 or RUN@2:control; None of one that names no iteration."""
+    """The run, the iteration and the arm of a name that `called` made; None of another one."""
     said = _NAMED.fullmatch(name)
     return None if said is None else (said["run"], int(said["iteration"]), said["arm"] or "policy")
 

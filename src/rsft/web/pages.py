@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rsft.comparison import called
 from rsft.selection.selection import FINISHED
 from rsft.wording import share, size
 
@@ -99,22 +100,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (
-        percent,
-        gain,
-        change,
-        score,
-        whole,
-        seconds,
-        size,
-        moment,
-        which_iteration,
-        model,
-        beginning,
-        verdict,
-        tone,
-    )
-    environment.filters.update({filter.__name__: filter for filter in filters})
+    of_numbers = (percent, gain, change, score, whole, seconds, size, moment)
+    of_words = (which_iteration, called, model, beginning, verdict, tone)
+    environment.filters.update({filter.__name__: filter for filter in (*of_numbers, *of_words)})
     return environment
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsft.comparison import Which, in_parts
+from rsft.comparison import Which, called, in_parts
 from rsft.errors import RunError
 from rsft.reading import handed_back
 from rsft.store import RunFolder
@@ -27,7 +27,7 @@ class Pick:
     @property
     def address(self) -> str:
         """RUN@2, or RUN@2:control."""
-        return self.which.called(self.name)
+        return called(self.name, self.which.iteration, self.which.arm)
 
     @property
     def policy(self) -> str:
