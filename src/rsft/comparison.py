@@ -20,7 +20,7 @@ from rsft.setup import measuring_rules
 from rsft.store import RunFolder
 from rsft.types import Prompt
 
-_NAMED = re.compile(r"(?P<run>.*)@(?P<iteration>\d+)(:(?P<arm>\w+))?")
+_NAMED = re.compile(r"(?P<run>.*)@(?P<iteration>\d{1,9})(:(?P<arm>\w+))?", re.DOTALL)
 
 
 def compare(a: str, b: str, by: str = ACCEPTANCE, limit: int = 10) -> dict[str, Any]:
@@ -70,24 +70,35 @@ class Which:
     @classmethod
     def named(cls, name: str, beside: Path | None = None) -> Which:
         """The policy of this name; one that names no run is of that `beside`. Raises RunError."""
-        said = None if Path(name).is_dir() else _NAMED.fullmatch(name)
-        where = said["run"] if said else name
+        said = None if Path(name).is_dir() else in_parts(name)
+        where = said[0] if said else name
         run = Path(where) if where or beside is None else beside
         saved_recipe(run)
         if said:
-            return cls(run, int(said["iteration"]), said["arm"] or "policy")
+            return cls(run, *said[1:])
         iteration = handed_back(run)
         if iteration is None:
             raise RunError(f"The run {run} has measured no policy on held-out prompts yet.")
         return cls(run, iteration, "policy")
 
     def __str__(self) -> str:
-        return f"{self.run}@{self.iteration}" + ("" if self.arm == "policy" else f":{self.arm}")
+        return called(str(self.run), self.iteration, self.arm)
+
+
+def called(run: str, iteration: int, arm: str) -> str:
+    """What a policy is called, where its run goes by this name: RUN@2, or RUN@2:control."""
+    return f"{run}@{iteration}" + ("" if arm == "policy" else f":{arm}")
+
+
+def in_parts(name: str) -> tuple[str, int, str] | None:
+    """The run, the iteration and the arm of a name that `called` made; None of another one."""
+    said = _NAMED.fullmatch(name)
+    return None if said is None else (said["run"], int(said["iteration"]), said["arm"] or "policy")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two policies, as its run folder has it, judged by some rules."""
+    """A policy that is compared, as its run folder has it, judged by some rules."""
 
     which: Which
     recipe: Recipe

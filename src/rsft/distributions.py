@@ -11,12 +11,13 @@ import numpy as np
 from rsft.calibrating import kept_lines
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
+from rsft.decided import counts_by_rule
 from rsft.saved import saved_recipe
 from rsft.selection import parse_selection
 from rsft.selection.pool import Mask, Places, Values
 from rsft.selection.threshold import Threshold
 from rsft.store import RunFolder
-from rsft.stored import StoredPool, stored_rules
+from rsft.stored import StoredPool
 
 _BINS = 20
 
@@ -38,7 +39,7 @@ def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str
         "iteration": iteration,
         "candidates": len(pool),
         "accepted": int(accepted_N.sum()),
-        "decided": stored_rules(folder, iteration, "policy"),
+        "decided": counts_by_rule(folder, iteration, "policy"),
         "scores": {
             name: {**histogram(values_N, accepted_N), "lines": lines.get(name, [])}
             for name, values_N in pool.scores.items()

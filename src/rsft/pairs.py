@@ -9,10 +9,8 @@ from functools import cached_property
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.saved import saved_recipe
 from rsft.selection.pool import stable_hash
-from rsft.store import RunFolder
+from rsft.store import BASE, RunFolder, policy_name
 from rsft.types import Candidate, CandidateKey, Preference, Prompt
-
-BASE = "base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def measured(folder: RunFolder) -> dict[str, Side]:
     found = {}
     for iteration, arm in folder.done("evaluate"):
         note = folder.stage_done(iteration, arm, "evaluate") or {}
-        name = f"{arm}@{iteration}" if iteration else BASE
+        name = policy_name(iteration, arm)
         found[name] = Side(name, iteration, arm, note["of_policy"], int(note["drawn_in"]))
     return found
 

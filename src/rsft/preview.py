@@ -12,7 +12,7 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError
 from rsft.models.chat import ChatTokenizer
 from rsft.models.packing import Pack, packs
-from rsft.opening import student_of
+from rsft.participants import student_of
 from rsft.setup import check
 from rsft.store import RunFolder
 from rsft.training.base import Accepted

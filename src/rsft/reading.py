@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from rsft.budget import lists_of_prompts
+from rsft.decided import StoredDecisions, first_decided
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder
-from rsft.stored import StoredDecisions, first_decided, stored_lengths
+from rsft.stored import stored_lengths
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
 
 

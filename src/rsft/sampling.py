@@ -11,7 +11,7 @@ from rsft.engines.local import LocalEngine
 from rsft.errors import RecipeError, RunError, nearest
 from rsft.models.network import Network
 from rsft.models.references import resolve
-from rsft.opening import LOGS, open_engine, student_of
+from rsft.participants import LOGS, open_engine, student_of
 from rsft.reading import handed_back
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder

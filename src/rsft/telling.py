@@ -13,7 +13,7 @@ from rsft.store import RunFolder
 from rsft.tracking import check_trackers, tell_all
 
 
-def track(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, Any]:
+def tell_trackers(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, Any]:
     """Tell the trackers of the run's recipe, or those of the overrides, what they have not been told yet. Returns by
     tracker how many stages it was told of, and why not of all. Raises a UserError."""
     recipe = changed_recipe(run, overrides, "tracking").model_copy(update={"run": str(run.absolute())})

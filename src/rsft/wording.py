@@ -34,7 +34,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def share(said: Mapping[str, Any]) -> str:
-    """A share with its interval."""
+    """A share with its interval: 95.8% [91, 98]."""
     return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
 
 
@@ -46,3 +46,13 @@ def share_gain(said: Mapping[str, Any]) -> str:
 def score_gain(said: Mapping[str, Any]) -> str:
     """A difference of scores with its interval."""
     return f"{said['value']:+.3f} [{said['low']:+.3f}, {said['high']:+.3f}]"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that suits them."""
+    amount = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError

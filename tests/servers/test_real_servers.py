@@ -21,7 +21,7 @@ from rsft.engines.local import LocalEngine
 from rsft.engines.remote.options import VllmOptions
 from rsft.engines.remote.vllm import Serve, VllmEngine
 from rsft.models.student import Student
-from rsft.opening import student_of
+from rsft.participants import student_of
 from rsft.reading import handed_back
 from rsft.saved import saved_recipe
 from rsft.servers import Endpoint

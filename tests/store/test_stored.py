@@ -11,10 +11,11 @@ import pytest
 
 from rsft.config import recipe_yaml
 from rsft.config.load import validate
+from rsft.decided import counts_by_rule, first_decided
 from rsft.distributions import distributions
 from rsft.reading import Filter, decided_candidates, prompts_of
 from rsft.store import RunFolder, ScoreRow, segments
-from rsft.stored import Stock, StoredPool, first_decided, stored_rules
+from rsft.stored import Stock, StoredPool
 from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
 
 SCORERS = {"facts": "f1", "relevance": "r1"}
@@ -129,7 +130,7 @@ def test_the_first_decisions_are_the_first_of_all(
             if accepted in (None, decision.accepted) and prompt_id in (None, key.prompt_id)
         ]
         rules = Counter(decision.rule for decision in folder.decisions("policy", iteration=1).values())
-        assert stored_rules(folder, 1, "policy") == rules
+        assert counts_by_rule(folder, 1, "policy") == rules
     assert list(found.items()) == wanted[:most]
 
 

@@ -20,8 +20,9 @@ from rsft.errors import RunError
 from rsft.loop import run
 from rsft.saved import saved_recipe
 from rsft.web.beside import GROUPS, Beside
-from rsft.web.chart import Curve, curves
-from rsft.web.comparing import chosen, iterations_of
+from rsft.web.chart import Curve, chart_of_several
+from rsft.web.history import iterations_of
+from rsft.web.picks import chosen
 from rsft.web.places import run_at
 
 Browser = Callable[[Path], TestClient]
@@ -243,9 +244,9 @@ def test_what_users_and_models_wrote_is_inert(
 
 def test_curves_begin_at_the_base() -> None:
     said = {"value": 0.5, "low": 0.25, "high": 1.0, "n": 8}
-    drawn = curves([Curve("one", 0, False, {0: said, 2: said}), Curve("two", 1, True, {1: said})])
+    drawn = chart_of_several([Curve("one", 0, False, {0: said, 2: said}), Curve("two", 1, True, {1: said})])
     assert [one["number"] for one in drawn["iterations"]] == ["base", 1, 2]
     first, second = drawn["curves"]
     assert [point["iteration"] for point in first["points"]] == [0, 2]
     assert first["points"][0]["x"] < second["points"][0]["x"] < first["points"][1]["x"]
-    assert curves([])["empty"]
+    assert chart_of_several([])["empty"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rsft.wording import size
+
 if TYPE_CHECKING:
     from rsft.talking import Answering, Exchange, Judged, Offer, Talk, Wish
 
@@ -44,16 +46,12 @@ def _loading(offer: Offer, names: Sequence[str], *, here: bool) -> str:
     who = ", ".join(dict.fromkeys(offer.find(name).speaker.name for name in names))
     said = f"Talking to {who}, of {offer.model}"
     if (offer.needs_files or here) and offer.memory is not None:
-        said += f": {_size(offer.bytes or 0)} to load, at most {_size(offer.memory)} in memory"
+        said += f": {size(offer.bytes or 0)} to load, at most {size(offer.memory)} in memory"
     elif not offer.needs_files:
         said += f", through the engine {offer.engine}"
     if offer.writer is not None:
         said += f". Process {offer.writer} is at work on this run, on the same machine: both will be slower"
     return said + ". /help lists the commands."
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 class _Terminal:

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from rsft.cli.console import console, inert, say, say_unbroken
+from rsft.wording import share
 
 _LONGEST = 100
 
@@ -83,9 +84,7 @@ def print_retrained(said: dict[str, Any]) -> None:
     say_unbroken(f"  {said['policy']}")
     for whose, acceptance in (("It", said["heldout_acceptance"]), ("The run's own", said["own_heldout_acceptance"])):
         if acceptance:
-            low, high = 100 * acceptance["low"], 100 * acceptance["high"]
-            share = f"{acceptance['value']:.1%} [{low:.0f}, {high:.0f}]"
-            say(f"{whose} passes on {share} of the held-out prompts (n = {acceptance['n']}).")
+            say(f"{whose} passes on {share(acceptance)} of the held-out prompts (n = {acceptance['n']}).")
 
 
 def print_calibrated(said: dict[str, Any]) -> None:

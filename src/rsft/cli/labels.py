@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import typer
@@ -22,7 +23,7 @@ from rsft.selection import parse_selection
 from rsft.store import RunFolder
 from rsft.types import Word
 
-_KEYS: dict[str, Word] = {"g": "good", "y": "good", "b": "bad", "n": "bad", "s": "skipped"}
+_WORDS: dict[str, Word] = {"g": "good", "y": "good", "b": "bad", "n": "bad", "s": "skipped"}
 _SIDES: dict[str, Seen] = {
     **dict.fromkeys(("1", "a", "\x1b[d"), "left"),
     **dict.fromkeys(("2", "b", "\x1b[c"), "right"),
@@ -32,11 +33,13 @@ _SIDES: dict[str, Seen] = {
 """What a key says of a pair: an arrow is what a terminal sends for it."""
 _SIDES_HELP = "[1] or [2] is better  [t] equal  [s] can't say  [u] undo  [q] quit"
 _HELP = "[g] good  [b] bad  [s] can't say  [u] undo  [q] quit"
+_Said = TypeVar("_Said", bound=str)
 
 
 def label_replies(
     run: Path,
     scorer: str,
+    *,
     iteration: int | None,
     aimed: bool,
     by: str | None,
@@ -47,7 +50,8 @@ def label_replies(
     overrides: Sequence[str],
     as_json: bool,
 ) -> None:
-    """`rsft label`: by keys, by a rule, or by files. Raises a UserError."""
+    """`rsft label`: by keys, by a rule (`verifier`), or by files (one to `export`, or one to `read`). Raises a
+    UserError."""
     if sum(way is not None for way in (verifier, export, read)) > 1:
         raise RecipeError("Give one of --verifier, --export and --import.")
     if by is not None and (verifier is not None or read is not None):
@@ -69,7 +73,7 @@ def label_replies(
             done = labelling.say_by_rules(rules, count)
             what = f"{done} replies labelled by {by}"
         else:
-            done = _by_keys(labelling, count)
+            done = _replies_by_keys(labelling, count)
             what = f"{done} replies labelled by {by}"
     left = len(labelling.queue)
     if as_json:
@@ -81,25 +85,22 @@ def label_replies(
         console.print(inert(f"Next: rsft calibrate {run} --scorer {scorer}"), soft_wrap=True)
 
 
-def _by_keys(labelling: Labelling, count: int) -> int:
+def _replies_by_keys(labelling: Labelling, count: int) -> int:
     """Ask about one reply after another; how many were labelled."""
     if not sys.stdin.isatty():
         raise RunError("There is no terminal to ask in. Use --export and --import, or --verifier.")
-    done = 0
-    while done < count and (asked := labelling.next()) is not None:
+
+    def show(done: int) -> bool:
+        asked = labelling.next()
+        if asked is None:
+            return False
         console.rule(inert(f"{done + 1} of {min(count, done + len(labelling.queue))} · {asked.key.prompt_id}"))
         console.print(inert(f"asked:   {asked.asked}"))
         console.print(inert(f"replied: {asked.reply}"), style="bold")
         console.print(_HELP, style="dim", markup=False)
-        key = click.getchar().lower()
-        if key in _KEYS:
-            labelling.say(_KEYS[key])
-            done += 1
-        elif key in ("u", "z"):
-            done -= labelling.undo()
-        elif key in ("q", "\x03", "\x04"):
-            break
-    return done
+        return True
+
+    return _by_keys(count, _WORDS, show, labelling.say, labelling.undo)
 
 
 def compare_replies(run: Path, named: str, by: str | None, count: int, as_json: bool) -> None:
@@ -122,20 +123,39 @@ def _pairs_by_keys(pairing: Pairing, count: int) -> int:
     """Ask about one pair after another; how many were compared."""
     if not sys.stdin.isatty():
         raise RunError("There is no terminal to ask in.")
-    done = 0
-    while done < count and (shown := pairing.next) is not None:
+
+    def show(done: int) -> bool:
+        shown = pairing.next
+        if shown is None:
+            return False
         console.rule(inert(f"{done + 1} of {min(count, done + len(pairing.queue))}"))
         for turn in shown.pair.prompt.conversation:
             console.print(inert(f"{turn.role}: {turn.content}"))
         for number, text in (("1", shown.left), ("2", shown.right)):
             console.print(inert(f"\n[{number}] {text}"), style="bold")
         console.print(_SIDES_HELP, style="dim", markup=False)
+        return True
+
+    return _by_keys(count, _SIDES, show, pairing.say, lambda: pairing.take_back() is not None)
+
+
+def _by_keys(
+    count: int,
+    words: Mapping[str, _Said],
+    show: Callable[[int], bool],
+    say: Callable[[_Said], None],
+    undo: Callable[[], bool],
+) -> int:
+    """Have the keys of `words` said of what `show` shows, told how many are done, until it has nothing to show. `undo`
+    takes the last one back, if there is one. Returns how many are done, at most `count`."""
+    done = 0
+    while done < count and show(done):
         key = click.getchar().lower()
-        if key in _SIDES:
-            pairing.say(_SIDES[key])
+        if key in words:
+            say(words[key])
             done += 1
         elif key in ("u", "z"):
-            done -= pairing.take_back() is not None
+            done = max(0, done - undo())
         elif key in ("q", "\x03", "\x04"):
             break
-    return max(0, done)
+    return done

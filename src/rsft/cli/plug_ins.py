@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -9,28 +10,29 @@ from rich.table import Table
 from rich.text import Text
 
 from rsft.cli.console import console, inert
+from rsft.wording import share
 
 
 def print_scorers(said: list[dict[str, str]]) -> None:
     """All scorers, one line each."""
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in ("scorer", "takes", "what it says"):
-        table.add_column(column, overflow="fold")
-    for scorer in said:
-        table.add_row(scorer["name"], scorer["takes"], scorer["says"])
-    console.print(table)
+    _print_listed(said, {"scorer": "name", "takes": "takes", "what it says": "says"})
     console.print("Options and an example: rsft scorers NAME. How good yours are: rsft scorers test RECIPE.")
 
 
 def print_rules(said: list[dict[str, str]]) -> None:
     """All rules, one line each."""
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in ("rule", "looks at", "what it keeps"):
-        table.add_column(column, overflow="fold")
-    for rule in said:
-        table.add_row(rule["name"], rule["looks_at"], rule["says"])
-    console.print(table)
+    _print_listed(said, {"rule": "name", "looks at": "looks_at", "what it keeps": "says"})
     console.print("Options and an example: rsft rules NAME. What other rules would change in a run: rsft select RUN.")
+
+
+def _print_listed(said: list[dict[str, str]], columns: Mapping[str, str]) -> None:
+    """A table of plug-ins: `columns` are its heads, and the keys of what stands below them."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for head in columns:
+        table.add_column(head, overflow="fold")
+    for one in said:
+        table.add_row(*(one[key] for key in columns.values()))
+    console.print(table)
 
 
 def print_rule(said: dict[str, Any]) -> None:
@@ -103,7 +105,7 @@ def _area(found: dict[str, Any]) -> str:
 def _preference(found: dict[str, Any] | None) -> str:
     if not found or not found["n"]:
         return ""
-    return f"{found['value']:.1%} [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+    return share(found)
 
 
 def _print_habits(said: dict[str, Any]) -> None:

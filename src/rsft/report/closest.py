@@ -9,12 +9,13 @@ import numpy as np
 
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
+from rsft.decided import deciding_rules, first_decided
 from rsft.reading import shown
 from rsft.selection import parse_selection
 from rsft.selection.pool import Numbers, Places, Values
 from rsft.selection.threshold import Threshold
 from rsft.store import RunFolder
-from rsft.stored import StoredPool, deciding_rules, first_decided
+from rsft.stored import StoredPool
 
 # Of so many decisions on a prompt's candidates those that are shown are looked for.
 _OF_A_PROMPT = 100_000

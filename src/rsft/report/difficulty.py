@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from rsft.config import Recipe
+from rsft.decided import StoredDecisions
 from rsft.evaluated import evaluated
 from rsft.evaluation import ACCEPTANCE
 from rsft.store import RunFolder
-from rsft.stored import StoredDecisions
 
 _NAMES = {1: ("all",), 2: ("hard", "easy"), 3: ("hard", "middling", "easy")}
 

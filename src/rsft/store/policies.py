@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,24 @@ from rsft.store import files
 from rsft.store.ledger import Ledger
 from rsft.types import Policy
 
+BASE = "base"
+"""What the base is called among the policies of a run."""
+
+
+def policy_name(iteration: int, arm: str) -> str:
+    """What the policy is called that an arm trained in an iteration: ARM@ITERATION, or base, for 0."""
+    return f"{arm}@{iteration}" if iteration else BASE
+
 
 def round_name(arm: str, number: int) -> str:
     """What an arm is called in a further round of training on the same candidates, from the second on."""
     return f"{arm}_round_{number}"
+
+
+def round_of(name: str) -> tuple[str, int]:
+    """The arm and the number of the round that `round_name` made a name of; the first, for an arm's own."""
+    found = re.fullmatch(r"(.+)_round_(\d+)", name)
+    return (found[1], int(found[2])) if found else (name, 1)
 
 
 class Policies:

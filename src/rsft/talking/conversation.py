@@ -14,7 +14,7 @@ from rsft.errors import PromptError, RunError, UserError
 from rsft.models.chat import shorter_and_shorter
 from rsft.prompts.framing import Framing
 from rsft.prompts.rows import BadRow
-from rsft.talking.memory import too_little_memory
+from rsft.talking.room import too_little_memory
 from rsft.talking.speakers import Speaker
 from rsft.types import Candidate, CandidateKey, Ended, Message, Prompt, SamplingParams
 

@@ -17,12 +17,12 @@ from rsft.engines.base import Engine
 from rsft.errors import ModelError, ServerError
 from rsft.models.shapes import weight_shapes
 from rsft.models.student import Student
-from rsft.opening import LOGS, open_engine, student_of
+from rsft.participants import LOGS, open_engine, student_of
 from rsft.prompts.framing import Framing
 from rsft.saved import saved_recipe
 from rsft.talking.conversation import Conversation, Window
 from rsft.talking.judging import Judging
-from rsft.talking.memory import refuse_too_large, too_little_memory
+from rsft.talking.room import refuse_too_large, too_little_memory
 from rsft.talking.speakers import BEST, Speaker, offered
 
 # A run waits ten minutes for a server that is away; who talks to it wants to know at once.

@@ -13,12 +13,11 @@ from rsft.errors import ModelError, RunError, nearest
 from rsft.models.references import available, files_of
 from rsft.models.shapes import weight_shapes
 from rsft.reading import handed_back
-from rsft.store import RunFolder
+from rsft.store import BASE, RunFolder, policy_name, round_of
 from rsft.types import Policy
 
-BASE, BEST = "base", "best"
+BEST = "best"
 _NAMED = re.compile(r"(?:(?P<arm>[^@]+)@)?(?P<iteration>\d+)")
-_ROUND = re.compile(r".*_round_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,7 @@ class Offer:
         known = {one.speaker.name: one for one in self.speakers}
         wanted = self.best if name == BEST else name
         if said := _NAMED.fullmatch(wanted):
-            number = int(said["iteration"])
-            wanted = f"{said['arm'] or 'policy'}@{number}" if number else BASE
+            wanted = policy_name(int(said["iteration"]), said["arm"] or "policy")
         if wanted not in known:
             raise RunError(
                 f"The run has nobody called '{name}' to talk to.{nearest(name, known)} It has {', '.join(known)}; best "
@@ -86,7 +84,7 @@ class Offer:
 def offered(run: Path, recipe: Recipe) -> Offer:
     """Who can speak, and what it takes. Loads and asks nothing."""
     with RunFolder.open(run, write=False) as folder:
-        trained = [(i, arm) for i, arm in dict.fromkeys(folder.done("train")) if not _ROUND.fullmatch(arm)]
+        trained = [(i, arm) for i, arm in dict.fromkeys(folder.done("train")) if round_of(arm)[1] == 1]
         found = [_offered(folder, iteration, arm) for iteration, arm in sorted(trained, key=_order)]
         writer = folder.writer_pid()
     best = handed_back(run)
@@ -95,7 +93,7 @@ def offered(run: Path, recipe: Recipe) -> Offer:
     size, weights = _size(recipe)
     return Offer(
         speakers=[Offered(Speaker(BASE), "the base"), *found],
-        best=f"policy@{best}" if best else BASE,
+        best=policy_name(best, "policy"),
         model=available(recipe.model) or recipe.model[0],
         engine=recipe.engine if isinstance(recipe.engine, str) else str(recipe.engine.get("type")),
         bytes=size,
@@ -113,7 +111,7 @@ def _order(of: tuple[int, str]) -> tuple[int, bool, str]:
 def _offered(folder: RunFolder, iteration: int, arm: str) -> Offered:
     policy = folder.policies.of(iteration, arm)
     assert policy is not None, "its training is done"
-    speaker = Speaker(f"{arm}@{iteration}", policy)
+    speaker = Speaker(policy_name(iteration, arm), policy)
     title = f"the {arm} of iteration {iteration}"
     if policy.adapter is None and policy.weights is None:
         return Offered(speaker, title)

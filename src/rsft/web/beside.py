@@ -15,6 +15,7 @@ from rsft.errors import RunError
 from rsft.evaluation import ACCEPTANCE
 from rsft.reading import summary_of
 from rsft.types import Prompt
+from rsft.web.paging import paged
 from rsft.web.sources import Source
 
 PAGE = 10
@@ -143,16 +144,12 @@ class Beside:
         """A page of prompts with the replies of all. Raises RunError for a group that there is not."""
         if group not in self.groups:
             raise RunError(f"show: expected {' or '.join(GROUPS)}, or nothing for all, found {group!r}.")
-        wanted = self.groups[group]
-        pages = max(1, -(-len(wanted) // PAGE))
-        page = min(max(1, page), pages)
+        some, where = paged(self.groups[group], page, PAGE)
         return {
-            "rows": [self._row(prompt_id) for prompt_id in wanted[(page - 1) * PAGE : page * PAGE]],
+            "rows": [self._row(prompt_id) for prompt_id in some],
             "show": group,
             "counts": {name: len(ids) for name, ids in self.groups.items()},
-            "first": (page - 1) * PAGE + 1,
-            "page": page,
-            "pages": pages,
+            **where,
             "group_names": GROUPS,
         }
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from rsft.columns import KEY
+from rsft.decided import deciding_rules, first_decided
 from rsft.distributions import Bins
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
@@ -22,12 +24,10 @@ from rsft.selection.held import HeldPool
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.setup import measuring_rules
 from rsft.store import RunFolder
-from rsft.stored import StoredPool, deciding_rules, first_decided
+from rsft.stored import StoredPool
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
 from rsft.web.precision import Precision
 from rsft.web.sources import OWN, Source, check
-
-_KEY = ("prompt_id", "sample_index", "generator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Candidates(Book):
         import pyarrow as pa
 
         places, texts = [], []
-        for table in self.folder.tables("candidates", str(self.iteration), [*_KEY, "text"]):
+        for table in self.folder.tables("candidates", str(self.iteration), [*KEY, "text"]):
             there = self.stored.keys.places(table)
             places.append(there[there >= 0])
             own = table["text"].filter(pa.array(there >= 0))

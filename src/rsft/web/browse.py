@@ -19,6 +19,7 @@ from rsft.store import RunFolder
 from rsft.store.files import inside
 from rsft.types import CandidateKey, Prompt, Score
 from rsft.web.books import Book, Told, everywhere
+from rsft.web.paging import paged
 from rsft.web.sources import OWN, Source
 
 PAGE = 25
@@ -125,9 +126,7 @@ def _saying(book: Book, text: str) -> Mask:
 def listed(book: Book, wanted: Wanted) -> dict[str, Any]:
     """A page of those that are wanted: each with its key, what was asked, the reply, its scores and its decision."""
     places = wanted.places(book)
-    pages = max(1, -(-len(places) // PAGE))
-    page = min(max(1, wanted.page), pages)
-    some = places[(page - 1) * PAGE : page * PAGE]
+    some, where = paged(places, wanted.page, PAGE)
     texts = book.texts.take(some).to_pylist()
     keys = [book.key(int(place)) for place in some]
     asked = book.prompts({key.prompt_id for key in keys})
@@ -146,9 +145,7 @@ def listed(book: Book, wanted: Wanted) -> dict[str, Any]:
         "rows": rows,
         "found": len(places),
         "all": len(book.pool),
-        "first": (page - 1) * PAGE + 1,
-        "page": page,
-        "pages": pages,
+        **where,
         "scorers": list(book.pool.scores),
         "rules": book.rules,
         "orders": ORDERS,

@@ -37,7 +37,7 @@ class Curve:
     points: Mapping[int, Mapping[str, Any]]
 
 
-def curves(several: Sequence[Curve]) -> dict[str, Any]:
+def chart_of_several(several: Sequence[Curve]) -> dict[str, Any]:
     """The same drawing of the curves of some runs, from the base on. `empty` if nothing was measured."""
     last = max((iteration for curve in several for iteration in curve.points), default=0)
     drawn = [
@@ -64,7 +64,6 @@ def _frame() -> dict[str, Any]:
         "height": HEIGHT,
         "left": _LEFT,
         "right": WIDTH - _RIGHT,
-        "bottom": HEIGHT - _BOTTOM,
         "grid": [{"y": _y(share), "share": share} for share in (0, 0.25, 0.5, 0.75, 1)],
     }
 

@@ -6,20 +6,21 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsft.errors import PromptError, RsftError, RunError
-from rsft.talking import BEST, Answering, Exchange, Judged, Talk, Wish, field_of, open_talk
+from rsft.errors import RsftError, RunError
+from rsft.talking import Answering, Exchange, Judged, Talk, Wish, open_talk
+from rsft.web.offer import typed
 
 _CLOSE_SECONDS = 5.0
 """How long a reply may take to leave off when the server ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a form asks for: a conversation with models of a run."""
+class Load:
+    """What is to be loaded: models of a run, by its name in addresses, for a conversation as it is wished for."""
 
     name: str
     run: Path
@@ -31,7 +32,7 @@ class Chat:
 
     def __init__(self) -> None:
         self._turns = threading.RLock()
-        self._wanted: Wanted | None = None
+        self._wanted: Load | None = None
         self._talk: Talk | None = None
         self._doing: tuple[str, threading.Thread] | None = None
         self._judged: Sequence[Judged] = ()
@@ -41,7 +42,7 @@ class Chat:
 
     # -- what can be done --------------------------------------------------------------------------------------------
 
-    def load(self, wanted: Wanted) -> None:
+    def load(self, wanted: Load) -> None:
         """Begin to load what is wanted, in place of what is loaded."""
         self.unload()
         with self._turns:
@@ -192,7 +193,7 @@ class Chat:
             if what == "loading" and error:
                 self._talk = None
 
-    def _load(self, wanted: Wanted) -> None:
+    def _load(self, wanted: Load) -> None:
         with self._one_load:
             if self._wanted is not wanted:
                 return
@@ -210,47 +211,12 @@ class Chat:
                 self._judged = judged
 
 
-def wish_of(said: Mapping[str, str], speakers: Sequence[str]) -> Wish:
-    """What a form wishes for. Raises a UserError for what can't be."""
-    wish = Wish(
-        speakers=speakers or (BEST,),
-        seed=_number(said, "seed", int) or 0,
-        system=said.get("system", "").strip() or None,
-        fields=fields_of(said),
-        plain=bool(said.get("plain")),
-        here=bool(said.get("here")),
-        temperature=_number(said, "temperature", float),
-    )
-    if (wish.temperature or 0) < 0 or wish.seed < 0:
-        raise PromptError("The temperature and the seed are numbers from 0 on.")
-    return replace(wish, max_tokens=_number(said, "max_tokens", int) or None)
-
-
-def fields_of(said: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a prompt that a form gives, each JSON or a text. Those left empty are not there."""
-    given = [(name.removeprefix("field."), text) for name, text in said.items() if name.startswith("field.")]
-    return dict(field_of(f"{name}={text}") for name, text in given if text.strip())
-
-
-def typed(value: Any) -> str:
-    """A field as somebody would type it; None is nothing."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
 def _set(talk: Talk, judged: Sequence[Judged]) -> dict[str, Any]:
     """What a conversation's fields and system message are; and the fields that somebody missed, empty."""
     conversation = talk.conversation
     wanted = [*conversation.framing.fields, *(need for one in judged for need in one.needs)]
     given = {name: typed(conversation.fields.get(name)) for name in (*conversation.fields, *wanted)}
     return {"given": given, "system": conversation.system or "", "says_system": conversation.framing.says_system}
-
-
-def _number(said: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
-    text = said.get(name, "").strip()
-    try:
-        return kind(text) if text else None
-    except ValueError:
-        raise PromptError(f"{name.replace('_', ' ')}: expected a number, found {text!r}.") from None
 
 
 def _exchange(one: Exchange) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from rsft.store import RunFolder
 from rsft.web.chart import chart
 
 STAGES = ("tune", "sample", "select", "train", "evaluate")
+Notes = Mapping[tuple[int, str, str], Mapping[str, Any]]
+"""By iteration, arm and stage."""
 
 
 def overview(run: Path) -> dict[str, Any]:
@@ -22,15 +24,14 @@ def overview(run: Path) -> dict[str, Any]:
     with RunFolder.open(run, write=False) as folder:
         stages, doing = folder.stages(), folder.ledger.begun()
         finished, writer = folder.finished, folder.writer_pid()
-    done = {(one["iteration"], one["arm"], one["stage"]): one["info"] or {} for one in stages if one["info"]}
-    arms = [arm for arm in dict.fromkeys(one["arm"] for one in stages) if arm != "policy"]
+    done, arms = noted(stages), arms_beside(stages)
     alarms = [
         {"iteration": iteration, **alarm}
         for (iteration, _, stage), info in done.items()
         if stage == "guard"
         for alarm in info.get("alarms", ())
     ]
-    base = _measured(done, 0, "policy")
+    base = measured_acceptance(done, 0, "policy")
     return {
         "state": _state(finished, writer, alarms),
         "at_work": writer is not None,
@@ -49,6 +50,22 @@ def overview(run: Path) -> dict[str, Any]:
         "times": _times(stages),
         "alarms": alarms,
     }
+
+
+def noted(stages: Sequence[Mapping[str, Any]]) -> Notes:
+    """What the stages that were begun noted so far."""
+    return {(one["iteration"], one["arm"], one["stage"]): one["info"] or {} for one in stages}
+
+
+def arms_beside(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The arms of stages beside the policy, in the order in which they came."""
+    return [arm for arm in dict.fromkeys(one["arm"] for one in stages) if arm != "policy"]
+
+
+def measured_acceptance(notes: Notes, iteration: int, arm: str) -> Mapping[str, Any] | None:
+    """An arm's held-out acceptance with its interval; None where it was not measured (yet)."""
+    found: Mapping[str, Any] | None = notes.get((iteration, arm, "evaluate"), {}).get("heldout_acceptance")
+    return found
 
 
 def _state(finished: bool, writer: int | None, alarms: Sequence[Mapping[str, Any]]) -> str:
@@ -83,20 +100,12 @@ def _since(doing: Mapping[str, Any]) -> dict[str, Any]:
     return {**doing, "seconds": elapsed, "rate": doing["since"] / elapsed}
 
 
-def _measured(done: Mapping[tuple[int, str, str], Mapping[str, Any]], iteration: int, arm: str) -> Any:
-    return done.get((iteration, arm, "evaluate"), {}).get("heldout_acceptance")
-
-
-def _curves(
-    done: Mapping[tuple[int, str, str], Mapping[str, Any]], arms: Sequence[str], iterations: int
-) -> dict[str, list[Any]]:
+def _curves(done: Notes, arms: Sequence[str], iterations: int) -> dict[str, list[Any]]:
     """Of each arm the held-out acceptance after each iteration, None where it is not measured."""
-    return {arm: [_measured(done, iteration, arm) for iteration in range(1, iterations + 1)] for arm in arms}
+    return {arm: [measured_acceptance(done, iteration, arm) for iteration in range(1, iterations + 1)] for arm in arms}
 
 
-def _round(
-    done: Mapping[tuple[int, str, str], Mapping[str, Any]], iteration: int, arms: Sequence[str]
-) -> dict[str, Any]:
+def _round(done: Notes, iteration: int, arms: Sequence[str]) -> dict[str, Any]:
     sample, select, train = (done.get((iteration, "policy", stage), {}) for stage in ("sample", "select", "train"))
     return {
         "iteration": iteration,
@@ -106,6 +115,6 @@ def _round(
         "prompts": sample.get("prompts"),
         "rejected_by": select.get("rejected_by", {}),
         "trained_on": train.get("rows"),
-        "acceptance": _measured(done, iteration, "policy"),
-        "others": {arm: _measured(done, iteration, arm) for arm in arms},
+        "acceptance": measured_acceptance(done, iteration, "policy"),
+        "others": {arm: measured_acceptance(done, iteration, arm) for arm in arms},
     }

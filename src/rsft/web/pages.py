@@ -10,7 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rsft.comparison import called
 from rsft.selection.selection import FINISHED
+from rsft.wording import share, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HALF_A_DAY = 12 * 3600
@@ -20,9 +22,7 @@ _SHOWN = 1000
 
 def percent(said: Mapping[str, Any] | None) -> str:
     """A share with its interval: 95.8% [91, 98]."""
-    if said is None:
-        return "–"
-    return f"{said['value']:.1%} [{100 * said['low']:.0f}, {100 * said['high']:.0f}]"
+    return "–" if said is None else share(said)
 
 
 def gain(said: Mapping[str, Any] | None) -> str:
@@ -59,19 +59,14 @@ def seconds(said: float | None) -> str:
     return f"{said / 60:.0f} min" if said < _HALF_A_DAY else f"{said / 3600:.0f} h"
 
 
-def size(count: int) -> str:
-    """Bytes in the unit that suits them."""
-    amount = float(count)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
-
-
 def moment(said: str) -> str:
     """A time as a person writes it: 27 Nov 2026, 06:40."""
     return datetime.fromisoformat(said).strftime("%d %b %Y, %H:%M").lstrip("0")
+
+
+def which_iteration(number: int) -> str:
+    """Which iteration, in words: 0 is the base."""
+    return f"iteration {number}" if number else "base"
 
 
 def model(said: str | list[str]) -> str:
@@ -111,8 +106,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, gain, change, score, whole, seconds, size, moment, model, beginning, typed, verdict, tone)
-    environment.filters.update({filter.__name__: filter for filter in filters})
+    of_numbers = (percent, gain, change, score, whole, seconds, size, moment)
+    of_words = (which_iteration, called, model, beginning, typed, verdict, tone)
+    environment.filters.update({filter.__name__: filter for filter in (*of_numbers, *of_words)})
     return environment
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 
 from rsft.errors import RunError
 from rsft.store import RunFolder
@@ -84,6 +84,6 @@ class Site:
         self.shelf.close()
 
 
-async def form(request: Request) -> Mapping[str, str]:
-    """What a page's form says, each name's last value."""
-    return dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
+async def form(request: Request) -> QueryParams:
+    """What a page's form says: by name the last value; `getlist` has all of them."""
+    return QueryParams((await request.body()).decode(errors="replace"))

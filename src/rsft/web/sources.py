@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rsft.errors import RunError
-from rsft.store import ARMS, RunFolder
+from rsft.store import ARMS, RunFolder, round_of
 
 _HELD_OUT = "held-out"
 
@@ -36,8 +36,10 @@ class Source:
             return f"{_HELD_OUT}: {'base' if iteration == 0 else self.name}"
         if iteration == 0:
             return "base, on train prompts"
-        arm = next((arm for arm in ARMS if self.name == arm or self.name.startswith(f"{arm}_round_")), None)
-        return f"set: {self.name}" if arm is None else self.name.replace("_round_", ", round ")
+        arm, number = round_of(self.name)
+        if arm not in ARMS:
+            return f"set: {self.name}"
+        return arm if number == 1 else f"{arm}, round {number}"
 
 
 OWN = Source()

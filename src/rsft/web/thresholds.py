@@ -7,6 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -147,13 +148,11 @@ def _changed(book: Candidates, now: Decided, places: Places) -> list[dict[str, A
     names = [*(rule.name for rule in now.rules), "accepted"]
     return [
         {
-            "prompt_id": book.pool.prompt_ids[book.pool.prompt_N[place]],
-            "sample_index": int(book.pool.sample_N[place]),
-            "generator": book.key(int(place)).generator,
+            "key": asdict(book.key(int(place))),
             "reply": text,
             "before": book.rules[book.rule_N[place]],
             "now": names[int(now.by_N[place])],
-            "scores": {name: float(values_N[place]) for name, values_N in book.pool.scores.items()},
+            "scores": book.scores(int(place)),
         }
         for place, text in zip(places, texts, strict=True)
     ]

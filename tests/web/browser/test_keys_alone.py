@@ -71,6 +71,25 @@ def test_the_keys_are_told_and_no_key_acts_meanwhile(site: Site, windows: Window
     expect(dialog).to_be_hidden()
 
 
+def test_rows_are_marked_and_compared(site: Site, windows: Windows) -> None:
+    page = windows.open(site, "/run?run=bot")
+    compare, marks = page.get_by_role("button", name="Compare the marked ones"), page.locator("[data-pick]")
+    expect(compare).to_be_disabled()
+    press(page, "x", "c")
+    expect(page.locator("[data-pick]:checked")).to_have_count(0)  # no row has the focus
+    press(page, "j", "x", "j", "x")
+    expect(marks.nth(0)).to_be_checked()
+    expect(marks.nth(1)).to_be_checked()
+    expect(page.locator("[data-pick]:checked")).to_have_count(2)
+    press(page, "x")
+    expect(marks.nth(1)).not_to_be_checked()
+    marks.nth(2).focus()
+    press(page, "x")
+    expect(marks.nth(2)).to_be_checked()
+    press(page, "c")
+    expect(page.get_by_role("heading", name="Replies side by side")).to_be_visible()
+
+
 def test_a_search_is_typed_and_left(site: Site, windows: Windows) -> None:
     page = windows.open(site, "/candidates?run=bot&iteration=1")
     press(page, "/")

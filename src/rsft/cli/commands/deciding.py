@@ -106,7 +106,19 @@ def label(
         return
     if scorer is None:
         raise RecipeError("Say what is to be labelled: --scorer NAME (one by one) or --pairs A,B (side by side).")
-    label_replies(run, scorer, iteration, aimed, by, verifier, count, export, read, overrides or (), as_json)
+    label_replies(
+        run,
+        scorer,
+        iteration=iteration,
+        aimed=aimed,
+        by=by,
+        verifier=verifier,
+        count=count,
+        export=export,
+        read=read,
+        overrides=overrides or (),
+        as_json=as_json,
+    )
 
 
 @commands.command()

@@ -193,7 +193,7 @@ def track(run: RunArgument, overrides: TrackingOption = None, as_json: JsonOptio
     """Tell trackers of a run what they have not been told yet: of one that was not tracked, say."""
     from rsft.cli.display import reporter
     from rsft.cli.runs import print_tracked
-    from rsft.telling import track as tell_trackers
+    from rsft.telling import tell_trackers
 
     with reporter() as tell:
         said = tell_trackers(run, overrides or (), tell)

@@ -14,11 +14,14 @@
     all[next].closest("[data-row]").scrollIntoView({ block: "nearest" });
   }
 
-  // A link or a button that says which key stands for it.
+  // What says which key stands for it: a link, a button, a box to tick. In rows, it is that of the row with the focus.
   function press(key) {
-    const named = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key.split(" ").includes(key));
-    if (named) named.click();
-    return Boolean(named);
+    const focus = document.activeElement;
+    const listens = (one) => !one.closest("[data-row]") || one.closest("[data-row]").contains(focus);
+    const named = [...document.querySelectorAll("[data-key]")].filter((one) => one.dataset.key.split(" ").includes(key) && listens(one));
+    const pressed = named.includes(focus) ? focus : named[0];
+    if (pressed) pressed.click();
+    return Boolean(pressed);
   }
 
   function help() {

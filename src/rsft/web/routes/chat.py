@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-import psutil
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from rsft.config import Recipe
 from rsft.errors import UserError
-from rsft.prompts.framing import Framing
-from rsft.saved import saved_recipe
-from rsft.store import RunFolder
-from rsft.talking import BASE, offered
-from rsft.web.chat import Wanted, fields_of, typed, wish_of
+from rsft.web.chat import Load
+from rsft.web.offer import fields_of, offer, wish_of
 from rsft.web.pages import page
-from rsft.web.site import Site
-
-_EXAMPLE = 2000
-"""Characters of a held-out prompt's field that are offered as an example."""
+from rsft.web.site import Site, form
 
 
 def routes(site: Site) -> APIRouter:
@@ -42,24 +33,23 @@ def routes(site: Site) -> APIRouter:
 
     @router.post("/chat/load")
     async def chat_load(request: Request) -> Response:
-        pairs = parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True)
-        said, speakers = dict(pairs), [value for name, value in pairs if name == "who"]
+        said = await form(request)
         run = said.get("run", "")
         place = site.run(run)
 
         def load() -> None:
             try:
-                wish = wish_of(said, speakers)
+                wish = wish_of(said)
             except UserError as error:
                 chat.tell(run, str(error))
             else:
-                chat.load(Wanted(run, place, wish))
+                chat.load(Load(run, place, wish))
 
         return await done(request, run, load)
 
     @router.post("/chat/{what}")
     async def chat_do(request: Request, what: str) -> Response:
-        said = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
+        said = await form(request)
         run = said.get("run", "")
         doing: dict[str, Callable[[], None]] = {
             "say": lambda: chat.say(run, said.get("text", "")),
@@ -85,52 +75,9 @@ def routes(site: Site) -> APIRouter:
         now = chat.shown()
         here = now["loaded"] == run
         if not here:  # what goes on elsewhere is none of this page's
-            now |= {"busy": "", "offer": _offer(site, run)}
+            now |= {"busy": "", "offer": offer(site.run(run))}
         if now["error_of"] != run:
             now["error"] = ""
         return page(template, tab="chat", here=here, **now, **site.named(run))
 
     return router
-
-
-def _offer(site: Site, name: str) -> dict[str, Any]:
-    """Who of a run can be talked to, and what that takes. No model is loaded for it."""
-    run = site.run(name)
-    recipe = saved_recipe(run)
-    said = offered(run, recipe)
-    chosen = {said.best, BASE}
-    return {
-        "speakers": [
-            {
-                "name": one.speaker.name,
-                "title": one.title,
-                "bytes": one.bytes,
-                "missing": one.missing,
-                "best": one.speaker.name == said.best,
-                "chosen": one.speaker.name in chosen and not one.missing,
-            }
-            for one in said.speakers
-        ],
-        "model": said.model,
-        "engine": said.engine,
-        "local": said.needs_files,
-        "bytes": said.bytes,
-        "memory": said.memory,
-        "free": psutil.virtual_memory().available,
-        "writer": said.writer,
-        "fields": _fields(run, recipe),
-        "law": recipe.sampling.law(),
-    }
-
-
-def _fields(run: Any, recipe: Recipe) -> dict[str, str]:
-    """The fields that the recipe's template reads, with what a prompt of the run holds there as an example."""
-    wanted = Framing(recipe.prompts.template, recipe.prompts.system).fields
-    if not wanted:
-        return {}
-    with RunFolder.open(run, write=False) as folder:
-        ids = [ids[0] for split in ("heldout", "train") if (ids := folder.prompt_ids(split))]
-        found = [one for split in ("heldout", "train") for one in folder.load_prompts(split, set(ids[:1]))]
-    held = found[0].fields if found else {}
-    shown = {name: typed(held.get(name)) for name in wanted}
-    return {name: text if len(text) <= _EXAMPLE else "" for name, text in shown.items()}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from rsft.web.beside import Beside
-from rsft.web.comparing import MOST, about, chosen
+from rsft.web.history import histories
 from rsft.web.pages import page as filled
+from rsft.web.picks import MOST, Pick, choices, chosen, columns
 from rsft.web.site import Site
 
 
@@ -30,7 +32,14 @@ def routes(site: Site) -> APIRouter:
             }
 
         found = await site.shelf.beside([pick.which for pick in picks], found_in)
-        said = await run_in_threadpool(about, picks, site.title)
-        return filled("compare.html", most=MOST, **said, **found)
+        return filled("compare.html", most=MOST, **await run_in_threadpool(told, picks), **found)
+
+    def told(picks: Sequence[Pick]) -> dict[str, Any]:
+        runs = {pick.name: pick.which.run for pick in picks}
+        return {
+            "columns": columns(picks, site.title),
+            "choices": choices(picks, site.title),
+            **histories(runs, site.title),
+        }
 
     return router

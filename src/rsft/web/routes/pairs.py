@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
-from rsft.web.pairing import Desk, compared, say, show
+from rsft.web.label_pairs import Desk, compared, say, show
 from rsft.web.site import Site, form
 
 

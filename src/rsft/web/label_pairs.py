@@ -11,9 +11,9 @@ from typing import Any
 from rsft.errors import RunError, UserError
 from rsft.labelling import login
 from rsft.pairing import Outcome, Pairing, Seen, Shown
-from rsft.pairs import BASE, Pairs, Side, rank, sides
+from rsft.pairs import Pairs, Side, rank, sides
 from rsft.reading import handed_back
-from rsft.store import RunFolder
+from rsft.store import BASE, RunFolder
 
 _WORDS: dict[str, Seen] = {"left": "left", "right": "right", "tie": "tie", "skip": "skipped"}
 _UNDO = "undo"

@@ -1,0 +1,83 @@
+"""What sets of decisions decided, read column by column from a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rsft.columns import KEY, Keys, as_numbers, joined, new_numbers
+from rsft.selection.pool import Mask, Numbers
+from rsft.store import RunFolder
+from rsft.types import CandidateKey, Decision
+
+
+class StoredDecisions:
+    """The candidates on which a set of decisions decided in an iteration, and which of them it accepted."""
+
+    def __init__(self, folder: RunFolder, iteration: int, name: str) -> None:
+        accepted: list[Mask] = []
+
+        def decided() -> Iterator[Any]:
+            for table in folder.tables("decisions", f"{iteration}:{name}", [*KEY, "accepted"]):
+                accepted.append(np.asarray(table["accepted"]))
+                yield table
+
+        self.keys = Keys(decided())
+        self.accepted_N: Mask = joined(accepted, np.bool_)
+
+
+def deciding_rules(folder: RunFolder, iteration: int, name: str) -> tuple[list[str], Numbers]:
+    """The rules that decided in a set of decisions, and (N,): which of them decided on each candidate, in the order of
+    `StoredDecisions`."""
+    numbers: dict[str, int] = {}
+    parts = [
+        as_numbers(table["rule"], new_numbers(numbers))
+        for table in folder.tables("decisions", f"{iteration}:{name}", ["rule"])
+    ]
+    return list(numbers), joined(parts, np.int32)
+
+
+def counts_by_rule(folder: RunFolder, iteration: int, name: str) -> dict[str, int]:
+    """How many candidates each rule decided on in a set of decisions, that which decided on most first."""
+    names, rule_N = deciding_rules(folder, iteration, name)
+    counts = np.bincount(rule_N, minlength=len(names)).tolist()
+    return dict(sorted(zip(names, counts, strict=True), key=lambda one: -one[1]))
+
+
+def first_decided(
+    folder: RunFolder,
+    iteration: int,
+    name: str,
+    most: int,
+    *,
+    accepted: bool | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> dict[CandidateKey, Decision]:
+    """The first decisions of a set in an iteration, in the order of keys: all there are, or those that `accepted`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first: Any = None
+    for some in folder.tables("decisions", f"{iteration}:{name}", [*KEY, "accepted", "rule", "explanation"], only):
+        table = some if accepted is None else some.filter(pc.equal(some["accepted"], accepted))
+        table = pa.table({column: pc.cast(table[column], _plain(table[column].type)) for column in table.column_names})
+        if first is not None and len(first) == most:
+            table = table.filter(pc.less_equal(table["prompt_id"], first["prompt_id"][-1]))
+        first = table if first is None else pa.concat_tables([first, table])
+        first = first.sort_by([(column, "ascending") for column in KEY]).slice(0, most)
+    found = first.to_pylist() if first is not None else []
+    return {
+        CandidateKey(iteration, row["prompt_id"], row["sample_index"], row["generator"]): Decision(
+            row["accepted"], row["rule"], row["explanation"]
+        )
+        for row in found
+    }
+
+
+def _plain(kind: Any) -> Any:
+    """The type of what a dictionary's numbers stand for."""
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
