@@ -48,8 +48,8 @@ _MORE = {
     "openai": {},
 }
 _WORSE = (
-    "A rejected reply counts where a rule rejected it that judges a reply by itself, and where it came to its own end; "
-    "not where there were enough, or it was like another."
+    "A rejected reply is here where its score was under a line (where no rule is one: where others scored higher) and "
+    "it came to its own end; not where there were enough, where it was like another, or where a score failed."
 )
 
 
@@ -136,7 +136,7 @@ def _loading(model: Model, name: str, facts: Facts) -> str:
         code = f"{fenced(chr(10).join(load), 'python')}\n\n{fenced(serve, 'sh')}"
     note = ""
     if facts.recipe.prompts.template is not None or facts.recipe.prompts.system is not None:
-        note = "\n\nThe conversations that it learnt from went through the recipe's template and system message: see below."
+        note = "\n\nWhat it learnt from went through the recipe's template and system message: see below."
     return f"## How to load it\n\n{code}{note}"
 
 

@@ -16,7 +16,7 @@ from rsft.exporting import cards, hub
 from rsft.exporting.bases import base_of, refuse_nameless
 from rsft.exporting.decided import Answered, Decided
 from rsft.exporting.folder import MARK, check_free, written
-from rsft.exporting.pairs import labelled, pairs_of
+from rsft.exporting.pairs import Judging, comparisons, labelled, lines, pairs_of
 from rsft.exporting.rows import Row, rows_of
 from rsft.exporting.tables import write_rows
 from rsft.exporting.wanted import Chosen, Wanted, as_said, choose
@@ -29,6 +29,11 @@ from rsft.store import RunFolder
 from rsft.version import __version__
 
 CARD = "README.md"
+
+_MISSING = {
+    "dpo": "no prompt has both an accepted reply and one that is worse by its score",
+    "kto": "there are no replies of both kinds, accepted and under a line of the rules",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +160,9 @@ class _Making:
     def data(self, where: Path) -> dict[str, Any]:
         where.mkdir()
         count = write_rows(where / self.wanted.file, self._rows(), list(self.folder.noted_scorers()))
-        if count == 0:
-            missing = (
-                "no prompt has both an accepted reply and one that a rule rejected by itself"
-                if self.wanted.data == "dpo"
-                else "nothing was accepted"
-            )
-            raise SelectionError(f"There is nothing to export as {self.wanted.data}: {missing}. Without: --data none.")
+        if count == 0 or (self.wanted.data == "kto" and count == self._accepted):
+            missing = _MISSING.get(self.wanted.data, "nothing was accepted")
+            raise SelectionError(f"No rows for {self.wanted.data}: {missing}. Without rows: --data none.")
         if self.wanted.data == "openai" and (left_out := self._accepted - count):
             self.notes.append(f"{left_out:,} replies were left out: OpenAI's format can't hold them.")
         _put(where / CARD, cards.card_of_data(self.facts, self.chosen, self.wanted, count))
@@ -178,12 +179,12 @@ class _Making:
         kind = self.wanted.data
         for iteration, name in self.chosen.decided.items():
             decided = Decided(self.folder, iteration, name)
-            rules = self._judging(iteration, name) if kind in ("dpo", "kto") else frozenset()
+            rules = self._judging(iteration, name) if kind in ("dpo", "kto") else {}
             for answered in decided.answered(accepted_only=kind not in ("dpo", "kto")):
                 self._accepted += sum(told.accepted for one in answered for told in one.replies)
                 yield from self._shaped(answered, name, rules)
 
-    def _shaped(self, answered: list[Answered], name: str, rules: frozenset[str]) -> Iterator[Row]:
+    def _shaped(self, answered: list[Answered], name: str, rules: Judging) -> Iterator[Row]:
         wanted, turns, plain = self.wanted, self.wanted.turns, self.wanted.plain
         if wanted.data == "dpo":
             every, seed = wanted.pairs == "all", self.recipe.seed
@@ -192,10 +193,10 @@ class _Making:
             return labelled(answered, rules, turns, name, plain=plain)
         return rows_of(answered, wanted.data, turns, name, plain=plain)
 
-    def _judging(self, iteration: int, name: str) -> frozenset[str]:
-        """The names of the rules of a set that judge a reply by itself."""
+    def _judging(self, iteration: int, name: str) -> Judging:
+        """The rules of a set by which a reply is worse than another, or bad in itself."""
         said = self.folder.selections().get(name) or at_iteration(self.recipe, iteration).selection
-        return frozenset(rule.name for rule in parse_selection(said).rules if rule.per_candidate)
+        return (comparisons if self.wanted.data == "dpo" else lines)(parse_selection(said))
 
 
 def _put(file: Path, text: str) -> None:

@@ -21,7 +21,7 @@ def check_push(repository: str) -> None:
     """Raise a UserError where a push can't work, before anything is done."""
     if not _NAME.fullmatch(repository):
         raise RecipeError(f"--push needs a name such as org/model; found '{repository}'.")
-    if os.environ.get("HF_HUB_OFFLINE") and _is_offline():
+    if _is_offline():
         raise RecipeError("--push needs the hub, and HF_HUB_OFFLINE is set.")
     _token()
 
@@ -39,7 +39,7 @@ def push(folder: Path, repository: str, kind: Literal["model", "dataset"], *, pr
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()
     ]
-    api = HfApi(token=token)
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
     with _refusals(repository, token):
         made = api.create_repo(repository, repo_type=kind, private=private, exist_ok=force)
         if force:

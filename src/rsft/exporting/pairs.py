@@ -1,29 +1,54 @@
 """Accepted replies against rejected ones: pairs for DPO, single replies with a label for KTO.
 
-A reply that was rejected because there were enough, or since it is like another, is not a worse one. So what is told to
-be worse was rejected by a rule that judges a reply by itself; and it came to its own end, for nobody should learn
-that a reply is bad at the place where it was cut.
+A reply that was rejected because there were enough, since it is like another, or since a scorer failed, is not a worse
+one. So what is told to be worse scored under a line; and it came to its own end, for nobody should learn that a reply
+is bad at the place where it was cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rsft.exporting.decided import Answered, Told
 from rsft.exporting.rows import Row, Turns, conversation_of, origin, reply_turn, said_turns
+from rsft.selection import Selection
+from rsft.selection.certified import Certified
 from rsft.selection.pool import stable_hash
+from rsft.selection.threshold import Threshold
+
+Judging = Mapping[str, Sequence[str]]
+"""Rules by which a reply is worse, each with the scores that it reads."""
 
 
-def worse(answered: Answered, rules: Collection[str]) -> list[Told]:
-    """The replies that one of these rules rejected, which came to their own end and are not what was accepted too."""
+def lines(selection: Selection) -> Judging:
+    """The rules that are a line on a score."""
+    found = [rule for rule in selection.rules if isinstance(rule, Threshold | Certified)]
+    return {rule.name: rule.scorers_used for rule in found}
+
+
+def comparisons(selection: Selection) -> Judging:
+    """The lines; or else, of a selection without any, the rules that choose by scores: what they reject scored lower
+    than what they keep."""
+    return lines(selection) or {rule.name: rule.scorers_used for rule in selection.rules if rule.scorers_used}
+
+
+def worse(answered: Answered, rules: Judging) -> list[Told]:
+    """The replies that one of these rules rejected by their scores, which came to their own end, and whose text was
+    not accepted as well."""
     good = {told.text for told in answered.replies if told.accepted}
-    return [t for t in answered.replies if not t.accepted and t.whole and t.rule in rules and t.text not in good]
+
+    def is_worse(told: Told) -> bool:
+        if told.accepted or not told.whole or told.rule not in rules or told.text in good:
+            return False
+        return all(told.scores.get(name, 0.0) is not None for name in rules[told.rule])
+
+    return [told for told in answered.replies if is_worse(told)]
 
 
 def pairs_of(
     answered: Iterable[Answered],
-    rules: Collection[str],
+    rules: Judging,
     turns: Turns,
     *,
     every: bool,
@@ -49,9 +74,7 @@ def pairs_of(
             yield row if plain else row | _of_pair(good, bad)
 
 
-def labelled(
-    answered: Iterable[Answered], rules: Collection[str], turns: Turns, name: str, *, plain: bool
-) -> Iterator[Row]:
+def labelled(answered: Iterable[Answered], rules: Judging, turns: Turns, name: str, *, plain: bool) -> Iterator[Row]:
     """Each accepted reply as a good one, and each that is `worse` as a bad one."""
     for one in answered:
         prompt = said_turns(conversation_of(one.prompt, turns))
