@@ -37,6 +37,8 @@ class FakeHub:
             return refused, {"error": f"not for {TOKEN}"}
         if (method, path) == ("POST", "/api/repos/create"):
             return self._create(json.loads(body))
+        if (method, path) == ("POST", "/api/validate-yaml"):
+            return 200, {"errors": [], "warnings": []}
         if method == "PUT" and path.startswith("/large/"):
             oid = path.removeprefix("/large/")
             assert hashlib.sha256(body).hexdigest() == oid

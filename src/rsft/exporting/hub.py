@@ -51,8 +51,8 @@ def push(folder: Path, repository: str, kind: Literal["model", "dataset"], *, pr
 
 @contextmanager
 def _refusals(repository: str, token: str) -> Iterator[None]:
-    from httpx import HTTPError
     from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import httpx
 
     try:
         yield
@@ -62,13 +62,14 @@ def _refusals(repository: str, token: str) -> Iterator[None]:
                 f"The hub has {repository} already. Choose another name, or replace what it shows (--force)."
             ) from None
         raise ServerError(f"The hub refused {repository}: {_harmless(error, token)}") from None
-    except (HTTPError, OSError, ValueError, RuntimeError) as error:
+    except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
         raise ServerError(f"The push to {repository} failed: {_harmless(error, token)}") from None
 
 
-def _harmless(error: Exception, token: str) -> str:
-    said = str(error).strip().replace(token, "***")
-    return " ".join(said.split()) or type(error).__name__
+def _harmless(error: BaseException, token: str) -> str:
+    """What an error says, and that from which it came, on one line and without the token."""
+    said = " ".join(str(error).replace(token, "***").split()) or type(error).__name__
+    return said if error.__cause__ is None else f"{said} ({_harmless(error.__cause__, token)})"
 
 
 def _token() -> str:
