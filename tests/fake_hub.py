@@ -68,7 +68,7 @@ class FakeHub:
         if (kind, name) in self.repositories:
             return 409, {"error": "You already created this repo", "url": f"{self.url}/{prefix}{name}"}
         self.repositories[kind, name] = {".gitattributes": b""}
-        self.private[kind, name] = bool(said.get("private"))
+        self.private[kind, name] = said.get("visibility") == "private"
         return 200, {"url": f"{self.url}/{prefix}{name}"}
 
     def _commit(self, of: tuple[str, str], body: bytes) -> tuple[int, Any]:

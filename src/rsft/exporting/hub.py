@@ -41,7 +41,8 @@ def push(folder: Path, repository: str, kind: Literal["model", "dataset"], *, pr
     ]
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
     with _refusals(repository, token):
-        made = api.create_repo(repository, repo_type=kind, private=private, exist_ok=force)
+        # None: as an organisation has it by default, which need not be public.
+        made = api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=force)
         if force:
             there = set(api.list_repo_files(repository, repo_type=kind)) - files.keys() - {".gitattributes"}
             operations += [CommitOperationDelete(path_in_repo=name) for name in sorted(there)]
