@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import rsft
 from command import Command
 from questions import write_questions
+from rsft import failpoints
 from rsft.errors import RecipeError, RunError, SelectionError
 from rsft.exporting import Wanted, export
 from rsft.exporting import decided as reading
@@ -105,6 +106,50 @@ def test_rows_are_those_that_the_policy_learnt_with_their_scores(finished: Path,
         assert row["selection"] == "policy"
     assert exported(finished, tmp_path / "first", iteration=1) == [row for row in rows if row["iteration"] == 1]
     assert exported(finished, tmp_path / "drawn", drawn_in=2) == [row for row in rows if row["iteration"] == 2]
+
+
+@pytest.mark.parametrize("learn_from", ["auto", "all"])
+def test_a_policy_that_goes_on_from_another_has_learnt_its_rows_too(tmp_path: Path, learn_from: str) -> None:
+    how = f"training={{type: 'null', start_from: policy, learn_from: {learn_from}}}"
+    run(rsft.load_recipe("bot.yaml", f"run={tmp_path / 'onwards'}", how))
+    learnt: set[CandidateKey] = set()
+    for iteration in (1, 2):
+        own = json.loads((tmp_path / f"onwards/iterations/{iteration}/policy/training.json").read_text())["rows"]
+        learnt |= {CandidateKey(**key) for key in own}
+    assert [key_of(row) for row in exported(tmp_path / "onwards", tmp_path / "out")] == sorted(learnt)
+
+
+class _CutOff(BaseException):
+    """The process dies here."""
+
+
+def cut_off(point: str, run_folder: Path) -> None:
+    """A run that died when it reached a point."""
+
+    def die(name: str) -> None:
+        if name == point:
+            raise _CutOff
+
+    with failpoints.listening(die), pytest.raises(_CutOff):
+        run(rsft.load_recipe("bot.yaml", f"run={run_folder}"))
+
+
+def test_a_run_that_has_no_policy_yet_has_rows(tmp_path: Path) -> None:
+    cut_off("train.begun", tmp_path / "cut")
+    with pytest.raises(RunError, match=r"has no policy\. .*none yet\. .*--model none --drawn-in 1"):
+        exported(tmp_path / "cut", tmp_path / "out", iteration=None)
+    rows = exported(tmp_path / "cut", tmp_path / "out", iteration=None, drawn_in=1)
+    with RunFolder.open(tmp_path / "cut", write=False) as folder:
+        accepted = [key for key, decision in folder.decisions("policy").items() if decision.accepted]
+    assert [key_of(row) for row in rows] == sorted(accepted)
+
+
+def test_of_a_run_that_goes_on_the_last_policy_is_exported(tmp_path: Path) -> None:
+    cut_off("guard.begun", tmp_path / "cut")
+    rows = exported(tmp_path / "cut", tmp_path / "out", iteration=None)
+    assert json.loads((tmp_path / "out/export.json").read_text())["iteration"] == 1
+    assert {row["iteration"] for row in rows} == {1}
+    assert "The run is not finished" in (tmp_path / "out/data/README.md").read_text()
 
 
 def test_a_conversation_may_stand_as_the_user_had_it(finished: Path, tmp_path: Path) -> None:

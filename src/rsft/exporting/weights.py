@@ -19,6 +19,10 @@ _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 def check_policy(student: Student, policy: Policy) -> None:
     """Raise ModelError where the policy is not on this disk, or its files (or the base's) are not those of its hash."""
+    if policy.hosted is not None:
+        raise ModelError(
+            f"The policy {policy.hash} is '{policy.hosted}' at its host, which keeps its weights. Rows: --model none."
+        )
     check_there(policy)
     if policy.adapter is None and policy.weights is None:
         raise ModelError(f"The policy {policy.hash} has no weights: a fake trainer made it. Its rows: --model none.")
