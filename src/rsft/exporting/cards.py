@@ -84,8 +84,8 @@ def card_of_data(facts: Facts, chosen: Chosen, wanted: Wanted, rows: int) -> str
         else "Conversations stand as users had them, without the recipe's template and system message: the model that "
         "wrote the replies read more."
     )
-    whose = f"what the set {wanted.selection} decided" if wanted.selection else _learnt(chosen)
-    said = [turns, f"Iterations {', '.join(map(str, chosen.decided))}: {whose}."]
+    drawn = f"Of iteration{'s' * (len(chosen.decided) > 1)} {', '.join(map(str, chosen.decided))}"
+    said = [turns, f"{drawn}: {_whose(chosen, wanted)}."]
     if wanted.data in ("dpo", "kto"):
         said.append(_WORSE)
     if wanted.data == "dpo":
@@ -100,10 +100,12 @@ def card_of_data(facts: Facts, chosen: Chosen, wanted: Wanted, rows: int) -> str
     return dataset_card(facts, beside)
 
 
-def _learnt(chosen: Chosen) -> str:
+def _whose(chosen: Chosen, wanted: Wanted) -> str:
+    if wanted.selection is not None:
+        return f"decided by the set {wanted.selection}"
     if chosen.iteration is None:
-        return "what the run's own rules decided"
-    return f"what the policy of iteration {chosen.iteration} has learnt from, but for anchors"
+        return "decided by the run's own rules"
+    return f"the policy of iteration {chosen.iteration} has learnt from what was accepted there"
 
 
 def _paired(wanted: Wanted) -> str:

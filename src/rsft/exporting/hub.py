@@ -53,7 +53,7 @@ def push(folder: Path, repository: str, kind: Literal["model", "dataset"], *, pr
 @contextmanager
 def _refusals(repository: str, token: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import httpx
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the one that it asks by
 
     try:
         yield

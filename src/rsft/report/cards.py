@@ -86,13 +86,14 @@ def _card(template: str, facts: Facts, header: Mapping[str, Any], told: Beside) 
     # A licence comes first, as people look for it.
     header = {**{key: told.header[key] for key in ("license",) if key in told.header}, **header, **told.header}
     known = {key: value for key, value in header.items() if value is not None}
+    model = _public(facts.model)
     return markdown_of(
         template,
         {
             "header": _dumped(known),
             "name": facts.name,
-            "model": facts.model,
-            "story": story(facts),
+            "model": model,
+            "story": [sentence.replace(facts.model, model) for sentence in story(facts)],
             "measured": list(_measured(facts)),
             "decided": list(_decided(facts)),
             "limits": list(_limits(facts)),
