@@ -57,6 +57,11 @@ def resolve(references: Sequence[str]) -> ModelFolder:
     raise ModelError("None of the recipe's models is there:\n" + "\n".join(f"  - {text}" for text in tried))
 
 
+def is_of_hub(reference: str) -> bool:
+    """Whether it is a hub name, so that it means the same on every machine."""
+    return not reference.startswith("package:") and not _is_path(reference)
+
+
 def _folder_of(reference: str) -> Path:
     if reference.startswith("package:"):
         return _from_package(reference.removeprefix("package:"))

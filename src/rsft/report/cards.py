@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +28,45 @@ _SIZES = (
 _LARGEST = "10M<n<100M"
 
 
-def model_card(facts: Facts) -> str:
-    """The card of the policy that the run hands back: Markdown under a YAML header.
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a card lies beside, where that is not the run itself.
 
-    The base's name stands there if it is one of the hub. No licence does: a policy's is that of its base and data.
+    `iteration`: whose policy; `selection`: the named set that it was trained on, or that accepted the rows. `header`
+    stands over what the card would say there. `section` is Markdown: how to load it, or its columns. `rows`: how many
+    there are.
     """
+
+    iteration: int | None
+    header: Mapping[str, Any]
+    section: str
+    policy: str | None = None
+    selection: str | None = None
+    rows: int | None = None
+
+
+def model_card(facts: Facts, beside: Beside | None = None) -> str:
+    """The card of the policy that the run hands back, or of another: Markdown under a YAML header.
+
+    The base's name stands there if it is one of the hub. No licence does, unless somebody named one: a policy's is that
+    of its base and data.
+    """
+    told = beside or _of_run(facts)
+    metrics = None if told.selection else _metrics(facts, told.iteration)
     header = {
         **_base_of(facts),
-        "library_name": "peft" if _best_policy(facts).get("adapter") else "transformers",
+        "library_name": "peft" if _policy(facts, told.iteration).get("adapter") else "transformers",
         "pipeline_tag": "text-generation",
         "tags": list(_TAGS),
-        "model-index": [_index(facts)] if _metrics(facts) else None,
+        "model-index": [_index(facts, metrics)] if metrics else None,
     }
-    return _card("model_card.md.j2", facts, header)
+    return _card("model_card.md.j2", facts, header, told)
 
 
-def dataset_card(facts: Facts) -> str:
-    """The card of the replies that the run accepted: Markdown under a YAML header."""
-    count = _accepted(facts)
+def dataset_card(facts: Facts, beside: Beside | None = None) -> str:
+    """The card of the replies that the run accepted, or of rows made of them: Markdown under a YAML header."""
+    told = beside or _of_run(facts)
+    count = _accepted(facts) if told.rows is None else told.rows
     header = {
         "pretty_name": f"Replies that {facts.name} accepted",
         "task_categories": ["text-generation"],
@@ -53,25 +75,35 @@ def dataset_card(facts: Facts) -> str:
         "language_creators": ["machine-generated"],
         "tags": [*_TAGS, "synthetic"],
     }
-    return _card("dataset_card.md.j2", facts, header)
+    return _card("dataset_card.md.j2", facts, header, told)
 
 
-def _card(template: str, facts: Facts, header: Mapping[str, Any]) -> str:
+def _of_run(facts: Facts) -> Beside:
+    return Beside(facts.summary.get("handed_back"), {}, "")
+
+
+def _card(template: str, facts: Facts, header: Mapping[str, Any], told: Beside) -> str:
+    # A licence comes first, as people look for it.
+    header = {**{key: told.header[key] for key in ("license",) if key in told.header}, **header, **told.header}
     known = {key: value for key, value in header.items() if value is not None}
+    model = _public(facts.model)
     return markdown_of(
         template,
         {
             "header": _dumped(known),
             "name": facts.name,
-            "model": facts.model,
-            "story": story(facts),
+            "model": model,
+            "story": [sentence.replace(facts.model, model) for sentence in story(facts)],
             "measured": list(_measured(facts)),
             "decided": list(_decided(facts)),
             "limits": list(_limits(facts)),
             "scorers": {name: _in_line(spec) for name, spec in facts.recipe.scorers.items()},
             "rules": [_in_line(rule) for rule in facts.recipe.selection],
-            "handed_back": facts.summary.get("handed_back"),
-            "policy": _best_policy(facts).get("hash", ""),
+            "iteration": told.iteration,
+            "policy": told.policy or _policy(facts, told.iteration).get("hash", ""),
+            "selection": told.selection,
+            "section": told.section,
+            "rows": told.rows,
             "base_policy": facts.summary.get("base_policy", ""),
             "engines": sorted({str(law.get("engine", "")) for law in facts.generators.values()}),
             "seed": facts.recipe.seed,
@@ -87,23 +119,22 @@ def _base_of(facts: Facts) -> dict[str, Any]:
     return {} if name is None else {"base_model": name}
 
 
-def _index(facts: Facts) -> dict[str, Any]:
+def _index(facts: Facts, metrics: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": facts.name,
         "results": [
             {
                 "task": {"type": "text-generation"},
                 "dataset": {"name": "held-out prompts of the run", "type": "heldout"},
-                "metrics": _metrics(facts),
+                "metrics": metrics,
             }
         ],
     }
 
 
-def _metrics(facts: Facts) -> list[dict[str, Any]]:
-    """What was measured of the policy that is handed back; none for the base, whose numbers these are not."""
-    handed_back = facts.summary.get("handed_back")
-    part = next((part for part in facts.iterations if part["iteration"] == handed_back), None)
+def _metrics(facts: Facts, iteration: int | None) -> list[dict[str, Any]]:
+    """What was measured of an iteration's policy; none for the base, whose numbers these are not."""
+    part = next((part for part in facts.iterations if part["iteration"] == iteration), None)
     if part is None or "heldout_acceptance" not in part or facts.summary["fakes"]:
         return []
     found = {"acceptance": part["heldout_acceptance"], **part["heldout_scores"]}
@@ -152,10 +183,9 @@ def _limits(facts: Facts) -> Iterator[str]:
     yield "It was made under one seed; another one gives other numbers."
 
 
-def _best_policy(facts: Facts) -> Mapping[str, Any]:
-    """The policy that is handed back, as the summary has it; empty for the base."""
-    handed_back = facts.summary.get("handed_back")
-    return next((part["policy"] for part in facts.iterations if part["iteration"] == handed_back), {})
+def _policy(facts: Facts, iteration: int | None) -> Mapping[str, Any]:
+    """An iteration's policy as the summary has it; empty for the base."""
+    return next((part.get("policy", {}) for part in facts.iterations if part["iteration"] == iteration), {})
 
 
 def _accepted(facts: Facts) -> int:

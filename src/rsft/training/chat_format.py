@@ -26,7 +26,7 @@ def chat_row(messages: Sequence[Message], reply: str) -> dict[str, Any]:
 def chat_lines(rows: Iterable[Accepted]) -> str:
     """One line for each reply, in order. Any text comes back as it was when a line is read."""
     said = (chat_row(prompt.messages, candidate.text) for prompt, candidate in rows)
-    return "".join(_line(row) + "\n" for row in said)
+    return "".join(json_line(row) + "\n" for row in said)
 
 
 def refused(rows: Sequence[Accepted]) -> list[str]:
@@ -42,5 +42,6 @@ def refused(rows: Sequence[Accepted]) -> list[str]:
     return found
 
 
-def _line(row: dict[str, Any]) -> str:
+def json_line(row: Any) -> str:
+    """JSON without the line's end. Any text comes back as it was, and no reader takes it for two lines."""
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(row, ensure_ascii=False))

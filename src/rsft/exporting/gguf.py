@@ -1,0 +1,56 @@
+"""GGUF, by the converter of llama.cpp: it knows the architectures, and changes with them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from rsft.errors import ModelError
+
+# The script as llama.cpp's builds and packages install it, and as its Python package calls it.
+_NAMES = ("convert_hf_to_gguf.py", "llama-convert-hf-to-gguf", "convert-hf-to-gguf")
+_LAST_LINES = 15
+
+
+def converter(named: Path | None) -> list[str]:
+    """The command that converts: the script that was named, or the one on the path. Raises ModelError without one."""
+    if named is not None:
+        script = named / _NAMES[0] if named.is_dir() else named
+        if not script.is_file():
+            raise ModelError(f"--converter {named}: there is no {script}.")
+        return _command(script)
+    found = next((where for name in _NAMES if (where := shutil.which(name))), None)
+    if found is None:
+        raise ModelError(
+            "GGUF is written by llama.cpp's converter, and none is on the path (convert_hf_to_gguf.py; the pip package "
+            "gguf has none). Install llama.cpp (brew install llama.cpp), or fetch its source (git clone "
+            "https://github.com/ggml-org/llama.cpp) and name it: --converter llama.cpp/convert_hf_to_gguf.py."
+        )
+    return [found]
+
+
+def _command(script: Path) -> list[str]:
+    script = script.absolute()
+    return [sys.executable, str(script)] if script.suffix == ".py" else [str(script)]
+
+
+def convert(command: list[str], model: Path, file: Path) -> None:
+    """Convert a model's folder into a file, in the model's own precision. Raises ModelError where that fails."""
+    words = [*command, str(model), "--outfile", str(file), "--outtype", "auto"]
+    # It needs no account of anybody.
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(("_TOKEN", "_KEY"))}
+    done = subprocess.run(
+        words,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode or not file.is_file():
+        last = "\n".join(done.stdout.strip().splitlines()[-_LAST_LINES:])
+        raise ModelError(f"The converter {command[-1]} failed (exit code {done.returncode}):\n{last}")
