@@ -188,6 +188,32 @@ def test_questions_are_asked_until_they_are_answered(asked: Asked) -> None:
     assert load_recipe("bot.yaml").model == ["none"]
 
 
+def test_a_distillation_asks_for_its_server_and_for_no_key(asked: Asked) -> None:
+    typed = ["7", "http://127.0.0.1:8000/v1", "", "big", "", "", "known.jsonl", "none", "", "y"]
+    said = asked("init", typed=typed)
+    assert said.code == 0, said.err
+    recipe = yaml.safe_load(Path("bot.yaml").read_text())
+    server = {"model": "big", "url": "http://127.0.0.1:8000/v1"}
+    assert recipe["scorers"]["judged"]["server"] == server
+    assert recipe["sampling"]["generators"] == ["policy", {"type": "openai", "share": 3, **server}]
+    assert "key" not in "".join(line for line in said.out.splitlines() if line.startswith("  export"))
+
+
+def test_an_interruption_writes_nothing(rsft: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, size: int | None = -1, /) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Impatient())
+    said = rsft("init", "--kind", "social")
+    assert said.code == 130
+    assert "nothing was written" in said.err
+    assert not list(Path().glob("bot*"))
+
+
 def test_a_proposal_can_be_corrected(asked: Asked) -> None:
     said = asked(
         "init", "--kind", "service", "--data", "odd.jsonl", "--model", "none",
