@@ -245,6 +245,25 @@ def test_a_no_at_the_end_and_an_end_of_the_input_write_nothing(asked: Asked) -> 
     assert not list(Path().glob("bot*"))
 
 
+def test_what_is_next_can_be_done(rsft: Command) -> None:
+    """Scorers are tested on references; without any, labels are needed."""
+    Path("answered.jsonl").write_text("".join(f'{{"question": "{n}?", "answer": "{n}!"}}\n' for n in range(9)))
+    for name, words in (
+        ("known", "scorers test known.yaml --labels FILE"),
+        ("answered", "scorers test answered.yaml\n"),
+    ):
+        said = rsft("init", f"{name}.yaml", "--kind", "social", "--data", f"{name}.jsonl", "--model", "none", "--yes")
+        assert f"rsft {words}" in said.out
+        assert f"rsft {words.strip()}" in Path(f"{name}.yaml").read_text()
+
+
+def test_a_place_that_can_not_be_written_to_is_told(rsft: Command) -> None:
+    Path("file").write_text("")
+    said = rsft("init", "file/bot.yaml", "--kind", "social", "--data", "known.jsonl", "--model", "none", "--yes")
+    assert said.code == 2
+    assert "file/bot.train.jsonl can't be written" in said.err
+
+
 def test_text_of_the_data_does_nothing_to_the_terminal(rsft: Command) -> None:
     rows = [{"prompt": f"[bold]{n}[/bold] \x1b[31mred {{{{ 1/0 }}}} and some more words"} for n in range(4)]
     Path("evil.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

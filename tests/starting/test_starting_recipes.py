@@ -156,6 +156,19 @@ def _is_absent(change: str, made: Draft) -> bool:
     return key.startswith("scorers.") and key.removeprefix("scorers.") not in yaml.safe_load(made.text)["scorers"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands_in_comments_are_there(kind: str) -> None:
+    import typer.main
+
+    from rsft.cli.app import app
+
+    group: Any = typer.main.get_command(app)
+    write_rows("data.jsonl", 9)
+    named = set(re.findall(r"rsft (\w+)", begun(kind, "data.jsonl").text))
+    assert {"check", "scorers", "run", "ui", "label", "calibrate"} <= named
+    assert named <= set(group.commands)
+
+
 def test_a_field_that_only_some_rows_have_is_no_scorer_yet() -> None:
     rows = [
         {"prompt": f"A question of number {n}", **({"facts": {"day": "Monday"}} if n % 2 else {})} for n in range(9)

@@ -78,7 +78,11 @@ def _checked(drafted: Draft) -> dict[str, Any]:
 def _following(drafted: Draft) -> list[str]:
     """What to type next."""
     file = shlex.quote(str(drafted.wish.file))
-    lines = [f"{program()} scorers test {file}", f"{program()} run {file}", f"{program()} ui"]
+    has_references = drafted.looked.fields["reference"].usable > 0
+    test = f"{program()} scorers test {file}"
+    if not has_references:
+        test += " --labels FILE   # rows that are labelled good and bad, since none has a reference"
+    lines = [test, f"{program()} run {file}", f"{program()} ui"]
     key = drafted.wish.hosted.get("key_env")
     if key:
         lines.insert(0, f"export {key}=...   # then {program()} doctor {file}, which asks the server what it can do")

@@ -54,6 +54,7 @@ def fill(kind: Kind, said: Filling, looked: Looked, prompts: Sequence[Prompt]) -
         train_limit=_FIRST_TRAIN if said.train_count > _FIRST_TRAIN else None,
         heldout_limit=_FIRST_HELDOUT if said.heldout_count > _FIRST_HELDOUT else None,
         sampled_prompts=min(said.heldout_count, _SAMPLED_PROMPTS),
+        has_references=fields["reference"].usable > 0,
         has=usable.__contains__,
         lacks=lambda name: _lack(name, fields[name]),
         holds={name: sorted(found.holds) for name, found in fields.items()},

@@ -38,12 +38,12 @@ def refuse_taken(paths: Iterable[Path], data: Data | None = None, *, force: bool
 def write(said: Draft, data: Data, *, force: bool = False) -> list[Path]:
     """Write the draft's files, the recipe last. Raises RecipeError as `refuse_taken`, before anything is written."""
     refuse_taken(said.files, data, force=force)
-    try:
-        said.wish.file.parent.mkdir(parents=True, exist_ok=True)
-        for path, text in said.files.items():
+    for path, text in said.files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, text)
-    except OSError as error:
-        raise RecipeError(f"{error.filename or said.wish.file} can't be written: {error.strerror or error}.") from None
+        except OSError as error:
+            raise RecipeError(f"{path} can't be written: {error.strerror or error}. Name another folder.") from None
     return list(said.files)
 
 
