@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rsft.starting import KINDS
+
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ("report.html.j2", "report.css", "report.md.j2", "model_card.md.j2", "dataset_card.md.j2")
 NATIVE = ("adapter.c", "attention.c", "law.c", "linear.c", "steps.c", "lanes.h")
@@ -27,6 +29,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_recipes_data_and_types_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = packed.namelist()
+    kinds = {f"rsft/recipes/kinds/{kind}.yaml.j2" for kind in (*KINDS, "recipe")}
+    assert kinds <= set(names)
     assert {"rsft/recipes/demo.yaml", "rsft/recipes/service_dialogues.yaml", "rsft/py.typed"} <= set(names)
     assert "rsft/data/shop.train.jsonl.gz" in names
     assert {f"rsft/models/native/{name}" for name in NATIVE} <= set(names)

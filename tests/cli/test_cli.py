@@ -240,8 +240,21 @@ def test_a_changed_recipe_is_refused(rsft: Command) -> None:
     assert rsft("run", "scripted.yaml").code == 0
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["check", "demo"], ["schema"]])
-def test_light_commands_load_no_heavy_library(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["--version"],
+        ["check", "demo"],
+        ["schema"],
+        ["init", "--kind", "service", "--data", "bundled:shop.train.jsonl.gz", "--yes"],
+    ],
+)
+def test_light_commands_load_no_heavy_library(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     program = (
         "import sys\nfrom rsft.cli import main\n"
         f"sys.argv = ['rsft', *{words!r}]\n"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rsft.cli.commands import deciding, explaining, looking, running, sharing, talking
+from rsft.cli.commands import deciding, explaining, looking, running, sharing, starting, talking
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,7 +16,7 @@ app = typer.Typer(
     help="Improve a chat model by rejection sampling: sample replies, score them, accept or reject, train, and again.",
 )
 
-for room in (running, looking, talking, deciding, sharing, explaining):
+for room in (starting, running, looking, talking, deciding, sharing, explaining):
     app.add_typer(room.commands)
 
 

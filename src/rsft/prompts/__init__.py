@@ -8,7 +8,7 @@ Importing this package loads no heavy library; pyarrow, datasets and jinja2 are 
 
 from __future__ import annotations
 
-from rsft.prompts.load import load_prompts
+from rsft.prompts.load import load_prompts, load_rows, prompts_of
 from rsft.prompts.overlap import check_disjoint, shared_conversations
 
-__all__ = ["check_disjoint", "load_prompts", "shared_conversations"]
+__all__ = ["check_disjoint", "load_prompts", "load_rows", "prompts_of", "shared_conversations"]

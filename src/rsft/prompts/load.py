@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rsft.errors import PromptError
 from rsft.prompts.columns import Parsed, parse
@@ -42,8 +42,33 @@ def load_prompts(
     framing = Framing(template, system)
     if limit is not None and limit < 1:
         raise PromptError(f"The limit of prompts is {limit}; expected 1 or more.")
+    return _framed(_take(find_sources(source, split), limit), framing)
+
+
+def load_rows(source: str | Sequence[str], *, split: str = "train") -> list[Row]:
+    """The rows of the same sources as they stand there, whatever their columns. Raises PromptError as `load_prompts`
+    does, for what is no row."""
     problems = Problems()
-    named = _with_ids(list(_parsed(_take(find_sources(source, split), limit), problems)), problems)
+    rows = []
+    for row in _take(find_sources(source, split), None):
+        if isinstance(row, Problem):
+            problems.add(row.place, row.text)
+        else:
+            rows.append(row)
+    problems.raise_any()
+    return rows
+
+
+def prompts_of(
+    rows: Iterable[Row], *, template: str | Mapping[str, str] | None = None, system: str | None = None
+) -> list[Prompt]:
+    """What `load_prompts` makes of rows that are at hand already. Raises PromptError as it does."""
+    return _framed(rows, Framing(template, system))
+
+
+def _framed(rows: Iterable[Row | Problem], framing: Framing) -> list[Prompt]:
+    problems = Problems()
+    named = _with_ids(list(_parsed(rows, problems)), problems)
     problems.raise_any()
     prompts = list(_prompts(named, framing, problems))
     problems.raise_any()
@@ -64,7 +89,7 @@ def _take(sources: list[Source], limit: int | None) -> Iterator[Row | Problem]:
             yield Problem(Place(source.label), "holds no rows; expected at least one prompt")
 
 
-def _parsed(rows: Iterator[Row | Problem], problems: Problems) -> Iterator[Parsed]:
+def _parsed(rows: Iterable[Row | Problem], problems: Problems) -> Iterator[Parsed]:
     for row in rows:
         if isinstance(row, Problem):
             problems.add(row.place, row.text)
