@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from starlette.testclient import TestClient
 
 from rsft.web import pages
 
@@ -47,3 +51,22 @@ def test_in_words(said: str, expected: str) -> None:
 
 def test_everything_in_a_template_is_escaped() -> None:
     assert "&lt;b&gt;" in pages.page("error_part.html", why="<b>", part=False)
+
+
+def test_a_mistake_of_ours_is_a_page_too_and_is_told_in_the_terminal(
+    runs: Path, browser: Callable[[Path], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = browser(runs)
+
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError("<b>secret</b>")
+
+    monkeypatch.setattr("rsft.web.routes.runs.overview", wrong)
+    with pytest.raises(ZeroDivisionError):
+        opened.get("/run?run=bot")
+    quiet = TestClient(opened.app, base_url=str(opened.base_url), cookies=opened.cookies, raise_server_exceptions=False)
+    said = quiet.get("/run?run=bot")
+    assert said.status_code == 500
+    assert "a mistake of rsft’s own" in said.text
+    assert "secret" not in said.text
+    assert "content-security-policy" in said.headers

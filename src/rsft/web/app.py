@@ -40,7 +40,7 @@ def pages_of(folder: Path) -> FastAPI:
         docs_url=None, redoc_url=None, openapi_url=None, default_response_class=HTMLResponse, lifespan=serving
     )
     app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
-    for error in (RsftError, HTTPException, RequestValidationError):
+    for error in (RsftError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _failed)
     for view in _VIEWS:
         app.include_router(view.routes(site))
@@ -49,11 +49,17 @@ def pages_of(folder: Path) -> FastAPI:
 
 def _failed(request: Request, error: Exception) -> HTMLResponse:
     """What went wrong, and what to do: a page of its own, or a part where only a part was asked for."""
-    status, why = 400, str(error)
     if isinstance(error, HTTPException):
         status, why = error.status_code, "There is no such page." if error.status_code == 404 else error.detail
-    if isinstance(error, RequestValidationError):
-        why = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    elif isinstance(error, RequestValidationError):
+        status, why = 400, "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    elif isinstance(error, RsftError):
+        status, why = 400, str(error)
+    else:  # the server raises it again, and tells it in the terminal
+        status, why = (
+            500,
+            "That is a mistake of rsft’s own. The terminal where rsft ui runs says more. Nothing was lost.",
+        )
     part = "HX-Request" in request.headers
     # Whatever part a view waits for, what it gets is the error, in that part's place.
     headers = {"HX-Reselect": ".error", "HX-Reswap": "innerHTML"} if part else {}
