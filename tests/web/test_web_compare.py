@@ -167,6 +167,7 @@ def test_one_run_is_compared_with_its_base(runs: Path) -> None:
     assert [(one.iteration, one.arm) for one in found] == [(0, "policy"), (1, "policy")]
     if handed_back:
         assert policies(runs, "other") == found
+    assert policies(runs, "bot@0") == [Which(runs / "bot", 0, "policy"), Which(runs / "bot", 1, "policy")], "the last"
     assert policies(runs, "alone@1@0", "alone@1@1")[1] == Which(runs / "alone@1", 1, "policy"), "an @ in a name"
 
 
@@ -175,7 +176,6 @@ def test_one_run_is_compared_with_its_base(runs: Path) -> None:
     [
         ([], "nothing to compare with"),
         ([""], "nothing to compare with"),
-        (["bot@0"], "nothing to compare with"),
         (["bot@0", "bot@1", "bot@1:control", "other@0"], "4 are too many"),
         (["bot@7", "bot@1"], "was not measured"),
         (["bot@1:nobody", "bot@1"], "was not measured"),

@@ -38,18 +38,26 @@ class Pick:
 
 def chosen(said: Iterable[str], run_at: Callable[[str], Path]) -> list[Pick]:
     """The policies that an address names, as RUN (what the run hands back), RUN@2 (iteration 2; 0 is the base) or
-    RUN@2:control. One run alone stands for its base and what it hands back. Raises RunError for fewer than two, or more
-    than three, and for a name that no run has."""
+    RUN@2:control. One alone stands for the base and itself; the base, for itself and the run's last policy. Raises
+    RunError for fewer than two, or more than three, and for a name that no run has."""
     names = [name for name in dict.fromkeys(said) if name]
     picks = [_pick(name, run_at) for name in names]
     if len(picks) == 1:
-        picks.insert(0, Pick(picks[0].name, Which(picks[0].which.run, 0, "policy")))
+        picks = _beside_its_base(picks[0])
     picks = list(dict.fromkeys(picks))
     if len(picks) < 2:
         raise RunError(f"There is nothing to compare with. {_HOW}")
     if len(picks) > MOST:
         raise RunError(f"{len(picks)} are too many to stand side by side: at most {MOST}. {_HOW}")
     return picks
+
+
+def _beside_its_base(pick: Pick) -> list[Pick]:
+    base = Which(pick.which.run, 0, "policy")
+    if pick.which != base:
+        return [Pick(pick.name, base), pick]
+    policies = [which for which in measured_in(base.run) if which.arm == "policy"]
+    return [pick, Pick(pick.name, max(policies, key=lambda which: which.iteration, default=base))]
 
 
 def _pick(said: str, run_at: Callable[[str], Path]) -> Pick:
