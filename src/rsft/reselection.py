@@ -18,7 +18,6 @@ from rsft.likeness import Likeness, Replies
 from rsft.saved import changed_recipe, saved_recipe
 from rsft.scorers import Baseline, Combined, build_scorers, with_baseline
 from rsft.selection import Decided, Rule, Selection, parse_selection
-from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Places, Values
 from rsft.store import RunFolder
 from rsft.stored import StoredPool
@@ -39,9 +38,7 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
     recipe, own = changed_recipe(run, overrides, "selection", "scorers", "scoring"), saved_recipe(run)
     selection = parse_selection(recipe.selection)
     selection.check(list(recipe.scorers))
-    # A verifier may have to label for a threshold that is to be certified.
-    writes = name is not None or any(isinstance(rule, Certified) for rule in selection.rules)
-    with RunFolder.open(run, write=writes) as folder:
+    with RunFolder.open(run, write=name is not None) as folder:
         if name is not None:
             folder.check_name(name)
         iterations = folder.decided_iterations("policy")

@@ -439,7 +439,11 @@ def test_a_verifier_can_be_the_labeller(done: Path) -> None:
         stored = StoredPool(folder, 1, folder.noted_scorers())
         looked = decided_again(stored, folder, with_selection(mine, rules), 1).accepted_N
         assert folder.labels(iteration=1) == labels
-    kept = reselect(Path(mine.run), [f"selection={json.dumps(rules)}"])
-    assert kept["iterations"][0]["now"]["accepted"] == looked.sum() > 0
+    selection = f"selection={json.dumps(rules)}"
+    assert reselect(Path(mine.run), [selection])["iterations"][0]["now"]["accepted"] == looked.sum() > 0
+    with RunFolder.open(Path(mine.run), write=False) as folder:
+        assert folder.labels(iteration=1) == labels
+    kept = reselect(Path(mine.run), [selection], "kept")
+    assert kept["iterations"][0]["now"]["accepted"] == looked.sum()
     with RunFolder.open(Path(mine.run), write=False) as folder:
         assert len(folder.labels(iteration=1)) > len(labels)
