@@ -58,7 +58,7 @@ def test_flags_alone_write_a_recipe_that_can_be_run(rsft: Command) -> None:
     assert said.code == 0, said.err
     for words in (
         "18 conversations to train on, 2 held out",
-        "Use these facts",
+        "Tell me in one sentence",
         "The recipe can be run.",
         "Only 2 held",
     ):
