@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from local_server import JsonHandler, listening
 
 KEY = "sk-canary-4f1d2c"
 STATES = ("validating_files", "queued", "running", "running", "succeeded")
@@ -129,9 +129,7 @@ def _error(message: str) -> dict[str, Any]:
 def serving(host: FakeHost) -> Iterator[FakeHost]:
     """Have the host answer at its url for a while."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
             self._answer()
 
@@ -143,36 +141,17 @@ def serving(host: FakeHost) -> Iterator[FakeHost]:
             asked = f"{self.command} {urlsplit(self.path).path}"
             host.seen.append(asked)
             if self.headers.get("Authorization") != f"Bearer {KEY}":
-                return self._say(401, _error(f"wrong key: {self.headers.get('Authorization')}, not {KEY}"))
+                return self.say(401, _error(f"wrong key: {self.headers.get('Authorization')}, not {KEY}"))
             fault = next((faults for start, faults in host.faults.items() if faults and asked.startswith(start)), None)
             how = fault.popleft() if fault else None
             if isinstance(how, int):
-                return self._say(how, _error(f"not now, {KEY}"))
+                return self.say(how, _error(f"not now, {KEY}"))
             status, said = host.answer(self.command, self.path, self.headers.get("Content-Type", ""), body)
             if how == "lost":
                 self.close_connection = True
                 return None
-            return self._say(status, said)
+            return self.say(status, said)
 
-        def _say(self, status: int, said: Any) -> None:
-            body = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            if status == 429:
-                self.send_header("Retry-After", "0")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    host.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    with listening(Handler) as url:
+        host.url = url + "/v1"
         yield host
-    finally:
-        server.shutdown()
-        server.server_close()

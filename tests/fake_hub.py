@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from local_server import JsonHandler, listening
 
 TOKEN = "hf_canary7d3e9a"
 _API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit|tree)/main")
@@ -90,9 +90,7 @@ class FakeHub:
 def serving(hub: FakeHub) -> Iterator[FakeHub]:
     """Have the hub answer at its url for a while."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
             self._answer()
 
@@ -102,8 +100,8 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
             body = self._body()
             # Where a large file goes is an address of its own, which needs no token.
             if not self.path.startswith("/large/") and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                return self._say(401, {"error": f"wrong token: {self.headers.get('Authorization')}"})
-            return self._say(*hub.answer(self.command, self.path, body))
+                return self.say(401, {"error": f"wrong token: {self.headers.get('Authorization')}"})
+            return self.say(*hub.answer(self.command, self.path, body))
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding") != "chunked":
@@ -115,23 +113,6 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
             self.rfile.readline()
             return b"".join(parts)
 
-        def _say(self, status: int, said: Any) -> None:
-            body = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with listening(Handler) as url:
+        hub.url = url
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
