@@ -202,20 +202,20 @@ class _Terminal:
         typer.echo(json.dumps(said))  # in ASCII: among other letters are some that steer terminals
 
     def _dim(self, said: str) -> None:
-        from rsft.cli.console import console, inert
+        from rsft.cli.console import say_unbroken
 
-        console.print(inert(said), style="dim", soft_wrap=True)
+        say_unbroken(said, style="dim")
 
 
 def _print_judged(judged: Judged) -> None:
-    from rsft.cli.console import console, inert
+    from rsft.cli.console import console, inert, say_unbroken
 
     why = f" by {judged.rule}: {judged.explanation}" if judged.verdict != "accepted" else ""
-    console.print(inert(f"{judged.speaker}: {judged.verdict}{why}"), style="bold", soft_wrap=True)
+    say_unbroken(f"{judged.speaker}: {judged.verdict}{why}", style="bold")
     for name, score in judged.all_scores.items():
         held_out = " (held out)" if name in judged.heldout_scores else ""
         said = f"can't say: {score.failure}" if score.value is None else f"{score.value:.4g}  {score.explanation}"
-        console.print(inert(f"  {name}{held_out}: {said}"), soft_wrap=True)
+        say_unbroken(f"  {name}{held_out}: {said}")
     if judged.needs:
         console.print(
             inert(f"  Missing: {', '.join(judged.needs)}. Give it: /field {judged.needs[0]}=VALUE"), style="dim"

@@ -27,7 +27,7 @@ def print_rescored(said: dict[str, Any]) -> None:
 
 def print_reselected(said: dict[str, Any]) -> None:
     """What other rules would change, iteration by iteration."""
-    console.print(inert("Rules: " + ", then ".join(said["selection"])))
+    say("Rules: " + ", then ".join(said["selection"]))
     for part in said["iterations"]:
         before, now = part["before"], part["now"]
         table = Table(

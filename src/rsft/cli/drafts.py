@@ -74,7 +74,7 @@ def print_draft(said: Draft) -> None:
         console.rule(inert(f"as the model reads it: {prompt.id}"), style="dim")
         for turn in prompt.messages:
             console.print(inert(f"{turn.role}: "), style="dim", end="")
-            console.print(inert(shortened(turn.content, _CHARACTERS_SHOWN)))
+            say(shortened(turn.content, _CHARACTERS_SHOWN))
 
 
 def as_document(said: Draft, written: Sequence[Path], plan: Mapping[str, Any], following: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import click
 import typer
 
 from rsft.calibrating import drawn_iteration
-from rsft.cli.console import console, inert
+from rsft.cli.console import console, inert, say, say_unbroken
 from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling, login
@@ -81,8 +81,8 @@ def label_replies(
             json.dumps({"run": str(run), "iteration": frame.iteration, "scorer": scorer, "done": done, "left": left})
         )
     else:
-        console.print(inert(f"{what}; {left} of iteration {frame.iteration} are left."))
-        console.print(inert(f"Next: rsft calibrate {run} --scorer {scorer}"), soft_wrap=True)
+        say(f"{what}; {left} of iteration {frame.iteration} are left.")
+        say_unbroken(f"Next: rsft calibrate {run} --scorer {scorer}")
 
 
 def _replies_by_keys(labelling: Labelling, count: int) -> int:
@@ -95,8 +95,8 @@ def _replies_by_keys(labelling: Labelling, count: int) -> int:
         if asked is None:
             return False
         console.rule(inert(f"{done + 1} of {min(count, done + len(labelling.queue))} · {asked.key.prompt_id}"))
-        console.print(inert(f"asked:   {asked.asked}"))
-        console.print(inert(f"replied: {asked.reply}"), style="bold")
+        say(f"asked:   {asked.asked}")
+        say(f"replied: {asked.reply}", style="bold")
         console.print(_HELP, style="dim", markup=False)
         return True
 
@@ -115,8 +115,8 @@ def compare_replies(run: Path, named: str, by: str | None, count: int, as_json: 
     if as_json:
         typer.echo(json.dumps({"run": str(run), "pairs": names, "done": done, "left": left}))
     else:
-        console.print(inert(f"{done} pairs compared by {pairing.labeller}; {left} are left."))
-        console.print(inert(f"Who won: rsft report {run}"), soft_wrap=True)
+        say(f"{done} pairs compared by {pairing.labeller}; {left} are left.")
+        say_unbroken(f"Who won: rsft report {run}")
 
 
 def _pairs_by_keys(pairing: Pairing, count: int) -> int:
@@ -130,9 +130,9 @@ def _pairs_by_keys(pairing: Pairing, count: int) -> int:
             return False
         console.rule(inert(f"{done + 1} of {min(count, done + len(pairing.queue))}"))
         for turn in shown.pair.prompt.conversation:
-            console.print(inert(f"{turn.role}: {turn.content}"))
+            say(f"{turn.role}: {turn.content}")
         for number, text in (("1", shown.left), ("2", shown.right)):
-            console.print(inert(f"\n[{number}] {text}"), style="bold")
+            say(f"\n[{number}] {text}", style="bold")
         console.print(_SIDES_HELP, style="dim", markup=False)
         return True
 

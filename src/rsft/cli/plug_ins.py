@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rsft.cli.console import console, inert
+from rsft.cli.console import console, inert, say
 from rsft.wording import share
 
 
@@ -47,7 +47,7 @@ def print_scorer(said: dict[str, Any]) -> None:
 
 def _print_plug_in(said: dict[str, Any], title: str) -> None:
     console.print(f"{title}\n", style="dim", markup=False)
-    console.print(inert(said["says"]))
+    say(said["says"])
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("option", "type", "default", ""):
         table.add_column(column, overflow="fold")
@@ -55,7 +55,7 @@ def _print_plug_in(said: dict[str, Any], title: str) -> None:
         table.add_row(*(inert(option[key]) for key in ("name", "type", "default", "description")))
     if said["options"]:
         console.print(table)
-    console.print(inert(said["example"].rstrip()), style="green")
+    say(said["example"].rstrip(), style="green")
 
 
 def print_appraisal(said: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ def print_appraisal(said: dict[str, Any]) -> None:
     for among in ("good", "all"):
         _print_correlations(f"Rank correlation between scorers over {among} replies", said["correlations"][among])
     for warning in said["warnings"]:
-        console.print(inert(f"Mind: {warning}"), style="yellow")
+        say(f"Mind: {warning}", style="yellow")
 
 
 def _print_agreement(name: str, said: dict[str, Any]) -> None:

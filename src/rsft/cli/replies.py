@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from rsft.cli.console import console, inert
+from rsft.cli.console import console, inert, say
 
 
 def print_candidates(found: list[dict[str, Any]]) -> None:
@@ -29,7 +29,7 @@ def print_candidates(found: list[dict[str, Any]]) -> None:
                 f"failed: {score['failed']}" if "failed" in score else f"{score['value']:.3g}  {score['explanation']}"
             )
             console.print(Text(f"{name}: ", style="dim"), inert(value), sep="")
-        console.print(inert(verdict + why), style="green" if candidate["accepted"] else "red")
+        say(verdict + why, style="green" if candidate["accepted"] else "red")
 
 
 def print_prompts(rows: list[dict[str, Any]], limit: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from rsft.cli.console import console, from_here, inert, program
+from rsft.cli.console import console, from_here, program, say, say_unbroken
 from rsft.store import ARMS
 from rsft.wording import score_gain, share, share_gain
 
@@ -68,7 +68,7 @@ def print_seeds(summary: dict[str, Any]) -> None:
     for run, stopped in zip(summary["seeds"], summary["stopped"], strict=True):
         if stopped:
             line = f"! {from_here(run)} was stopped in iteration {stopped['iteration']}: {stopped['why']}."
-            console.print(inert(line), style="yellow")
+            say(line, style="yellow")
     console.print(f"\nThe runs: {', '.join(from_here(run) for run in summary['seeds'])}", soft_wrap=True)
 
 
@@ -96,7 +96,7 @@ def _print_spent(summary: dict[str, Any]) -> None:
     for name, sums in summary["spent"].items():
         tokens = f"{sums['read']:,.0f} tokens read, {sums['written']:,.0f} written"
         line = f"{name}: {sums['requests']:,.0f} requests, {tokens}, cost {sums['cost']:,.2f}"
-        console.print(inert(line), soft_wrap=True)
+        say_unbroken(line)
 
 
 def _print_score_gains(summary: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ def _print_alarms(summary: dict[str, Any]) -> None:
         did = {"stop": "the run was stopped", "roll_back": "the run went back to its best policy"}.get(alarm["act"])
         end = f" So {did}." if did else ""
         line = f"! iteration {alarm['iteration']}, {alarm['guard']}: {alarm['why']}.{end}"
-        console.print(inert(line), style="yellow")
+        say(line, style="yellow")
     if summary["handed_back"] == 0 and summary["iterations"]:
         console.print("No iteration is better than the base: what is handed back is the base model.", style="yellow")
 

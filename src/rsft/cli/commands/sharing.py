@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -83,8 +83,6 @@ def export(
     FOLDER/model loads with from_pretrained and in vLLM, FOLDER/data with datasets and TRL; each has a card. No licence
     stands there unless you name it. The run itself is only read.
     """
-    from typing import Any, cast
-
     from rsft.cli.exports import print_exported
     from rsft.errors import RecipeError
     from rsft.exporting import Push, Wanted
@@ -92,6 +90,7 @@ def export(
 
     if private and push is None:
         raise RecipeError("--private goes with --push ORG/NAME.")
+    # What is no choice is refused by Wanted itself.
     wanted = Wanted(
         model=cast(Any, model),
         data=cast(Any, data),
