@@ -3,6 +3,7 @@ stops the run."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,9 @@ def test_a_bad_score_is_never_accepted_and_always_recorded(recipe: rsft.Recipe, 
     if everything_fails:
         with pytest.raises(rsft.errors.SelectionError, match="accepted none"):
             run(mine)
+    elif kind == "hang":  # a batch that hangs takes the others in it along, and on a busy machine one batch holds all
+        with contextlib.suppress(rsft.errors.SelectionError):
+            run(mine)
     else:
         run(mine)
     said = outcome(mine.run)
@@ -60,7 +64,7 @@ def test_a_bad_score_is_never_accepted_and_always_recorded(recipe: rsft.Recipe, 
     assert hit <= failed.keys(), "each is recorded"
     assert all(reason in str(failed[key]) for key in hit)
     assert said["scores"].keys() >= texts.keys(), "and nothing is missing"
-    if kind != "hang":  # a batch that hangs takes the others in it along
+    if kind != "hang":
         assert everything_fails or not failed.keys() & texts.keys() - hit
     decisions = said["decisions"].get("policy", {})
     assert not any(decision.accepted for key, decision in decisions.items() if key in failed)
