@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -76,6 +75,7 @@ def test_one_labels_with_single_keys(rsft: Command, keys: list[str]) -> None:
     said = rsft("label", RUN, "--scorer", "brief", "--by", "ann")
     assert said.code == 0, said.err
     assert "3 replies labelled by ann" in said.out
+    assert f"calibrate {RUN} --scorer brief --iteration 1" in said.out
     assert "[g] good  [b] bad  [s] can't say  [u] undo  [q] quit" in said.out
     assert "\x1b[31m" not in said.out, "a reply does nothing to the terminal"
     keys += ["g"]
@@ -98,12 +98,8 @@ def test_one_compares_pairs_with_single_keys(rsft: Command, keys: list[str]) -> 
     assert "policy" not in said.out, "nothing tells whose reply it is"
     keys += ["s"]
     again = rsft("label", "runs/pairs", "--pairs", "base,policy@1", "--by", "ann", "--count", "1", "--json")
-    assert json.loads(again.out.splitlines()[-1]) == {
-        "run": "runs/pairs",
-        "pairs": ["base", "policy@1"],
-        "done": 1,
-        "left": 2,
-    }
+    assert again.json == {"run": "runs/pairs", "pairs": ["base", "policy@1"], "done": 1, "left": 2}
+    assert "can't say" in again.err, "the questions do not mingle with the document"
     with RunFolder.open(Path("runs/pairs"), write=False) as folder:
         assert [one.word for one in folder.preferences()][1:] == ["tie", "skipped"]
     assert rsft("report", "runs/pairs").code == 0

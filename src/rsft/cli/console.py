@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +29,16 @@ def say_unbroken(text: str, style: str = "") -> None:
 def inert(text: str) -> Text:
     """Text of a user's or a model's, with control characters spelled out, so that it can do nothing to a terminal."""
     return Text(printable(text))
+
+
+@contextmanager
+def aside(*, on: bool = True) -> Iterator[None]:
+    """Print to standard error meanwhile, where standard output is for one document (--json)."""
+    console.stderr = on
+    try:
+        yield
+    finally:
+        console.stderr = False
 
 
 def program() -> str:

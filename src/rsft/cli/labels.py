@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import click
-import typer
 
 from rsft.calibrating import drawn_iteration
-from rsft.cli.console import console, inert, say, say_unbroken
+from rsft.cli.arguments import printed
+from rsft.cli.console import aside, console, inert, program, say, say_unbroken
 from rsft.errors import RecipeError, RunError
 from rsft.label_files import export_labels, import_labels
 from rsft.labelling import Frame, Labelling, login
@@ -73,16 +73,19 @@ def label_replies(
             done = labelling.say_by_rules(rules, count)
             what = f"{done} replies labelled by {by}"
         else:
-            done = _replies_by_keys(labelling, count)
+            with aside(on=as_json):
+                done = _replies_by_keys(labelling, count)
             what = f"{done} replies labelled by {by}"
     left = len(labelling.queue)
-    if as_json:
-        typer.echo(
-            json.dumps({"run": str(run), "iteration": frame.iteration, "scorer": scorer, "done": done, "left": left})
-        )
-    else:
+
+    def tell(_: object) -> None:
         say(f"{what}; {left} of iteration {frame.iteration} are left.")
-        say_unbroken(f"Next: rsft calibrate {run} --scorer {scorer}")
+        words = ["calibrate", str(run), "--scorer", scorer, "--iteration", str(frame.iteration)]
+        words += [word for override in overrides for word in ("--set", override)]
+        say_unbroken(f"Next: {program()} {shlex.join(words)}")
+
+    said = {"run": str(run), "iteration": frame.iteration, "scorer": scorer, "done": done, "left": left}
+    printed(said, as_json, tell)
 
 
 def _replies_by_keys(labelling: Labelling, count: int) -> int:
@@ -110,13 +113,15 @@ def compare_replies(run: Path, named: str, by: str | None, count: int, as_json: 
         raise RecipeError(f"--pairs names two policies, e.g. base,policy@2; found {named!r}.")
     with RunFolder.open(run, write=True, repair=False) as folder:
         pairing = Pairing(folder, Pairs(folder, *names), by or login())
-        done = _pairs_by_keys(pairing, count)
+        with aside(on=as_json):
+            done = _pairs_by_keys(pairing, count)
     left = len(pairing.queue)
-    if as_json:
-        typer.echo(json.dumps({"run": str(run), "pairs": names, "done": done, "left": left}))
-    else:
+
+    def tell(_: object) -> None:
         say(f"{done} pairs compared by {pairing.labeller}; {left} are left.")
-        say_unbroken(f"Who won: rsft report {run}")
+        say_unbroken(f"Who won: {program()} report {shlex.quote(str(run))}")
+
+    printed({"run": str(run), "pairs": names, "done": done, "left": left}, as_json, tell)
 
 
 def _pairs_by_keys(pairing: Pairing, count: int) -> int:
