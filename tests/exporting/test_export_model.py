@@ -15,7 +15,7 @@ import yaml
 from command import Command
 from fake_hub import TOKEN, FakeHub, serving
 from rsft.errors import ModelError, RecipeError, RunError, ServerError
-from rsft.exporting import Push, Wanted, bases, export
+from rsft.exporting import Push, Wanted, bases, export, gguf
 from rsft.models.network import adapter_hash
 from rsft.models.references import ModelFolder
 from rsft.models.student import Student
@@ -302,6 +302,8 @@ for name in ("config.json", "model.safetensors", "tokenizer.json", "chat_templat
     assert (Path(folder) / name).is_file(), name
 if "fails" in sys.argv[0]:
     sys.exit("Model architecture 'tiny' is not supported")
+if "lacks" in sys.argv[0]:
+    import sentence_pieces_that_nobody_has
 Path(rest[1]).write_bytes(b"GGUF")
 """
 
@@ -320,16 +322,23 @@ def test_gguf_is_what_the_converter_makes_of_the_whole_model(
     with pytest.raises(ModelError, match=r"failed \(exit code 1\):\nModel architecture 'tiny' is not supported"):
         export(adapters, tmp_path / "no", Wanted(model="gguf", iteration=1, converter=failing))
     assert not (tmp_path / "no").exists()
+    (lacking := tmp_path / "lacks.py").write_text(CONVERTER)
+    with pytest.raises(ModelError, match=r"It needs the package sentence_pieces_that_nobody_has, in the env.*python"):
+        export(adapters, tmp_path / "no", Wanted(model="gguf", iteration=1, converter=lacking))
 
 
 def test_without_a_converter_it_says_how_to_get_one(
     adapters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gguf, "_PLACES", (tmp_path / "scripts/convert.py",))
     with pytest.raises(ModelError, match=r"git clone .*llama\.cpp"):
         export(adapters, tmp_path / "out", Wanted(model="gguf", iteration=1))
     with pytest.raises(ModelError, match="there is no"):
         export(adapters, tmp_path / "out", Wanted(model="gguf", iteration=1, converter=tmp_path))
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/convert.py").write_text(CONVERTER)
+    assert export(adapters, tmp_path / "out", Wanted(model="gguf", iteration=1))["model"]["kind"] == "gguf"
 
 
 # -- the hub ---------------------------------------------------------------------------------------------------------

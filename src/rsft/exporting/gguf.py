@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from rsft.errors import ModelError
 
 # The script as llama.cpp's builds and packages install it, and as its Python package calls it.
 _NAMES = ("convert_hf_to_gguf.py", "llama-convert-hf-to-gguf", "convert-hf-to-gguf")
+# Where Debian's package llama.cpp-tools puts it.
+_PLACES = (Path("/usr/share/doc/llama.cpp-tools/scripts") / _NAMES[0],)
 _LAST_LINES = 15
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.M)
 
 
 def converter(named: Path | None) -> list[str]:
@@ -23,18 +27,26 @@ def converter(named: Path | None) -> list[str]:
             raise ModelError(f"--converter {named}: there is no {script}.")
         return _command(script)
     found = next((where for name in _NAMES if (where := shutil.which(name))), None)
-    if found is None:
+    if found is not None:
+        return [found]
+    placed = next((where for where in _PLACES if where.is_file()), None)
+    if placed is None:
         raise ModelError(
             "GGUF is written by llama.cpp's converter, and none is on the path (convert_hf_to_gguf.py; the pip package "
-            "gguf has none). Install llama.cpp (brew install llama.cpp), or fetch its source (git clone "
-            "https://github.com/ggml-org/llama.cpp) and name it: --converter llama.cpp/convert_hf_to_gguf.py."
+            "gguf has none). Install llama.cpp (brew install llama.cpp, apt install llama.cpp), or fetch its source "
+            "(git clone https://github.com/ggml-org/llama.cpp) and name it: --converter "
+            "llama.cpp/convert_hf_to_gguf.py."
         )
-    return [found]
+    return _command(placed)
 
 
 def _command(script: Path) -> list[str]:
     script = script.absolute()
     return [sys.executable, str(script)] if script.suffix == ".py" else [str(script)]
+
+
+def _python(command: list[str]) -> str:
+    return f"the environment of {sys.executable}" if command[0] == sys.executable else "the converter's environment"
 
 
 def convert(command: list[str], model: Path, file: Path) -> None:
@@ -53,4 +65,6 @@ def convert(command: list[str], model: Path, file: Path) -> None:
     )
     if done.returncode or not file.is_file():
         last = "\n".join(done.stdout.strip().splitlines()[-_LAST_LINES:])
-        raise ModelError(f"The converter {command[-1]} failed (exit code {done.returncode}):\n{last}")
+        missing = _MISSING.search(last)
+        remedy = f"\nIt needs the package {missing[1]}, in {_python(command)}." if missing else ""
+        raise ModelError(f"The converter {command[-1]} failed (exit code {done.returncode}):\n{last}{remedy}")
