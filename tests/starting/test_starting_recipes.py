@@ -43,6 +43,12 @@ CASES: Mapping[str, tuple[str, dict[str, Any], str, set[str]]] = {
     "maths": ("maths", {"answer": "4"}, r"Two and two make four: \boxed{4}", {"right", "boxed"}),
     "maths, bare": ("maths", {}, r"Two and two make four: \boxed{4}", {"boxed"}),
     "code": ("code", {"tests": ["assert f() == 1"], "reference": CODE}, CODE, {"passes", "fenced"}),
+    "code with imports": (
+        "code",
+        {"test": "assert math.sqrt(f()) == 1", "test_setup_code": "import math"},
+        CODE,
+        {"passes", "fenced"},
+    ),
     "code, bare": ("code", {}, CODE, {"fenced"}),
     "distillation": ("distillation", {"reference": "Fine!"}, "I am well, and you?", {"judged"}),
     "distillation, bare": ("distillation", {}, "I am well, and you?", {"judged"}),
@@ -132,7 +138,7 @@ def test_a_recipe_runs(case: str, tiny_folder: Path, judge: FakeJudge) -> None:
         "evaluation.samples=1",
         "sampling.candidates=3",
         *(["sampling.generators=[policy]"] if kind == "distillation" else []),
-        *([f"scorers.passes={json.dumps(_passes())}"] if case == "code" else []),
+        *([f"scorers.passes={json.dumps(_passes(made))}"] if kind == "code" else []),
         # An embedding model takes its time: here whatever has words is relevant.
         *(["scorers.relevant={type: length, min_words: 1}"] if "relevant: " in made.text else []),
     ]
@@ -143,11 +149,12 @@ def test_a_recipe_runs(case: str, tiny_folder: Path, judge: FakeJudge) -> None:
     assert summary["iterations"][0]["heldout_acceptance"]["n"] == len(made.heldout)
 
 
-def _passes() -> dict[str, Any]:
-    """Tests in a sandbox, where there is one."""
+def _passes(made: Draft) -> dict[str, Any]:
+    """The recipe's own scorer in a sandbox, where there is one."""
+    own = yaml.safe_load(made.text)["scorers"].get("passes", {})
     for kind in ("bubblewrap", "container"):
         if not sandbox.why_not(kind):  # type: ignore[arg-type]
-            return {"type": "code_tests", "sandbox": kind}
+            return {"type": "code_tests", **(own if isinstance(own, dict) else {}), "sandbox": kind}
     return {"type": "format", "pattern": "(?s).*return 1.*"}
 
 
