@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +65,19 @@ def load_dataset(name: str, config: str | None = None, *, split: str) -> Rows:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have these sets take the hub's place."""
-    module = types.ModuleType("datasets")
-    module.load_dataset = load_dataset  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+
+
+def write_repositories(folder: Path) -> None:
+    """These sets as their repositories hold them, in Parquet, for the real package `datasets` to find in `folder`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for (name, config), (rows, splits) in _SETS.items():
+        here = folder / name / str(config)
+        here.mkdir(parents=True)
+        for split in splits:
+            pq.write_table(pa.Table.from_pylist(rows(split)), here / f"{split}-00000-of-00001.parquet")
+        files = "".join(f"  - {{split: {split}, path: {config}/{split}-*}}\n" for split in splits)
+        head = f"---\nconfigs:\n- config_name: {config}\n  data_files:\n{files}---\n"
+        (here.parent / "README.md").write_text(head)

@@ -198,6 +198,19 @@ def test_the_key_of_teacher_and_judge_comes_from_the_environment_and_stays_there
         assert KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.parametrize("name", ["maths", "code"])
+def test_the_package_datasets_itself_reads_such_sets_alike(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stood_in = read_prompts(load_recipe(name))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    public_sets.write_repositories(tmp_path)
+    assert read_prompts(load_recipe(name)) == stood_in
+    assert (tmp_path / "cache").is_dir(), "it was the package that read them"
+
+
 # -- all three ---------------------------------------------------------------------------------------------------------
 
 
