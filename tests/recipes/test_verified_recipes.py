@@ -63,20 +63,31 @@ def test_gsm8k_is_read_as_problems_with_answers_and_solutions() -> None:
 
 
 def test_maths_accepts_right_answers_only() -> None:
-    right, money = "Two times twelve is 24, so there are 24 rolls. The answer is 24.", "In all that is $1200."
-    wrong, bare = "Two and twelve is 14, so there are 14 rolls.", "24"
-    recipe = load_recipe("maths", [*FAST, scripted(right, money, wrong, bare, lessons=(right,))])
+    right, boxed = (
+        "Two times twelve is 24 rolls. The answer is 24.",
+        "It is two times six hundred, and so: \\boxed{1200}",
+    )
+    wrong, unstated, guess = (
+        "Two and twelve are 14 rolls. The answer is: 14",
+        "Twice twelve are 24 rolls.",
+        "Answer is 24",
+    )
+    replies = (right, boxed, wrong, unstated, guess)
+    recipe = load_recipe("maths", [*FAST, scripted(*replies, lessons=(right,)), "sampling.candidates=24"])
     summary = run(recipe)
     assert summary["finished"]
-    said = decided(recipe)
-    assert {text for _, text, _ in said} == {right, money, wrong, bare}
-    for prompt, text, rule in said:
-        is_right = text == (money if prompt.fields["answer"] == "1,200" else right)
-        if is_right:
-            assert rule in (None, "no_duplicates", "most_novel")
+    rules: dict[tuple[str, str], set[str | None]] = {}
+    for prompt, text, rule in decided(recipe):
+        rules.setdefault((prompt.fields["answer"], text), set()).add(rule)
+    assert rules.keys() == {(answer, text) for answer in ("24", "1,200") for text in replies}
+    for (answer, text), why in rules.items():
+        if text == (right if answer == "24" else boxed):
+            assert None in why
+            assert why <= {None, "no_duplicates"}
+        elif answer == "24" and text in (unstated, guess):
+            assert why == {"stated >= 1" if text == unstated else "worked >= 1"}
         else:
-            assert rule == ("right >= 1" if text != bare or prompt.fields["answer"] != "24" else "worked >= 1")
-    assert {prompt.fields["answer"] for prompt, _, rule in said if rule is None} == {"24", "1,200"}
+            assert why == {"right >= 1"}
     assert summary["iterations"][0]["heldout_acceptance"]["value"] == 0.5, "it learnt to say 24"
 
 

@@ -40,8 +40,8 @@ CASES: Mapping[str, tuple[str, dict[str, Any], str, set[str]]] = {
     "character, bare": ("character", {}, "I am well, friend.", {"in_character"}),
     "social": ("social", {"reference": "Fine!"}, "I am well, and you?", {"safe", "fresh"}),
     "social, bare": ("social", {}, "I am well, and you?", {"safe"}),
-    "maths": ("maths", {"answer": "4"}, r"Two and two make four: \boxed{4}", {"right", "boxed"}),
-    "maths, bare": ("maths", {}, r"Two and two make four: \boxed{4}", {"boxed"}),
+    "maths": ("maths", {"answer": "4"}, r"Two and two make four, and that is so: \boxed{4}", {"right", "stated"}),
+    "maths, bare": ("maths", {}, "Two and two make four. The answer is: 4.", {"stated"}),
     "code": ("code", {"tests": ["assert f() == 1"], "reference": CODE}, CODE, {"passes", "fenced"}),
     "code with imports": (
         "code",
@@ -174,6 +174,16 @@ def test_the_commands_in_comments_are_there(kind: str) -> None:
     named = set(re.findall(r"rsft (\w+)", begun(kind, "data.jsonl").text))
     assert {"check", "scorers", "run", "ui", "label", "calibrate"} <= named
     assert named <= set(group.commands)
+
+
+def test_of_a_list_of_tests_the_model_reads_the_first_and_of_a_text_none() -> None:
+    """It says what the function is called; the others tell a program from an answer to what is shown."""
+    write_rows("data.jsonl", 9, tests=["assert f() == 1", "assert f() > 0"])
+    shown = begun("code", "data.jsonl").train[0].messages
+    assert [turn.role for turn in shown] == ["system", "user"]
+    assert shown[-1].content.endswith("It has to pass this test and others:\nassert f() == 1")
+    write_rows("whole.jsonl", 9, tests="assert f() == 1\nassert f() > 0")
+    assert "assert" not in begun("code", "whole.jsonl", file="whole.yaml").train[0].messages[-1].content
 
 
 def test_a_field_that_only_some_rows_have_is_no_scorer_yet() -> None:
