@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class Naming:
         aside = [form for form in FORMS if self._form is not None and form != self._form]
         for name in [*aside, *new]:
             if name in said:
-                said[_free(name, {*said, *new})] = said.pop(name)
+                said[free_name(name, {*said, *new})] = said.pop(name)
         return Row(row.place, said | new)
 
     def check(self) -> None:
@@ -84,7 +84,8 @@ class Naming:
         )
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Another name for a column that is in the way, which no other has."""
     name = f"other_{name}"
     while name in taken:
         name = f"other_{name}"
