@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+import public_sets
 from rsft.config import load_recipe
 from rsft.config.load import shipped_recipes
 from rsft.plan import plan
@@ -147,10 +148,12 @@ def test_the_readme_is_short_and_its_numbers_are_there() -> None:
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_can_be_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the data that they name: bundled, or a public set; `service_dialogues` alone takes files of the user's."""
     monkeypatch.chdir(tmp_path)
+    public_sets.stand_in(monkeypatch)
     own = "bundled:shop"
     files = [f"prompts.train={own}.train.jsonl.gz", f"prompts.heldout={own}.heldout.jsonl.gz"]
-    planned = plan(load_recipe(name, [] if name == "demo" else files))
+    planned = plan(load_recipe(name, files if name == "service_dialogues" else []))
     assert planned["prompts"]["train"]["count"] > 0
     assert planned["prompts"]["heldout"]["count"] > 0
 

@@ -17,7 +17,7 @@ from rsft.engines.writers import Writers
 from rsft.errors import PromptError, RecipeError, RunError, nearest
 from rsft.models.student import Student
 from rsft.participants import LOGS, open_engine, open_writers, refuse_unserved, student_of, trainer_of
-from rsft.prompts import check_disjoint, load_prompts
+from rsft.prompts import Column, check_disjoint, load_prompts
 from rsft.saved import refuse_other_recipe, saved_recipe
 from rsft.scorers import Combined, Scorer, build_scorers, to_standardise
 from rsft.selection import Selection, parse_selection
@@ -134,10 +134,11 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
     """The recipe's train and held-out prompts and its anchors, from their files."""
     said = recipe.prompts
+    columns = {word: Column(one.column, one.behind) for word, one in said.columns.items()}
 
     def read(sources: list[str], limit: int | None) -> list[Prompt]:
         files = [bundled_path(source) for source in sources]
-        return load_prompts(files, template=said.template, system=said.system, limit=limit)
+        return load_prompts(files, template=said.template, system=said.system, columns=columns, limit=limit)
 
     train = read(said.train, said.train_limit)
     heldout = read(said.heldout, said.heldout_limit) if said.heldout else []

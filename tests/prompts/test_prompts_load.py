@@ -168,7 +168,9 @@ def test_the_bundled_conversations() -> None:
 
 
 def test_public_names() -> None:
-    assert rsft.prompts.__all__ == ["check_disjoint", "load_prompts", "load_rows", "prompts_of", "shared_conversations"]
+    assert rsft.prompts.__all__ == [
+        "Column", "check_disjoint", "load_prompts", "load_rows", "prompts_of", "shared_conversations",
+    ]  # fmt: skip
 
 
 def test_heavy_libraries_are_loaded_where_they_are_needed(write: Any) -> None:

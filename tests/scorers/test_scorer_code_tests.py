@@ -86,6 +86,32 @@ def test_a_text_of_tests_is_one_test() -> None:
     assert checked.explanation == "passes 0 of 1: test 1: AssertionError: three"
 
 
+@needs_bubblewrap
+@pytest.mark.parametrize("setup", ["import math\n\nfour = 4", ["import math", "four = 4"]])
+def test_what_tests_begin_with_stands_before_each_of_them(setup: Any) -> None:
+    tests = ["assert math.isclose(square(2), four)", "assert square(3) == four, 'not four'"]
+    fields = {"tests": tests, "imports": setup}
+    (said,) = run_scorer(CodeTests(setup="imports"), [Reply(Prompt("p", TURNS, TURNS, fields), SQUARE)])
+    assert (said.value, said.explanation) == (0.5, "passes 1 of 2: test 2: AssertionError: not four")
+    (said,) = run_scorer(CodeTests(), [Reply(Prompt("p", TURNS, TURNS, fields), SQUARE)])
+    assert "NameError" in said.explanation
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("setup", [None, "", [], [""], " \n"])
+def test_a_prompt_need_not_have_a_setup(setup: Any) -> None:
+    fields = {"tests": TESTS, **({} if setup is None else {"setup": setup})}
+    (said,) = run_scorer(CodeTests(setup="setup"), [Reply(Prompt("p", TURNS, TURNS, fields), SQUARE)])
+    assert said.value == 1
+
+
+@pytest.mark.parametrize("setup", [3, ["import math", 3], {"import": "math"}])
+def test_a_setup_that_is_no_python_is_a_failed_score(setup: Any) -> None:
+    fields = {"tests": TESTS, "setup": setup}
+    (said,) = run_scorer(CodeTests(setup="setup"), [Reply(Prompt("p", TURNS, TURNS, fields), SQUARE)])
+    assert said.failure == "the prompt's field 'setup' must be a text of Python, or a list of such"
+
+
 @pytest.mark.parametrize(
     ("tests", "reason"),
     [

@@ -40,9 +40,15 @@ CASES: Mapping[str, tuple[str, dict[str, Any], str, set[str]]] = {
     "character, bare": ("character", {}, "I am well, friend.", {"in_character"}),
     "social": ("social", {"reference": "Fine!"}, "I am well, and you?", {"safe", "fresh"}),
     "social, bare": ("social", {}, "I am well, and you?", {"safe"}),
-    "maths": ("maths", {"answer": "4"}, r"Two and two make four: \boxed{4}", {"right", "boxed"}),
-    "maths, bare": ("maths", {}, r"Two and two make four: \boxed{4}", {"boxed"}),
+    "maths": ("maths", {"answer": "4"}, r"Two and two make four, and that is so: \boxed{4}", {"right", "stated"}),
+    "maths, bare": ("maths", {}, "Two and two make four. The answer is: 4.", {"stated"}),
     "code": ("code", {"tests": ["assert f() == 1"], "reference": CODE}, CODE, {"passes", "fenced"}),
+    "code with imports": (
+        "code",
+        {"test": "assert math.sqrt(f()) == 1", "test_setup_code": "import math"},
+        CODE,
+        {"passes", "fenced"},
+    ),
     "code, bare": ("code", {}, CODE, {"fenced"}),
     "distillation": ("distillation", {"reference": "Fine!"}, "I am well, and you?", {"judged"}),
     "distillation, bare": ("distillation", {}, "I am well, and you?", {"judged"}),
@@ -132,7 +138,7 @@ def test_a_recipe_runs(case: str, tiny_folder: Path, judge: FakeJudge) -> None:
         "evaluation.samples=1",
         "sampling.candidates=3",
         *(["sampling.generators=[policy]"] if kind == "distillation" else []),
-        *([f"scorers.passes={json.dumps(_passes())}"] if case == "code" else []),
+        *([f"scorers.passes={json.dumps(_passes(made))}"] if kind == "code" else []),
         # An embedding model takes its time: here whatever has words is relevant.
         *(["scorers.relevant={type: length, min_words: 1}"] if "relevant: " in made.text else []),
     ]
@@ -143,11 +149,12 @@ def test_a_recipe_runs(case: str, tiny_folder: Path, judge: FakeJudge) -> None:
     assert summary["iterations"][0]["heldout_acceptance"]["n"] == len(made.heldout)
 
 
-def _passes() -> dict[str, Any]:
-    """Tests in a sandbox, where there is one."""
+def _passes(made: Draft) -> dict[str, Any]:
+    """The recipe's own scorer in a sandbox, where there is one."""
+    own = yaml.safe_load(made.text)["scorers"].get("passes", {})
     for kind in ("bubblewrap", "container"):
         if not sandbox.why_not(kind):  # type: ignore[arg-type]
-            return {"type": "code_tests", "sandbox": kind}
+            return {"type": "code_tests", **(own if isinstance(own, dict) else {}), "sandbox": kind}
     return {"type": "format", "pattern": "(?s).*return 1.*"}
 
 
@@ -167,6 +174,16 @@ def test_the_commands_in_comments_are_there(kind: str) -> None:
     named = set(re.findall(r"rsft (\w+)", begun(kind, "data.jsonl").text))
     assert {"check", "scorers", "run", "ui", "label", "calibrate"} <= named
     assert named <= set(group.commands)
+
+
+def test_of_a_list_of_tests_the_model_reads_the_first_and_of_a_text_none() -> None:
+    """It says what the function is called; the others tell a program from an answer to what is shown."""
+    write_rows("data.jsonl", 9, tests=["assert f() == 1", "assert f() > 0"])
+    shown = begun("code", "data.jsonl").train[0].messages
+    assert [turn.role for turn in shown] == ["system", "user"]
+    assert shown[-1].content.endswith("It has to pass this test and others:\nassert f() == 1")
+    write_rows("whole.jsonl", 9, tests="assert f() == 1\nassert f() > 0")
+    assert "assert" not in begun("code", "whole.jsonl", file="whole.yaml").train[0].messages[-1].content
 
 
 def test_a_field_that_only_some_rows_have_is_no_scorer_yet() -> None:

@@ -50,5 +50,6 @@ def _section_at(model: type[BaseModel], location: Sequence[str | int]) -> tuple[
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:
-    choices = (annotation, *get_args(annotation))
-    return next((one for one in choices if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_of(one))), None)

@@ -15,6 +15,19 @@ from rsft.types import SamplingParams
 USUAL_TEMPERATURE = 0.7
 
 
+class ColumnSection(Section):
+    """A column of the data, or the end of its texts. A name alone is the column."""
+
+    column: str = Field(min_length=1, description="The column's name in the data.")
+    behind: str | None = Field(
+        None, min_length=1, description="Take only what stands behind the last such text, where there is one: '####'."
+    )
+
+
+def _as_column(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
 class PromptsSection(Section):
     """The conversations that await a reply."""
 
@@ -26,6 +39,11 @@ class PromptsSection(Section):
         None, description="Jinja that renders a row's fields into the last turn; or a mapping with 'system' and 'user'."
     )
     system: str | None = Field(None, description="A system message for conversations that have none.")
+    columns: dict[str, Annotated[ColumnSection, BeforeValidator(_as_column)]] = Field(
+        {},
+        description="What the data calls its columns, by rsft's words: {prompt: question, answer: {column: answer, "
+        "behind: '####'}}. Rows without the conversation's column are read as they stand.",
+    )
     train_limit: int | None = Field(None, ge=1, description="Take only this many rows.")
     heldout_limit: int | None = Field(None, ge=1, description="Take only this many rows.")
 

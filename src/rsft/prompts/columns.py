@@ -90,7 +90,10 @@ def _form(columns: dict[str, Any]) -> str:
         return filled[0]
     if present:
         raise bad(present[0], columns[present[0]], "a conversation that is not empty")
-    raise BadRow(f"no column holds a conversation; found {quoted(columns) or 'no columns'}; expected {_FORMS_SAID}")
+    raise BadRow(
+        f"no column holds a conversation; found {quoted(columns) or 'no columns'}; expected {_FORMS_SAID}. Of another "
+        "name? Say so in the recipe: prompts.columns: {prompt: NAME}"
+    )
 
 
 def _is_blank(value: Any) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rsft.errors import PromptError
 from rsft.prompts.columns import Parsed, parse
 from rsft.prompts.framing import Framing
+from rsft.prompts.naming import Column, Naming
 from rsft.prompts.read import read_rows
 from rsft.prompts.rows import BadRow, Place, Problem, Problems, Row, shown
 from rsft.prompts.sources import Source, find_sources
@@ -20,6 +21,7 @@ def load_prompts(
     *,
     template: str | Mapping[str, str] | None = None,
     system: str | None = None,
+    columns: Mapping[str, Column] | None = None,
     split: str = "train",
     limit: int | None = None,
 ) -> list[Prompt]:
@@ -36,13 +38,15 @@ def load_prompts(
     `template` is Jinja that is rendered into the last turn's content, or a mapping of such texts for `system` and
     `user` (the last turn). `system` is put first in conversations that do not begin with a system message.
 
+    `columns` says what words of these are called in the rows (`naming.py`): {"prompt": Column("question")}.
+
     Raises PromptError: for up to five rows in one message, each with its file, line and field, what was found, and what
     was expected.
     """
     framing = Framing(template, system)
     if limit is not None and limit < 1:
         raise PromptError(f"The limit of prompts is {limit}; expected 1 or more.")
-    return _framed(_take(find_sources(source, split), limit), framing)
+    return _framed(_take(find_sources(source, split), limit), framing, Naming(columns or {}))
 
 
 def load_rows(source: str | Sequence[str], *, split: str = "train") -> list[Row]:
@@ -63,13 +67,14 @@ def prompts_of(
     rows: Iterable[Row], *, template: str | Mapping[str, str] | None = None, system: str | None = None
 ) -> list[Prompt]:
     """What `load_prompts` makes of rows that are at hand already. Raises PromptError as it does."""
-    return _framed(rows, Framing(template, system))
+    return _framed(rows, Framing(template, system), Naming({}))
 
 
-def _framed(rows: Iterable[Row | Problem], framing: Framing) -> list[Prompt]:
+def _framed(rows: Iterable[Row | Problem], framing: Framing, naming: Naming) -> list[Prompt]:
     problems = Problems()
-    named = _with_ids(list(_parsed(rows, problems)), problems)
+    named = _with_ids(list(_parsed(rows, naming, problems)), problems)
     problems.raise_any()
+    naming.check()
     prompts = list(_prompts(named, framing, problems))
     problems.raise_any()
     return prompts
@@ -89,13 +94,13 @@ def _take(sources: list[Source], limit: int | None) -> Iterator[Row | Problem]:
             yield Problem(Place(source.label), "holds no rows; expected at least one prompt")
 
 
-def _parsed(rows: Iterable[Row | Problem], problems: Problems) -> Iterator[Parsed]:
+def _parsed(rows: Iterable[Row | Problem], naming: Naming, problems: Problems) -> Iterator[Parsed]:
     for row in rows:
         if isinstance(row, Problem):
             problems.add(row.place, row.text)
             continue
         try:
-            yield parse(row)
+            yield parse(naming.of(row))
         except BadRow as error:
             problems.add(row.place, str(error))
 

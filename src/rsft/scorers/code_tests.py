@@ -27,7 +27,7 @@ class CodeTests(Scorer):
     The code is the last fenced block of Python (``` or ```python), or the whole reply if it has no fence; the tests are
     the prompt's field `field`, a text of asserts or a list of such. Each test begins anew, with the code loaded as a
     module and all its names at hand; names of Python's builtins mean Python's own there. The standard library is all
-    that there is.
+    that there is. `setup` names a field with what each test begins with, such as imports, in prompts that have it.
 
     Code runs in bubblewrap only: without network, other processes, environment, or files but the system's, which it
     can't change; with `memory_mb` for each process, 32 processes, and `seconds` of wall-clock time for all the tests of
@@ -38,6 +38,7 @@ class CodeTests(Scorer):
     example: ClassVar[Mapping[str, Any]] = {"seconds": 5}
 
     field: str = "tests"
+    setup: str | None = Field(None, description="A field of Python, a text or a list of such, put before each test.")
     seconds: float = Field(10.0, gt=0, le=600)
     memory_mb: int = Field(1024, ge=128)
     sandbox: Kind = "bubblewrap"
@@ -57,12 +58,18 @@ class CodeTests(Scorer):
             return Score.failed(f"the prompt's field '{self.field}' {found}")
         if not tests:
             return Score.failed(f"the prompt's field '{self.field}' is empty: there is nothing to pass")
+        try:
+            setup = self._setup(reply)
+        except ValueError as error:
+            return Score.failed(str(error))
         code = code_of(reply.text)
         if not code.strip():
             return Score(0.0, "no code")
         self.prepare()
         try:
-            errors = run_tests(self.sandbox, code, tests, self.seconds, self.memory_mb * 2**20)
+            errors = run_tests(
+                self.sandbox, code, [setup + test for test in tests], self.seconds, self.memory_mb * 2**20
+            )
         except Broken as broken:
             return Score.failed(f"the sandbox broke: {broken}")
         failed = [(number, error) for number, error in enumerate(errors, 1) if error is not None]
@@ -70,6 +77,14 @@ class CodeTests(Scorer):
         more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         passed = len(errors) - len(failed)
         return Score(passed / len(errors), f"passes {passed} of {len(errors)}{': ' if said else ''}{said}{more}")
+
+    def _setup(self, reply: Reply) -> str:
+        """What each test begins with, whole lines. Raises ValueError."""
+        given = reply.prompt.fields.get(self.setup) if self.setup else None
+        lines = [given] if isinstance(given, str) else given or []
+        if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
+            raise ValueError(f"the prompt's field '{self.setup}' must be a text of Python, or a list of such")
+        return "".join(f"{line.rstrip()}\n" for line in lines if line.strip())
 
 
 def code_of(text: str) -> str:

@@ -73,6 +73,11 @@ FIELDS: Mapping[str, Field] = {
         '"tests": ["assert add(1, 2) == 3"]',
         ("test_list", "test", "unit_tests", "test_cases", "asserts"),
     ),
+    "setup": Field(
+        ("text", "texts"),
+        '"setup": ["import math"]',
+        ("test_setup_code", "test_imports", "test_setup"),
+    ),
 }
 
 

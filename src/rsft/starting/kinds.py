@@ -27,7 +27,7 @@ _ALL = (
     Kind("character", "a companion or character: persona, novelty", ("persona",)),
     Kind("social", "social chat: relevance, safety"),
     Kind("maths", "maths with answers that can be verified", ("answer",)),
-    Kind("code", "Python code with tests", ("tests",)),
+    Kind("code", "Python code with tests", ("tests", "setup")),
     Kind("distillation", "learning from a stronger, hosted model, with a judge"),
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

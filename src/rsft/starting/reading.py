@@ -8,6 +8,7 @@ from typing import Any
 
 from rsft.errors import PromptError, nearest
 from rsft.prompts.columns import FORMS
+from rsft.prompts.naming import free_name
 from rsft.prompts.rows import Row, quoted
 from rsft.starting.columns import CONVERSATIONS, FIELDS, Column, Holds, unfolded
 from rsft.starting.kinds import Kind
@@ -60,18 +61,12 @@ class Reading:
         moved = {new: said.pop(old) for new, old in self.renames.items() if old in said}
         for name in (*self.aside, *moved):
             if name in said:
-                said[_free(f"other_{name}", {*said, *moved})] = said.pop(name)
+                said[free_name(name, {*said, *moved})] = said.pop(name)
         said |= moved
         if self.finals and isinstance(said.get("answer"), str):
             said.setdefault("reference", said["answer"])
             said["answer"] = said["answer"].rpartition(_FINAL)[2].strip()
         return Row(row.place, said)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name = f"other_{name}"
-    return name
 
 
 def propose(rows: Sequence[Row], columns: Mapping[str, Column], kind: Kind, said: Mapping[str, str]) -> Reading:
