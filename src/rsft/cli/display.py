@@ -91,6 +91,8 @@ class PlainReporter:
         self.began = self.spoke = time.monotonic()
 
     def advance(self, steps: int, tokens: int = 0) -> None:
+        if not self.title:  # what is done before the first stage begins, or between two
+            return
         self.done += steps
         self.tokens += tokens
         now = time.monotonic()
@@ -104,6 +106,7 @@ class PlainReporter:
 
     def end(self, note: str) -> None:
         self.say(f"{self.title}: {note}")
+        self.title = ""
 
     def say(self, line: str) -> None:
         print(printable(line), file=sys.stderr, flush=True)
