@@ -122,6 +122,8 @@ def _plain(annotation: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{key}: {_shown(own)}" for key, own in value.model_dump(exclude_defaults=True).items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

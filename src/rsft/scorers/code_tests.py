@@ -37,10 +37,10 @@ class CodeTests(Scorer):
 
     example: ClassVar[Mapping[str, Any]] = {"seconds": 5}
 
-    field: str = "tests"
-    seconds: float = Field(10.0, gt=0, le=600)
-    memory_mb: int = Field(1024, ge=128)
-    sandbox: Kind = "bubblewrap"
+    field: str = Field("tests", description="The prompt's field that holds the tests.")
+    seconds: float = Field(10.0, gt=0, le=600, description="How long all tests of a reply may take.")
+    memory_mb: int = Field(1024, ge=128, description="Memory of each process, in MiB.")
+    sandbox: Kind = Field("bubblewrap", description="What the code is locked into.")
 
     def prepare(self) -> None:
         check(self.sandbox)

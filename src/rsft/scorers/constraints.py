@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rsft.config.mistakes import mistakes
 from rsft.scorers.asked import Asked
@@ -27,9 +27,9 @@ class Constraints(Scorer):
 
     example: ClassVar[Mapping[str, Any]] = {"constraints": {"words": {"most": 60}, "no_commas": True}}
 
-    constraints: Asked = Asked()
-    field: str = "constraints"
-    all_or_nothing: bool = True
+    constraints: Asked = Field(Asked(), description="What every reply must keep.")
+    field: str = Field("constraints", description="The prompt's field with what its replies must keep, too.")
+    all_or_nothing: bool = Field(True, description="Whether one that is broken makes the score 0.")
 
     def prepare(self) -> None:
         if self.constraints.language is not None:

@@ -22,7 +22,7 @@ class BetterThan(ByScore):
     main_option: ClassVar[str | None] = "baseline"
     weighs_all: ClassVar[bool] = True
 
-    baseline: str
+    baseline: str = Field(description="greedy or reference: one of the recipe's baselines.")
     at_least: float = Field(0.0, description="How much better it must be.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:

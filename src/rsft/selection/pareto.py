@@ -21,7 +21,7 @@ class Pareto(Rule):
     main_option: ClassVar[str | None] = "by"
     weighs_all: ClassVar[bool] = True
 
-    by: Annotated[tuple[str, ...], Field(min_length=2)]
+    by: Annotated[tuple[str, ...], Field(min_length=2)] = Field(description="The scorers' names in the recipe.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_SN = np.stack([pool.scores[name] for name in self.by])

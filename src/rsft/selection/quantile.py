@@ -24,8 +24,10 @@ class Quantile(ByScore):
     main_option: ClassVar[str | None] = "share"
     weighs_all: ClassVar[bool] = True
 
-    share: Share | Annotated[tuple[Share, ...], Field(min_length=1)]
-    per: Literal["all", "prompt"] = "all"
+    share: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
+        description="The share that is kept; of several, one for each iteration, of which the last holds on."
+    )
+    per: Literal["all", "prompt"] = Field("all", description="Of all together, or of each prompt's.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)

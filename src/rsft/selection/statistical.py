@@ -26,9 +26,9 @@ class StatisticalRejection(ByScore):
     main_option: ClassVar[str | None] = "temperature"
     weighs_all: ClassVar[bool] = True
 
-    temperature: float = Field(gt=0)
-    per: Literal["all", "prompt"] = "prompt"
-    seed: int = 0
+    temperature: float = Field(gt=0, description="β, in the score's units: small keeps the best alone.")
+    per: Literal["all", "prompt"] = Field("prompt", description="Whose greatest score r_max is.")
+    seed: int = Field(0, description="Another one keeps others.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)

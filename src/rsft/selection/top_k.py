@@ -14,7 +14,7 @@ from rsft.selection.rule import Rule
 class ByScore(Rule):
     """A rule that goes by one score. A failed score is never kept."""
 
-    by: str
+    by: str = Field(description="The scorer's name in the recipe.")
 
     def known(self, pool: Pool, alive: Mask) -> tuple[Values, Mask]:
         """The score (N,), and those of `alive` that have one."""
@@ -41,7 +41,7 @@ class TopK(ByScore):
     main_option: ClassVar[str | None] = "k"
     ranks: ClassVar[bool] = True
 
-    k: int = Field(ge=1)
+    k: int = Field(ge=1, description="At most so many of each prompt.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)
@@ -65,7 +65,7 @@ class BestOfN(ByScore):
     main_option: ClassVar[str | None] = "n"
     ranks: ClassVar[bool] = True
 
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, description="So many of each prompt's candidates, the first.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)
@@ -85,7 +85,7 @@ class Cap(Rule):
     example: ClassVar[Any] = {"cap": 3}
     main_option: ClassVar[str | None] = "k"
 
-    k: int = Field(ge=1)
+    k: int = Field(ge=1, description="At most so many of each prompt.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         return pool.first(alive, self.k)
