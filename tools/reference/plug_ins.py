@@ -4,18 +4,21 @@ import inspect
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from tools.reference.markdown import anchor, bullet, code, fence, page, paragraphs, prose, table
 from tools.reference.types import kind_of, models_in
 
 from rsft import registry
 from rsft.appraisal import described, listed, rule_described, rules_listed
+from rsft.servers import Endpoint
 
 _SCORERS = """\
 What scorers there are, and what can be said to each: the same as `rsft scorers` and `rsft scorers NAME` print. How good
 those of a recipe are on your own data, `rsft scorers test RECIPE` measures.
 
-What a scorer takes is what a score costs: a moment (a rule on the text), a while (code is run, a formula solved), a model (loaded
-beside the policy, or asked of a server), a chat model (a judge), or other scores."""
+What a scorer takes is what a score costs: a moment (a rule on the text), a while (code is run, a formula solved), a
+model (loaded beside the policy, or asked of a server), a chat model (a judge), or other scores."""
+_SERVER = "mapping: [a server](recipe.md#a-server)"
 _RULES = """\
 A selection is a list of rules. Each works on what the rules before it left, and each decision names the rule that made
 it. The same as `rsft rules` and `rsft rules NAME` print; `rsft select RUN` says what other rules would change in a run.
@@ -47,24 +50,27 @@ def _link(name: str) -> str:
     return f"[{code(name)}](#{anchor(name)})"
 
 
-def _plug_in(said: dict[str, Any], kind: type[BaseModel]) -> list[str]:
+def _plug_in(said: dict[str, Any], plug_in: type[BaseModel]) -> list[str]:
     names = {option["name"] for option in said["options"]}
-    fields = {field.alias or key: field for key, field in kind.model_fields.items()}
+    fields = {field.alias or key: field for key, field in plug_in.model_fields.items()}
     lines = []
     for name, field in fields.items():
         if name in names:
-            lines.append(bullet(code(name), kind_of(field), field.description or ""))
-            lines += [line for model in models_in(field.annotation) for line in _inside(model)]
+            models = list(models_in(field.annotation))
+            kind = _SERVER if Endpoint in models else kind_of(field)
+            lines.append(bullet(code(name), kind, field.description or ""))
+            lines += [line for model in models if model is not Endpoint for line in _inside(model)]
     return [*map(prose, said["says"].split("\n\n")), "\n".join(lines), fence("yaml", said["example"])]
 
 
 def _inside(model: type[BaseModel]) -> list[str]:
-    """The keys of a mapping."""
-    if model.__name__ == "Endpoint":
-        return ["    - its keys: [a server](recipe.md#a-server)"]
-    said = paragraphs(inspect.getdoc(model) or "")
-    keys = [
-        f"    {bullet(code(name), kind_of(field), field.description or '')}"
-        for name, field in model.model_fields.items()
-    ]
-    return [f"\n    {one}\n" for one in said] + keys
+    """What is said of a mapping, and its keys."""
+    told = [f"    {one}\n" for one in paragraphs(inspect.getdoc(model) or "")]
+    keys = [f"    {bullet(code(name), kind_of(field), _meaning(field))}" for name, field in model.model_fields.items()]
+    return ["", *told, *keys]
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What a key of a mapping means, or what such a mapping is in general."""
+    within = next(models_in(field.annotation), None)
+    return field.description or (" ".join((inspect.getdoc(within) or "").split()) if within else "")

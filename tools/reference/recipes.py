@@ -52,5 +52,7 @@ def _purpose(text: str) -> str:
 
 
 def _scorers(text: str) -> str:
-    kinds = [spec if isinstance(spec, str) else spec["type"] for spec in yaml.safe_load(text)["scorers"].values()]
+    kinds = dict.fromkeys(
+        spec if isinstance(spec, str) else spec["type"] for spec in yaml.safe_load(text)["scorers"].values()
+    )
     return ", ".join(f"[{kind}](scorers.md#{anchor(kind)})" if ":" not in kind else code(kind) for kind in kinds)

@@ -51,7 +51,8 @@ def rule_described(name: str) -> dict[str, Any]:
     """All of one rule, shipped or a user's own. Raises RecipeError if there is none."""
     kind: type[Rule] = registry.load("rule", name)
     options = [_option(key, field) for key, field in kind.model_fields.items() if key != "name"]
-    example = yaml.safe_dump({"selection": [kind.example or name]}, sort_keys=False, allow_unicode=True, width=100)
+    stands = {**kind.beside, "selection": [kind.example or name]}
+    example = yaml.safe_dump(stands, sort_keys=False, allow_unicode=True, width=100)
     return {"name": name, "says": _told(kind), "looks_at": _looks_at(kind), "options": options, "example": example}
 
 

@@ -17,10 +17,10 @@ class Certified(Rule):
 
     That holds with `confidence`. The threshold is found anew in each iteration, on labels of its replies (`rsft
     label RUN`). Until there are enough the run waits. With `by`, a comparison such as 'facts >= 1', a verifier
-    labels so many replies by itself. In short: 'relevance >= certified'.
+    labels so many replies by itself. In short: 'relevant >= certified'.
     """
 
-    example: ClassVar[Any] = "relevance >= certified"
+    example: ClassVar[Any] = "relevant >= certified"
     main_option: ClassVar[str | None] = "score"
     weighs_all: ClassVar[bool] = True
 

@@ -17,7 +17,7 @@ class Pareto(Rule):
     More is better by each of them. Candidates with a failed score are never kept, and beat none.
     """
 
-    example: ClassVar[Any] = {"pareto": ["relevance", "novelty"]}
+    example: ClassVar[Any] = {"pareto": ["relevant", "facts"]}
     main_option: ClassVar[str | None] = "by"
     weighs_all: ClassVar[bool] = True
 

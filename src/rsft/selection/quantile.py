@@ -20,7 +20,7 @@ class Quantile(ByScore):
     are broken by a stable hash; candidates whose score failed don't count.
     """
 
-    example: ClassVar[Any] = {"quantile": {"share": [0.5, 0.25], "by": "relevance"}}
+    example: ClassVar[Any] = {"quantile": {"share": [0.5, 0.25], "by": "relevant"}}
     main_option: ClassVar[str | None] = "share"
     weighs_all: ClassVar[bool] = True
 

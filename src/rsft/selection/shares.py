@@ -61,7 +61,7 @@ class LengthMatched(Rule):
     chooses.
     """
 
-    example: ClassVar[Any] = {"length_matched": {"bins": 5, "by": "relevance"}}
+    example: ClassVar[Any] = {"length_matched": {"bins": 5, "by": "relevant"}}
     main_option: ClassVar[str | None] = "bins"
     weighs_all: ClassVar[bool] = True
 

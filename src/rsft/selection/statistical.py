@@ -22,7 +22,7 @@ class StatisticalRejection(ByScore):
     The odds hang on the candidate and on `seed`, never on the order.
     """
 
-    example: ClassVar[Any] = {"statistical_rejection": {"temperature": 0.1, "by": "relevance"}}
+    example: ClassVar[Any] = {"statistical_rejection": {"temperature": 0.1, "by": "relevant"}}
     main_option: ClassVar[str | None] = "temperature"
     weighs_all: ClassVar[bool] = True
 

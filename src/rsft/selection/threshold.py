@@ -18,7 +18,7 @@ COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": oper
 class Threshold(Rule):
     """Keeps candidates whose score compares as asked. A failed score never does."""
 
-    example: ClassVar[Any] = "relevance >= 0.5"
+    example: ClassVar[Any] = "relevant >= 0.5"
     per_candidate: ClassVar[bool] = True
 
     score: str = Field(description="The scorer's name in the recipe.")

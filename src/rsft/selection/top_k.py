@@ -37,7 +37,7 @@ class ByScore(Rule):
 class TopK(ByScore):
     """Keeps each prompt's k best by a score. Ties are broken by a stable hash."""
 
-    example: ClassVar[Any] = {"top_k": {"k": 3, "by": "relevance"}}
+    example: ClassVar[Any] = {"top_k": {"k": 3, "by": "relevant"}}
     main_option: ClassVar[str | None] = "k"
     ranks: ClassVar[bool] = True
 
@@ -61,7 +61,7 @@ class BestOfN(ByScore):
     It is what best-of-n sampling would say, whatever else was drawn. Ties are broken by a stable hash.
     """
 
-    example: ClassVar[Any] = {"best_of_n": {"n": 4, "by": "relevance"}}
+    example: ClassVar[Any] = {"best_of_n": {"n": 4, "by": "relevant"}}
     main_option: ClassVar[str | None] = "n"
     ranks: ClassVar[bool] = True
 
