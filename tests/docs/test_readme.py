@@ -1,5 +1,5 @@
-"""A README is short, shows every command, and its scorer is the example's. (Its blocks and links are checked as those of
-every document.)"""
+"""A README is short, shows every command, and its scorer is the example's. (Its blocks and links are checked like those
+of every document.)"""
 
 from __future__ import annotations
 
