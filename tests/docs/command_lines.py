@@ -81,17 +81,18 @@ def _of_rsft(words: list[str]) -> str | None:
 def mentioned(words: list[str]) -> str | None:
     """What is wrong with a mention of a command in a sentence, which may leave out what it is not about.
 
-    With its arguments it must be whole; by its name, or with options alone, these must be there.
+    With its arguments it must be whole, unless one of its words stands for another (NAME, ...); by its name, or with
+    options alone, these must be there.
     """
     if not words or words[0].isupper() or words[0].startswith("-"):
         return _of_rsft([word for word in words if not word.isupper()])
     name, *rest = words
     if name not in group().commands:
         return f"there is no command {name}"
-    if rest and not rest[0].startswith("-"):
+    if rest and not rest[0].startswith("-") and not any(word.isupper() or word in ("...", "…") for word in rest):
         return _of_rsft(words)
     known = {option for one in group().commands[name].params for option in one.opts} | {"-h", "--help"}
-    unknown = [word for word in rest if word.startswith("-") and word not in known]
+    unknown = [word for word in rest if word.startswith("-") and word.partition("=")[0] not in known]
     return f"{name} has no option {unknown[0]}" if unknown else None
 
 

@@ -2,9 +2,9 @@
 
     python -m tools.reference
 
-writes docs/reference/*.md; a test says when that has to be done again.
+writes docs/reference/*.md and docs/recipes.md; a test says when that has to be done again.
 """
 
-from tools.reference.pages import FOLDER, pages
+from tools.reference.pages import DOCS, pages
 
-__all__ = ["FOLDER", "pages"]
+__all__ = ["DOCS", "pages"]

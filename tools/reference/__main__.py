@@ -1,11 +1,10 @@
 """Write the reference pages."""
 
-from tools.reference import FOLDER, pages
+from tools.reference import DOCS, pages
 
-FOLDER.mkdir(parents=True, exist_ok=True)
 wanted = pages()
-for file in FOLDER.glob("*.md"):
-    if file.name not in wanted:
-        file.unlink()
-for name, text in wanted.items():
-    (FOLDER / name).write_text(text, encoding="utf-8")
+(DOCS / "reference").mkdir(parents=True, exist_ok=True)
+for file in set((DOCS / "reference").iterdir()) - wanted.keys():
+    file.unlink()
+for file, text in wanted.items():
+    file.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which reference pages there are."""
+"""Which pages are written from the program."""
 
 from pathlib import Path
 
@@ -7,15 +7,17 @@ from tools.reference.plug_ins import rules_page, scorers_page
 from tools.reference.recipe import recipe_page
 from tools.reference.recipes import recipes_page
 
-FOLDER = Path(__file__).parents[2] / "docs/reference"
+DOCS = Path(__file__).parents[2] / "docs"
+_NOTE = "<!-- Written by python -m tools.reference, from the program: change what is said there. -->\n\n"
 
 
-def pages() -> dict[str, str]:
-    """The text of each page by its file's name."""
-    return {
-        "commands.md": commands_page(),
-        "recipe.md": recipe_page(),
+def pages() -> dict[Path, str]:
+    """The text of each page by its file."""
+    written = {
         "recipes.md": recipes_page(),
-        "rules.md": rules_page(),
-        "scorers.md": scorers_page(),
+        "reference/commands.md": commands_page(),
+        "reference/recipe.md": recipe_page(),
+        "reference/rules.md": rules_page(),
+        "reference/scorers.md": scorers_page(),
     }
+    return {DOCS / name: _NOTE + text for name, text in written.items()}

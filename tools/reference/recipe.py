@@ -19,7 +19,7 @@ _INTRO = """\
 A recipe is a YAML file. Needed are `model`, `prompts.train`, `scorers` and `selection`; all else has a default. A key
 that is not known is refused, with the nearest that is. `rsft check RECIPE` resolves a recipe and says what it will do;
 `--set sampling.candidates=4` changes a key for one run; `rsft schema` prints the JSON Schema, by which editors complete
-and check what you write. The [shipped recipes](recipes.md) are examples."""
+and check what you write. The [shipped recipes](../recipes.md) are examples."""
 _SERVER = """\
 Judges and model scorers take these keys under `server`; the engine `openai` and the trainer `openai` take them beside
 their own. A key never stands in a recipe: `key_env` names the environment variable that holds it."""

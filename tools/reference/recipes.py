@@ -11,7 +11,7 @@ from rsft.config.load import find_recipe, shipped_recipes
 
 _INTRO = """\
 These come with rsft: `rsft run NAME` runs one, and `rsft init` writes one for your own data, commented. To change one,
-keep it in a file of your own, or give `--set KEY=VALUE`. What each key means is told in the [reference](recipe.md)."""
+keep it in a file of your own, or give `--set KEY=VALUE`. The [reference](reference/recipe.md) says what each key means."""
 _RUNNABLE = ("rsft ", "make ", "pip ", "python ")
 
 
@@ -55,4 +55,6 @@ def _scorers(text: str) -> str:
     kinds = dict.fromkeys(
         spec if isinstance(spec, str) else spec["type"] for spec in yaml.safe_load(text)["scorers"].values()
     )
-    return ", ".join(f"[{kind}](scorers.md#{anchor(kind)})" if ":" not in kind else code(kind) for kind in kinds)
+    return ", ".join(
+        f"[{kind}](reference/scorers.md#{anchor(kind)})" if ":" not in kind else code(kind) for kind in kinds
+    )
