@@ -4,7 +4,6 @@ import inspect
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 from tools.reference.markdown import anchor, bullet, code, fence, page, paragraphs, prose, table
 from tools.reference.types import kind_of, models_in
 
@@ -64,13 +63,14 @@ def _plug_in(said: dict[str, Any], plug_in: type[BaseModel]) -> list[str]:
 
 
 def _inside(model: type[BaseModel]) -> list[str]:
-    """What is said of a mapping, and its keys."""
+    """What is said of a mapping, and its keys. A mapping within it is explained where it is met first."""
     told = [f"    {one}\n" for one in paragraphs(inspect.getdoc(model) or "")]
-    keys = [f"    {bullet(code(name), kind_of(field), _meaning(field))}" for name, field in model.model_fields.items()]
+    keys, met = [], set[type[BaseModel]]()
+    for name, field in model.model_fields.items():
+        kind, meaning = kind_of(field), field.description or ""
+        for within in models_in(field.annotation):
+            kind = kind.replace("mapping", f"mapping of {' and '.join(map(code, within.model_fields))}")
+            meaning = meaning or ("" if within in met else " ".join((inspect.getdoc(within) or "").split()))
+            met.add(within)
+        keys.append(f"    {bullet(code(name), kind, meaning)}")
     return ["", *told, *keys]
-
-
-def _meaning(field: FieldInfo) -> str:
-    """What a key of a mapping means, or what such a mapping is in general."""
-    within = next(models_in(field.annotation), None)
-    return field.description or (" ".join((inspect.getdoc(within) or "").split()) if within else "")

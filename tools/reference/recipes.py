@@ -11,7 +11,7 @@ from rsft.config.load import find_recipe, shipped_recipes
 
 _INTRO = """\
 These come with rsft: `rsft run NAME` runs one, and `rsft init` writes one for your own data, commented. To change one,
-keep it in a file of your own, or give `--set KEY=VALUE`. The [reference](reference/recipe.md) says what each key means."""
+keep it in a file of your own, or give `--set KEY=VALUE`. What each key means: [recipe](reference/recipe.md)."""
 _RUNNABLE = ("rsft ", "make ", "pip ", "python ")
 
 

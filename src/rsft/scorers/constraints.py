@@ -19,7 +19,7 @@ from rsft.types import Prompt, Reply, Score
 class Constraints(Scorer):
     """1 if the reply keeps every constraint, else 0; with `all_or_nothing: false`, the share that it keeps.
 
-    Constraints (see `Asked`) come from the option `constraints` and from the prompt's field
+    Constraints come from the option `constraints` and from the prompt's field
     `field`, a mapping of the same keys, which has the last word on a constraint that both speak of. An empty reply
     keeps none. Failed: a prompt of which nothing is asked, or something that can't be; and a reply of which a
     constraint can't be told (a language in a few letters), unless another is broken and it is all or nothing.
