@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import yaml
 from markdown_it import MarkdownIt
@@ -68,7 +69,7 @@ def links(document: Path) -> list[str]:
     """Where its links lead within this repository, pictures among them."""
     led = [str(token.attrs["href"]) for token in of_type(document, "link_open")]
     led += [str(token.attrs["src"]) for token in of_type(document, "image")]
-    return [link for link in led if not re.match(r"[a-z][a-z0-9+.-]*:", link)]
+    return [unquote(link) for link in led if not re.match(r"[a-z][a-z0-9+.-]*:", link)]
 
 
 @cache

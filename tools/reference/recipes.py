@@ -8,6 +8,7 @@ import yaml
 from tools.reference.markdown import anchor, code, fence, page, prose, table
 
 from rsft.config.load import find_recipe, shipped_recipes
+from rsft.registry import SCORERS
 
 _INTRO = """\
 These come with rsft: `rsft run NAME` runs one, and `rsft init` writes one for your own data, commented. To change one,
@@ -18,11 +19,11 @@ _RUNNABLE = ("rsft ", "make ", "pip ", "python ")
 def recipes_page() -> str:
     """Every shipped recipe: what its header says, and the whole of it."""
     texts = {name: find_recipe(name).read_text(encoding="utf-8") for name in shipped_recipes()}
-    rows = [(f"[{code(name)}](#{anchor(name)})", _purpose(text), _scorers(text)) for name, text in texts.items()]
-    blocks = ["# Shipped recipes", _INTRO, table(["recipe", "what for", "scored by"], rows)]
+    rows = [(f"[{code(name)}](#{anchor(name)})", _purpose(text)) for name, text in texts.items()]
+    blocks = ["# Shipped recipes", _INTRO, table(["recipe", "what for"], rows)]
     for name, text in texts.items():
         header, body = _apart(text)
-        blocks += [f"## {name}", *_told(header), fence("yaml", body)]
+        blocks += [f"## {name}", *_told(header), _scorers(text), fence("yaml", body)]
     return page(*blocks)
 
 
@@ -52,9 +53,12 @@ def _purpose(text: str) -> str:
 
 
 def _scorers(text: str) -> str:
-    kinds = dict.fromkeys(
-        spec if isinstance(spec, str) else spec["type"] for spec in yaml.safe_load(text)["scorers"].values()
-    )
-    return ", ".join(
-        f"[{kind}](reference/scorers.md#{anchor(kind)})" if ":" not in kind else code(kind) for kind in kinds
-    )
+    """Which scorers it uses, each with a link to where that is explained."""
+    specs = yaml.safe_load(text)["scorers"].values()
+    kinds = dict.fromkeys(spec if isinstance(spec, str) else spec["type"] for spec in specs)
+    return f"Scored by {', '.join(map(_link, kinds))}."
+
+
+def _link(kind: str) -> str:
+    """To where a scorer is explained, if it comes with rsft."""
+    return f"[{code(kind)}](reference/scorers.md#{anchor(kind)})" if kind in SCORERS else code(kind)
