@@ -7,10 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from building import Built
 from documents import DOCS, PAGES, name_of, of_type
 from markup import read
-
-from conftest import Built
 
 # What a page needs to be shown, and what it asks when it is opened. (A link to elsewhere is asked when it is followed.)
 ASKING = {

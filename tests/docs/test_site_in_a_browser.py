@@ -13,10 +13,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from building import Built
 from documents import DOCS, PAGES
 from playwright.sync_api import Browser, Page, Route, expect
 
-from conftest import Built
 from windows import Windows, browsing
 
 
