@@ -292,7 +292,9 @@ class Recipe(Section):
     model: OneOrMore = Field(description="Hub name, folder, or package:NAME. Of several, the first that is there.")
     prompts: PromptsSection
     engine: PlugIn = Field(
-        "local", description="What samples: an engine's name, or a mapping with its type and options."
+        "local",
+        description="What samples: local, vllm, openai, scripted, or your own (path/to/file.py:Name); with options, a "
+        "mapping with its type.",
     )
     sampling: SamplingSection = SamplingSection()
     budget: Budget = BudgetSection()
