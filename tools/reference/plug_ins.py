@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from tools.reference.markdown import anchor, bullet, code, fence, page, paragraphs, prose, table
-from tools.reference.types import kind_of, models_in
+from tools.reference.types import kind_of, models_in, shown_value
 
 from rsft import registry
 from rsft.appraisal import described, listed, rule_described, rules_listed
@@ -58,8 +58,17 @@ def _plug_in(said: dict[str, Any], plug_in: type[BaseModel]) -> list[str]:
             models = list(models_in(field.annotation))
             kind = _SERVER if Endpoint in models else kind_of(field)
             lines.append(bullet(code(name), kind, field.description or ""))
+            lines += _long(field.default)
             lines += [line for model in models if model is not Endpoint for line in _inside(model)]
     return [*map(prose, said["says"].split("\n\n")), "\n".join(lines), fence("yaml", said["example"])]
+
+
+def _long(default: Any) -> list[str]:
+    """A default of many words, below its option."""
+    if not isinstance(default, str) or not default or shown_value(default):
+        return []
+    lines = fence("text", f"By default:\n{default}").splitlines()
+    return ["", *(f"    {line}" for line in lines)]
 
 
 def _inside(model: type[BaseModel]) -> list[str]:
