@@ -8,7 +8,7 @@ WORKERS ?= 2
 # their own requirements: only their weights are wanted.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types imports sandbox chromium vllm-env clean
+.PHONY: demo test check lint types imports docs sandbox chromium vllm-env clean
 
 demo: .venv/ready
 	$(BIN)/rsft run demo
@@ -28,6 +28,11 @@ types: .venv/ready
 
 imports: .venv/ready
 	$(BIN)/lint-imports
+
+# The documentation, as a site in site/ that needs no internet. A warning ends it.
+docs: .venv/ready
+	$(BIN)/python -m tools.reference
+	$(BIN)/zensical build --clean --strict
 
 # What runs code that a model wrote. Where it can't be had, the tests that need it are skipped and say so.
 sandbox:
@@ -57,4 +62,4 @@ vllm-env: .venv-vllm/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache site

@@ -51,7 +51,8 @@ def rule_described(name: str) -> dict[str, Any]:
     """All of one rule, shipped or a user's own. Raises RecipeError if there is none."""
     kind: type[Rule] = registry.load("rule", name)
     options = [_option(key, field) for key, field in kind.model_fields.items() if key != "name"]
-    example = yaml.safe_dump({"selection": [kind.example or name]}, sort_keys=False, allow_unicode=True, width=100)
+    stands = {**kind.beside, "selection": [kind.example or name]}
+    example = yaml.safe_dump(stands, sort_keys=False, allow_unicode=True, width=100)
     return {"name": name, "says": _told(kind), "looks_at": _looks_at(kind), "options": options, "example": example}
 
 
@@ -122,6 +123,8 @@ def _plain(annotation: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{key}: {_shown(own)}" for key, own in value.model_dump(exclude_defaults=True).items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

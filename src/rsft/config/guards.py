@@ -61,7 +61,7 @@ class FewAccepted(Section):
     """An iteration accepted so few replies that training on them says little. (None at all always ends a run.)"""
 
     act: Act = Field("warn", description=_ACT + ".")
-    least: int = Field(8, ge=1)
+    least: int = Field(8, ge=1, description="Alarm below so many accepted replies.")
 
 
 class Unsolved(Section):
@@ -69,7 +69,7 @@ class Unsolved(Section):
     them."""
 
     act: Act = Field("warn", description=_ACT + ".")
-    share: float = Field(0.5, gt=0, le=1)
+    share: float = Field(0.5, gt=0, le=1, description="Alarm above this share of the train prompts.")
 
 
 class GuardsSection(Section):

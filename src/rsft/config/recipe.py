@@ -59,7 +59,9 @@ class SamplingSection(Section):
         description="0 is greedy. tune: before each iteration, the one of a few at which most different replies are "
         "accepted, of some train prompts.",
     )
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Keep the likeliest tokens that together have this probability; 1 keeps all."
+    )
     top_k: int = Field(0, ge=0, description="0 keeps the whole vocabulary.")
     max_tokens: int = Field(256, ge=1, description="A reply's most tokens, its end-of-turn token included.")
     min_p: float = Field(0.0, ge=0, lt=1, description="Cut tokens less than so many times as likely as the likeliest.")
@@ -212,7 +214,9 @@ class TrainingSection(Section):
         "auto",
         description="What all iterations accepted so far, or this one; auto: all from base, this one from policy.",
     )
-    anchor: AnchorSection | None = None
+    anchor: AnchorSection | None = Field(
+        None, description="Other conversations with good replies, learnt beside what was accepted, against forgetting."
+    )
 
     @property
     def accumulates(self) -> bool:
@@ -267,7 +271,7 @@ def _as_controls(value: Any) -> Any:
 class LoopSection(Section):
     """How often, and beside what controls."""
 
-    iterations: int = Field(3, ge=1)
+    iterations: int = Field(3, ge=1, description="How often is sampled, scored, selected, trained and evaluated.")
     control: Annotated[list[Literal["random", "unfiltered"]], BeforeValidator(_as_controls)] = Field(
         ["random"],
         description="random: the same run once more, trained on as many randomly chosen candidates; unfiltered: "
@@ -305,17 +309,29 @@ class Recipe(Section):
     run: str = Field(description="The run folder; runs/NAME of the recipe by default.")
     model: OneOrMore = Field(description="Hub name, folder, or package:NAME. Of several, the first that is there.")
     prompts: PromptsSection
-    engine: PlugIn = "local"
+    engine: PlugIn = Field(
+        "local",
+        description="What samples: local, vllm, openai, scripted, or your own (path/to/file.py:Name); with options, a "
+        "mapping with its type.",
+    )
     sampling: SamplingSection = SamplingSection()
     budget: Budget = BudgetSection()
-    scorers: dict[str, PlugIn] = Field(min_length=1)
+    scorers: dict[str, PlugIn] = Field(
+        min_length=1,
+        description="What scores each reply, by names of your choice: a scorer's name, or a mapping with its type and "
+        "options.",
+    )
     scoring: ScoringSection = ScoringSection()
     baselines: list[Literal["greedy", "reference"]] = Field(
         [],
         description="Replies scored beside each train prompt's candidates: the policy's greedy one, and the row's "
         "`reference`. They are compared with, and never candidates.",
     )
-    selection: list[str | dict[str, Any]] = Field(min_length=1)
+    selection: list[str | dict[str, Any]] = Field(
+        min_length=1,
+        description="Rules in order, each on what those before it left: a comparison (facts >= 1), a rule's name, or a "
+        "mapping of its name to its options.",
+    )
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     guards: GuardsSection = GuardsSection()
@@ -325,7 +341,7 @@ class Recipe(Section):
         description="Trackers that are told the run's numbers: tensorboard, wandb, mlflow, trackio; a list of names, "
         "or a mapping with options.",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of all that is drawn at random, in sampling, selecting and training.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         "auto", description="auto: bfloat16 where the machine is quick at it."
     )

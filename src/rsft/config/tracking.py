@@ -45,10 +45,10 @@ class Trackio(Section):
 class TrackingSection(Section):
     """Which trackers are told of the run, and what it is called there."""
 
-    tensorboard: TensorBoard | None = None
-    wandb: Wandb | None = None
-    mlflow: MlFlow | None = None
-    trackio: Trackio | None = None
+    tensorboard: TensorBoard | None = Field(None, description="Event files for TensorBoard.")
+    wandb: Wandb | None = Field(None, description="Weights & Biases.")
+    mlflow: MlFlow | None = Field(None, description="MLflow, at MLFLOW_TRACKING_URI.")
+    trackio: Trackio | None = Field(None, description="Trackio, on this machine or where its own variables lead.")
 
     @model_serializer(mode="wrap")
     def _only_wanted(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:

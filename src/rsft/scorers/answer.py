@@ -47,10 +47,10 @@ class Answer(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"pattern": r"(?i)answer is (\w+)"}
 
-    field: str = "answer"
-    expected: _Given | list[_Given] | None = None
-    where: Literal["whole", "last_number"] = "whole"
-    pattern: str | None = None
+    field: str = Field("answer", description="The prompt's field that holds the right answer.")
+    expected: _Given | list[_Given] | None = Field(None, description="The right answer to every prompt instead.")
+    where: Literal["whole", "last_number"] = Field("whole", description="What of the reply is its answer.")
+    pattern: str | None = Field(None, description="A regular expression whose one group is the reply's answer.")
     compare: Compare | None = Field(None, description="`number` for the last number, else `normalised`.")
 
     @field_validator("expected", mode="before")

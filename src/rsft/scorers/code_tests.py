@@ -37,11 +37,11 @@ class CodeTests(Scorer):
 
     example: ClassVar[Mapping[str, Any]] = {"seconds": 5}
 
-    field: str = "tests"
+    field: str = Field("tests", description="The prompt's field that holds the tests.")
     setup: str | None = Field(None, description="A field of Python, a text or a list of such, put before each test.")
-    seconds: float = Field(10.0, gt=0, le=600)
-    memory_mb: int = Field(1024, ge=128)
-    sandbox: Kind = "bubblewrap"
+    seconds: float = Field(10.0, gt=0, le=600, description="How long all tests of a reply may take.")
+    memory_mb: int = Field(1024, ge=128, description="Memory of each process, in MiB.")
+    sandbox: Kind = Field("bubblewrap", description="What the code is locked into.")
 
     def prepare(self) -> None:
         check(self.sandbox)

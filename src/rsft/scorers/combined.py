@@ -29,7 +29,7 @@ class Combined(Scorer):
     A failed part makes the whole fail.
     """
 
-    example: ClassVar[Mapping[str, Any]] = {"sum": {"relevance": 0.7, "novelty": 0.3}, "gates": ["facts >= 1"]}
+    example: ClassVar[Mapping[str, Any]] = {"sum": {"relevant": 0.7, "tidy": 0.3}, "gates": ["facts >= 1"]}
 
     sum: dict[str, float] | None = Field(None, min_length=1, description="Scores and their weights.")
     product: tuple[str, ...] | None = Field(None, min_length=1, description="Scores to multiply.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rsft.config.mistakes import mistakes
 from rsft.scorers.asked import Asked
@@ -19,7 +19,7 @@ from rsft.types import Prompt, Reply, Score
 class Constraints(Scorer):
     """1 if the reply keeps every constraint, else 0; with `all_or_nothing: false`, the share that it keeps.
 
-    Constraints (see `Asked`) come from the option `constraints` and from the prompt's field
+    Constraints come from the option `constraints` and from the prompt's field
     `field`, a mapping of the same keys, which has the last word on a constraint that both speak of. An empty reply
     keeps none. Failed: a prompt of which nothing is asked, or something that can't be; and a reply of which a
     constraint can't be told (a language in a few letters), unless another is broken and it is all or nothing.
@@ -27,9 +27,9 @@ class Constraints(Scorer):
 
     example: ClassVar[Mapping[str, Any]] = {"constraints": {"words": {"most": 60}, "no_commas": True}}
 
-    constraints: Asked = Asked()
-    field: str = "constraints"
-    all_or_nothing: bool = True
+    constraints: Asked = Field(Asked(), description="What every reply must keep.")
+    field: str = Field("constraints", description="The prompt's field with what its replies must keep, too.")
+    all_or_nothing: bool = Field(True, description="Whether one that is broken makes the score 0.")
 
     def prepare(self) -> None:
         if self.constraints.language is not None:

@@ -24,8 +24,10 @@ class Forbidden(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"phrases": ["as an AI", "I cannot"]}
 
-    phrases: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(min_length=1)
-    ignore_case: bool = True
+    phrases: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]] = Field(
+        min_length=1, description="None of these may occur."
+    )
+    ignore_case: bool = Field(True, description="Whether 'AS AN AI' is 'as an AI'.")
 
     @cached_property
     def _wanted(self) -> Sequence[tuple[str, str, str]]:

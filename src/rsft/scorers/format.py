@@ -42,10 +42,10 @@ class Format(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"one_line": True, "max_words": 60}
 
-    pattern: str | None = None
-    one_line: bool = False
-    min_words: int | None = Field(None, ge=0)
-    max_words: int | None = Field(None, ge=0)
+    pattern: str | None = Field(None, description="A regular expression that the whole reply must match.")
+    one_line: bool = Field(False, description="No line break, and not empty.")
+    min_words: int | None = Field(None, ge=0, description="At least so many words.")
+    max_words: int | None = Field(None, ge=0, description="At most so many words.")
 
     @field_validator("pattern")
     @classmethod

@@ -21,10 +21,10 @@ class Length(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"max_words": 60}
 
-    min_words: int | None = Field(None, ge=0)
-    max_words: int | None = Field(None, ge=0)
-    min_chars: int | None = Field(None, ge=0)
-    max_chars: int | None = Field(None, ge=0)
+    min_words: int | None = Field(None, ge=0, description="At least so many words.")
+    max_words: int | None = Field(None, ge=0, description="At most so many words.")
+    min_chars: int | None = Field(None, ge=0, description="At least so many characters.")
+    max_chars: int | None = Field(None, ge=0, description="At most so many characters.")
 
     @model_validator(mode="after")
     def _limits_make_sense(self) -> Length:

@@ -37,8 +37,8 @@ class MathAnswer(Scorer):
 
     example: ClassVar[Mapping[str, Any]] = {"field": "answer"}
 
-    field: str = "answer"
-    seconds: float = Field(5.0, gt=0)
+    field: str = Field("answer", description="The prompt's field that holds the right answer.")
+    seconds: float = Field(5.0, gt=0, description="How long a reply may take.")
 
     @cached_property
     def _worker(self) -> _Worker:

@@ -25,7 +25,7 @@ class NoSimilar(Rule):
 
     main_option: ClassVar[str | None] = "similarity"
 
-    similarity: float = Field(0.95, gt=0, lt=1)
+    similarity: float = Field(0.95, gt=0, lt=1, description="The greatest cosine that two replies may have.")
     across_prompts: bool = Field(False, description="Compare with other prompts' replies too.")
     model: OneOrMore = Field(list(MINILM), description="Hub name, folder or package:NAME.")
 

@@ -30,9 +30,11 @@ class Novelty(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"phrases": ["I'm sorry, but as an AI", "feel free to ask"]}
 
-    phrases: tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...] = ()
+    phrases: tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...] = Field(
+        (), description="Stock phrases that nobody wants to hear again."
+    )
     file: str | None = Field(None, description="A text file with a phrase on each line.")
-    n: int = Field(3, ge=1)
+    n: int = Field(3, ge=1, description="Words in a run that is looked for.")
 
     _stock: tuple[str, ...] = PrivateAttr(())
     _sizes: tuple[int, ...] = PrivateAttr(())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import regex
+from pydantic import Field
 
 from rsft.scorers.base import Scorer
 from rsft.text import UNSPACED, normalise, sentences, word_count, words
@@ -35,7 +36,7 @@ class Readability(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"measure": "lix"}
 
-    measure: Literal["ari", "lix", "sentence_length"] = "ari"
+    measure: Literal["ari", "lix", "sentence_length"] = Field("ari", description="The formula.")
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [self._score(reply.text) for reply in replies]

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from rsft.scorers.base import Scorer
 from rsft.text import normalise, words
 from rsft.types import Reply, Score
@@ -22,7 +24,7 @@ class ReferenceOverlap(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"field": "reference"}
 
-    field: str = "reference"
+    field: str = Field("reference", description="The prompt's field that holds a reference, or a list of them.")
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [self._score(reply) for reply in replies]

@@ -24,7 +24,7 @@ class Repetition(Scorer):
     quick: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"n": 3}
 
-    n: int = Field(3, ge=1)
+    n: int = Field(3, ge=1, description="Words in a run that is looked for.")
     within: bool = Field(True, description="What the reply itself has said counts as said.")
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import regex
+from pydantic import Field
 
 from rsft.scorers.base import Scorer
 from rsft.scorers.readings import Reading
@@ -46,7 +47,7 @@ class StatesFacts(Scorer):
 
     quick: ClassVar[bool] = True
 
-    field: str = "facts"
+    field: str = Field("facts", description="The prompt's field that holds the facts.")
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [self._score(reply) for reply in replies]

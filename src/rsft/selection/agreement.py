@@ -36,7 +36,7 @@ class Agreement(Rule):
     main_option: ClassVar[str | None] = "least"
     weighs_all: ClassVar[bool] = True
 
-    least: float = Field(0.5, gt=0, le=1)
+    least: float = Field(0.5, gt=0, le=1, description="The share that must have the same answer.")
     answer: str = Field("whole", description="whole, last_number, or a regular expression with one group.")
     majority: bool = Field(
         False, description="Keep the most frequent answer alone; of equally frequent ones, one by a stable hash."

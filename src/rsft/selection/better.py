@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +19,12 @@ class BetterThan(ByScore):
     Nothing is kept of a prompt whose baseline is missing, or has no such score.
     """
 
-    example: ClassVar[Any] = {"better_than": {"baseline": "greedy", "by": "relevance", "at_least": 0.1}}
+    example: ClassVar[Any] = {"better_than": {"baseline": "greedy", "by": "relevant", "at_least": 0.1}}
+    beside: ClassVar[Mapping[str, Any]] = {"baselines": ["greedy"]}
     main_option: ClassVar[str | None] = "baseline"
     weighs_all: ClassVar[bool] = True
 
-    baseline: str
+    baseline: str = Field(description="greedy or reference: one of the recipe's baselines.")
     at_least: float = Field(0.0, description="How much better it must be.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:

@@ -17,16 +17,16 @@ class Certified(Rule):
 
     That holds with `confidence`. The threshold is found anew in each iteration, on labels of its replies (`rsft
     label RUN`). Until there are enough the run waits. With `by`, a comparison such as 'facts >= 1', a verifier
-    labels so many replies by itself. In short: 'relevance >= certified'.
+    labels so many replies by itself. In short: 'relevant >= certified'.
     """
 
-    example: ClassVar[Any] = "relevance >= certified"
+    example: ClassVar[Any] = "relevant >= certified"
     main_option: ClassVar[str | None] = "score"
     weighs_all: ClassVar[bool] = True
 
-    score: str
-    max_error: float = Field(0.1, gt=0, lt=1)
-    confidence: float = Field(0.9, gt=0, lt=1)
+    score: str = Field(description="The scorer's name in the recipe.")
+    max_error: float = Field(0.1, gt=0, lt=1, description="The most that may be bad of what is kept.")
+    confidence: float = Field(0.9, gt=0, lt=1, description="The probability that the promise is kept.")
     by: str | None = Field(None, description="A comparison of another score that says who is good.")
     labels: int = Field(300, ge=1, description="Labels that the verifier gives.")
 

@@ -37,7 +37,7 @@ class NoNearDuplicates(Rule):
 
     main_option: ClassVar[str | None] = "similarity"
 
-    similarity: float = Field(0.8, gt=0, le=1)
+    similarity: float = Field(0.8, gt=0, le=1, description="The greatest overlap that two replies may have.")
     across_prompts: bool = Field(False, description="Compare with other prompts' replies too.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:

@@ -17,11 +17,11 @@ class Pareto(Rule):
     More is better by each of them. Candidates with a failed score are never kept, and beat none.
     """
 
-    example: ClassVar[Any] = {"pareto": ["relevance", "novelty"]}
+    example: ClassVar[Any] = {"pareto": ["relevant", "facts"]}
     main_option: ClassVar[str | None] = "by"
     weighs_all: ClassVar[bool] = True
 
-    by: Annotated[tuple[str, ...], Field(min_length=2)]
+    by: Annotated[tuple[str, ...], Field(min_length=2)] = Field(description="The scorers' names in the recipe.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_SN = np.stack([pool.scores[name] for name in self.by])

@@ -20,12 +20,14 @@ class Quantile(ByScore):
     are broken by a stable hash; candidates whose score failed don't count.
     """
 
-    example: ClassVar[Any] = {"quantile": {"share": [0.5, 0.25], "by": "relevance"}}
+    example: ClassVar[Any] = {"quantile": {"share": [0.5, 0.25], "by": "relevant"}}
     main_option: ClassVar[str | None] = "share"
     weighs_all: ClassVar[bool] = True
 
-    share: Share | Annotated[tuple[Share, ...], Field(min_length=1)]
-    per: Literal["all", "prompt"] = "all"
+    share: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
+        description="The share that is kept; of several, one for each iteration, of which the last holds on."
+    )
+    per: Literal["all", "prompt"] = Field("all", description="Of all together, or of each prompt's.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)

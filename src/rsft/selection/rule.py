@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +33,9 @@ class Rule(BaseModel):
 
     example: ClassVar[Any] = None
     """How it stands in a recipe's selection; None for its name alone."""
+
+    beside: ClassVar[Mapping[str, Any]] = {}
+    """What else of the recipe the example needs."""
 
     name: str = ""
     """What decisions call the rule: its name in the recipe."""

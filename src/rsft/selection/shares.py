@@ -24,8 +24,10 @@ class Balance(Rule):
     main_option: ClassVar[str | None] = "bins"
     weighs_all: ClassVar[bool] = True
 
-    bins: int = Field(4, ge=2, le=100)
-    shares: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=2)] | None = None
+    bins: int = Field(4, ge=2, le=100, description="Kinds of difficulty.")
+    shares: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=2)] | None = Field(
+        None, description="Of each kind, from the hardest on; the same of all by default."
+    )
 
     @model_validator(mode="after")
     def _one_share_each(self) -> Balance:
@@ -59,12 +61,12 @@ class LengthMatched(Rule):
     chooses.
     """
 
-    example: ClassVar[Any] = {"length_matched": {"bins": 5, "by": "relevance"}}
+    example: ClassVar[Any] = {"length_matched": {"bins": 5, "by": "relevant"}}
     main_option: ClassVar[str | None] = "bins"
     weighs_all: ClassVar[bool] = True
 
-    bins: int = Field(5, ge=2, le=100)
-    by: str | None = None
+    bins: int = Field(5, ge=2, le=100, description="Parts that lengths are cut into.")
+    by: str | None = Field(None, description="The score whose best stay within a part; a stable hash by default.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N: Values | None = None

@@ -22,13 +22,13 @@ class StatisticalRejection(ByScore):
     The odds hang on the candidate and on `seed`, never on the order.
     """
 
-    example: ClassVar[Any] = {"statistical_rejection": {"temperature": 0.1, "by": "relevance"}}
+    example: ClassVar[Any] = {"statistical_rejection": {"temperature": 0.1, "by": "relevant"}}
     main_option: ClassVar[str | None] = "temperature"
     weighs_all: ClassVar[bool] = True
 
-    temperature: float = Field(gt=0)
-    per: Literal["all", "prompt"] = "prompt"
-    seed: int = 0
+    temperature: float = Field(gt=0, description="β, in the score's units: small keeps the best alone.")
+    per: Literal["all", "prompt"] = Field("prompt", description="Whose greatest score r_max is.")
+    seed: int = Field(0, description="Another one keeps others.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)

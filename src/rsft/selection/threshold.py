@@ -6,6 +6,7 @@ import operator
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from rsft.selection.pool import Mask, Pool, Values
 from rsft.selection.rule import Rule
@@ -17,12 +18,12 @@ COMPARISONS = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": oper
 class Threshold(Rule):
     """Keeps candidates whose score compares as asked. A failed score never does."""
 
-    example: ClassVar[Any] = "relevance >= 0.5"
+    example: ClassVar[Any] = "relevant >= 0.5"
     per_candidate: ClassVar[bool] = True
 
-    score: str
-    comparison: Comparison = ">="
-    value: float
+    score: str = Field(description="The scorer's name in the recipe.")
+    comparison: Comparison = Field(">=", description="How the score is compared.")
+    value: float = Field(description="What it is compared with.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N = pool.scores[self.score]

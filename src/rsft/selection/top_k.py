@@ -14,7 +14,7 @@ from rsft.selection.rule import Rule
 class ByScore(Rule):
     """A rule that goes by one score. A failed score is never kept."""
 
-    by: str
+    by: str = Field(description="The scorer's name in the recipe.")
 
     def known(self, pool: Pool, alive: Mask) -> tuple[Values, Mask]:
         """The score (N,), and those of `alive` that have one."""
@@ -37,11 +37,11 @@ class ByScore(Rule):
 class TopK(ByScore):
     """Keeps each prompt's k best by a score. Ties are broken by a stable hash."""
 
-    example: ClassVar[Any] = {"top_k": {"k": 3, "by": "relevance"}}
+    example: ClassVar[Any] = {"top_k": {"k": 3, "by": "relevant"}}
     main_option: ClassVar[str | None] = "k"
     ranks: ClassVar[bool] = True
 
-    k: int = Field(ge=1)
+    k: int = Field(ge=1, description="At most so many of each prompt.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)
@@ -61,11 +61,11 @@ class BestOfN(ByScore):
     It is what best-of-n sampling would say, whatever else was drawn. Ties are broken by a stable hash.
     """
 
-    example: ClassVar[Any] = {"best_of_n": {"n": 4, "by": "relevance"}}
+    example: ClassVar[Any] = {"best_of_n": {"n": 4, "by": "relevant"}}
     main_option: ClassVar[str | None] = "n"
     ranks: ClassVar[bool] = True
 
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, description="So many of each prompt's candidates, the first.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)
@@ -85,7 +85,7 @@ class Cap(Rule):
     example: ClassVar[Any] = {"cap": 3}
     main_option: ClassVar[str | None] = "k"
 
-    k: int = Field(ge=1)
+    k: int = Field(ge=1, description="At most so many of each prompt.")
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         return pool.first(alive, self.k)

@@ -42,8 +42,8 @@ class Endpoint(Section):
     patience_seconds: float = Field(600, ge=0, description="How long the server may be away, or its rates used up.")
     attempts: int = Field(6, ge=1, description="How often a request is tried before its replies have failed.")
     concurrency: int | None = Field(None, ge=1, description="Requests at a time; found out when it is left out.")
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0, description="Read and written.")
+    requests_per_minute: float | None = Field(None, gt=0, description="At most; no bound when it is left out.")
+    tokens_per_minute: float | None = Field(None, gt=0, description="At most, read and written.")
     price: Price | None = Field(None, description="For the cost that is shown, and for max_cost.")
     max_cost: float | None = Field(None, gt=0, description="The run stops when it has cost so much, resumed or not.")
 

@@ -42,9 +42,13 @@ class HostedTraining(Endpoint):
         None, gt=0, description="No training begins once trainings have cost so much, resumed or not."
     )
     price_per_million: float | None = Field(None, ge=0, description="What a million trained tokens cost there.")
-    epochs: int | None = Field(None, ge=1, description="The host chooses when it is left out; so for the next two.")
-    batch_size: int | None = Field(None, ge=1)
-    learning_rate_multiplier: float | None = Field(None, gt=0)
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Times that each reply is learnt from. The host chooses it, and the next two, when left out.",
+    )
+    batch_size: int | None = Field(None, ge=1, description="Replies per step of the training.")
+    learning_rate_multiplier: float | None = Field(None, gt=0, description="Of the host's own learning rate.")
     suffix: str | None = Field(None, min_length=1, max_length=64, description="Stands in the names of what is trained.")
     poll_seconds: float = Field(15, gt=0, description="How often the host is asked how a job stands.")
     max_hours: float = Field(24, gt=0, description="How long a job is waited for; then the run stops, resumable.")

@@ -14,7 +14,7 @@ from rsft.types import Policy
 
 
 class NullTraining(BaseModel):
-    """A new name for the same weights: the hash of what it was given."""
+    """Trains nothing, for tests: a new name for the same weights, the hash of what it was given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

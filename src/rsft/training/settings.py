@@ -36,9 +36,9 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(32, ge=1)
+    rank: int = Field(32, ge=1, description="Of the update of each layer: more can learn more, and takes more memory.")
     alpha: float | None = Field(None, gt=0, description="Scale of the update; twice the rank when left out.")
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="The share of inputs that each step leaves out at random.")
 
 
 class SftSettings(BaseModel):
@@ -47,8 +47,8 @@ class SftSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lora: Lora | None = Field(Lora(), description="null trains all weights.")
-    learning_rate: float = Field(5e-4, gt=0)
-    epochs: float = Field(2, gt=0)
+    learning_rate: float = Field(5e-4, gt=0, description="At its greatest, after the warm-up.")
+    epochs: float = Field(2, gt=0, description="How often each reply is learnt from.")
     max_steps: int | None = Field(
         None,
         ge=1,
@@ -76,10 +76,12 @@ class SftSettings(BaseModel):
         description="The best epoch is the one with the least loss on the held-out replies, or the one whose own greedy"
         " replies to the held-out conversations pass the selection's rules most often.",
     )
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_share: float = Field(0.1, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "cosine", description="How the learning rate falls to the end of a training."
+    )
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="The share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are made as short.")
     launch: Annotated[str, AfterValidator(_is_launch)] | None = Field(
         None,
         description="Train in several processes (accelerate launch): ddp, fsdp2, zero3, or a file of accelerate's.",

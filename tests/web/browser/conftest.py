@@ -1,31 +1,22 @@
-"""A real browser, and the real server. The browser's driver runs a loop of its own in this thread, in which no other
-loop could run: it ends with each file of tests."""
+"""A real browser, and the real server."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
-from windows import PATIENCE, Site, Windows, served
+from playwright.sync_api import Browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+from windows import Site, Windows, browsing, served
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("Chromium is not there: `make chromium` installs it where apt-get can")
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, timeout=2 * PATIENCE)
+    with browsing() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -64,10 +64,10 @@ def sample(
         typer.Option("--iteration", "-i", help="Of a run: 0 for the base, else the policy of this iteration."),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="A system message.")] = None,
-    candidates: Annotated[int, typer.Option("--candidates", "-n", min=1)] = 1,
-    temperature: Annotated[float, typer.Option("--temperature", "-t", min=0.0)] = 0.7,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 128,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    candidates: Annotated[int, typer.Option("--candidates", "-n", min=1, help="So many replies.")] = 1,
+    temperature: Annotated[float, typer.Option("--temperature", "-t", min=0.0, help="0 is greedy.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="A reply's most tokens.")] = 128,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same replies.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Draw replies to one prompt from a model, or from a run's policy (the one that it hands back by default)."""

@@ -34,8 +34,12 @@ def chat(
     here: Annotated[
         bool, typer.Option("--here", help="Answer in this process, though the recipe's engine is a server.")
     ] = False,
-    temperature: Annotated[float | None, typer.Option("--temperature", "-t", min=0.0)] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1)] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "-t", min=0.0, help="0 is greedy; the run's by default.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="A reply's most tokens; the run's by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line instead.")] = False,
 ) -> None:
     """Talk to a run's policy, the base and controls, side by side. /help lists what can be typed beside turns.

@@ -43,7 +43,7 @@ class LocalOptions(BaseModel):
 
 
 class LocalEngine:
-    """Samples from a `Network`, in the process and on the device where that is."""
+    """Samples in this process, on the device where the model is."""
 
     def __init__(self, network: Network, options: LocalOptions | None = None) -> None:
         self.network = network

@@ -1,10 +1,11 @@
-"""The pages as a user has them: `rsft ui` as a process, and windows of a browser that note whatever is amiss."""
+"""A real browser; `rsft ui` as a process, as a user has it; and windows that note whatever is amiss."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 PATIENCE = 60_000
 """Milliseconds in which a page that is slow on a busy machine does what it is to do."""
 # A server that is asked with a status of its own, which a test expects, is told of by the browser as an error.
 _STATUS = "Failed to load resource: the server responded with a status of"
+
+
+@contextlib.contextmanager
+def browsing() -> Iterator[Browser]:
+    """A browser, or a skipped test where there is none. Its driver runs a loop of its own in this thread, in which no
+    other loop could run: let it end with each file of tests."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("Chromium is not there: `make chromium` installs it where apt-get can")
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, timeout=2 * PATIENCE)
+        yield browser
+        browser.close()
 
 
 def rsft(*words: str, folder: Path) -> str:
