@@ -6,8 +6,8 @@
       generators:
         - {type: examples/custom_engine.py:service, url: http://127.0.0.1:9000/reply}
 
-`service`, a function, gets a list of requests and gives a text for each, or None where there is none: a failed candidate,
-never an empty one. It is told of no policy, so it writes what a policy is to learn from. `Generate`, a class, samples
+`service`, a function, gets a list of requests and gives a text for each, or None where there is none: then that
+candidate failed. It is told of no policy, so it writes what a policy is to learn from. `Generate`, a class, samples
 from the policies that the run trains, by nothing but transformers.
 """
 

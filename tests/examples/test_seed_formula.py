@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
 import re
@@ -28,8 +29,8 @@ def seed() -> Any:
 
 def test_the_corrected_sign_makes_accepted_replies_likelier_and_the_printed_one_does_not(seed: Any) -> None:
     plus, minus = (seed.after_steps(sign, 2000, 5.0) for sign in (+1, -1))
-    assert all(after > before for before, after in zip(plus, plus[1:], strict=False))
-    assert all(after < before for before, after in zip(minus, minus[1:], strict=False))
+    assert all(after > before for before, after in itertools.pairwise(plus))
+    assert all(after < before for before, after in itertools.pairwise(minus))
     assert plus[-1] > 0.999
     assert minus[-1] < 0.01
 
