@@ -204,8 +204,45 @@ def test_a_reply_longer_than_the_law_has_it_is_cut(tiny_folder: Path) -> None:
         for c in WrittenBy("told", Told(), student).sample(student.base, wanted(1, max_tokens=7))
     }
     assert found == ("a whole", 7, "length")
-    exact = WrittenBy("told", Told(), student).sample(student.base, wanted(1, max_tokens=14))
-    assert {c.finish_reason for c in exact} == {"stop"}
+    for most, reason in ((13, "length"), (14, "stop")):  # thirteen letters, and what ends the turn
+        exact = WrittenBy("told", Told(), student).sample(student.base, wanted(1, max_tokens=most))
+        assert {(c.text, len(c.token_ids), c.finish_reason) for c in exact} == {("a whole reply", most, reason)}
+
+
+def test_it_is_asked_for_no_more_than_a_batch_and_in_the_order_of_sample_indices() -> None:
+    asked: list[list[int]] = []
+
+    class Notes(OwnEngine):
+        def replies(self, policy: Policy, requests: Any) -> Any:
+            asked.append([one.key.sample_index for one in requests])
+            return ["said"] * len(requests)
+
+    class Slow:
+        waits = 0
+
+        def bound(self, prompt_id: str) -> int:
+            return 1 + self.waits // 2 * 2
+
+        def wait(self) -> None:
+            self.waits += 1
+
+    engine = WrittenBy("notes", Notes(batch=2), None)
+    assert engine.rows == 2
+    found = list(engine.sample(engine.base, wanted()[::-1], None, Slow()))
+    assert max(map(len, asked)) == 2
+    for prompt in PROMPTS:
+        assert [c.key.sample_index for c in found if c.key.prompt_id == prompt.id] == [0, 1, 2, 3]
+
+
+def test_what_it_is_told_apart_by(here: Path) -> None:
+    def described(**options: Any) -> Any:
+        return engine_kind("mine.py:Shouts").open(options, None, Path()).description
+
+    assert described() == described(batch=3) != described(mark="?")
+    function = engine_kind("mine.py:says")
+    one, other = (function.open({"word": word}, None, Path()) for word in ("a", "b"))
+    assert one.description != other.description
+    assert one.base != other.base, "nobody can hash what it writes by"
 
 
 def test_an_engine_goes_no_further_than_its_pace_and_leaves_what_is_cancelled(here: Path) -> None:

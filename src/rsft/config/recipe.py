@@ -287,7 +287,11 @@ class Recipe(Section):
     run: str = Field(description="The run folder; runs/NAME of the recipe by default.")
     model: OneOrMore = Field(description="Hub name, folder, or package:NAME. Of several, the first that is there.")
     prompts: PromptsSection
-    engine: PlugIn = "local"
+    engine: PlugIn = Field(
+        "local",
+        description="What samples: local, vllm, openai, scripted, or your own (path/to/file.py:Name); with options, a "
+        "mapping with its type.",
+    )
     sampling: SamplingSection = SamplingSection()
     budget: Budget = BudgetSection()
     scorers: dict[str, PlugIn] = Field(min_length=1)
