@@ -277,3 +277,10 @@ def test_an_engine_goes_no_further_than_its_pace_and_leaves_what_is_cancelled(he
         ("p2", "stop"): 4,
     }
     assert pace.waits == 2
+
+
+def test_one_can_sample_from_its_run(here: Path, cli: Command) -> None:
+    run(recipe("mine.py:Shouts"))
+    said = cli("sample", "runs/own", "hello there", "--candidates", "2", "--json")
+    assert said.code == 0, said.err
+    assert all(reply["text"].startswith("Good") and "hello there!" in reply["text"] for reply in said.json["replies"])
