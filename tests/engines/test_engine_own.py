@@ -41,6 +41,8 @@ class Other:
 def says(requests, word, times=1):
     return [f"{word} " * times for one in requests]
 
+half = __import__("functools").partial(says, word="Good")
+
 def breaks(requests):
     raise ValueError("no such voice")
 """
@@ -91,6 +93,7 @@ def wanted(count: int = 4, **law: Any) -> list[Request]:
             "{type: 'mine.py:Shouts', marc: '?'}",
             "'engine.marc' is not a key of the engine 'Shouts'. Did you mean 'mark'?",
         ),
+        ("mine.py:half", "is neither a class nor a function, but a partial"),
         ("{type: 'mine.py:Shouts', batch: 0}", "engine.batch"),
         ("{type: 'mine.py:says', wort: a}", "there is no option 'wort'. Did you mean 'word'?"),
         ("{type: 'mine.py:says'}", "the option 'word' is missing"),

@@ -15,8 +15,10 @@ def engine_kind(name: str) -> EngineKind:
     """The engine of this name, or the user's own at `path/to/file.py:Name`: a class that derives from OwnEngine, one
     that is an Engine by itself, or a function over a list of requests. Raises RecipeError."""
     found: Any = registry.load("engine", name)
-    if not inspect.isclass(found):
+    if inspect.isroutine(found):
         return OfFunction(found)
+    if not inspect.isclass(found):
+        raise RecipeError(f"The engine '{name}' is neither a class nor a function, but a {type(found).__name__}.")
     if issubclass(found, OwnEngine):
         wanted = [] if found.replies is not OwnEngine.replies else ["replies"]
     else:
