@@ -237,6 +237,17 @@ def test_it_is_asked_for_no_more_than_a_batch_and_in_the_order_of_sample_indices
         assert [c.key.sample_index for c in found if c.key.prompt_id == prompt.id] == [0, 1, 2, 3]
 
 
+def test_what_is_cancelled_while_a_candidate_is_taken_still_comes(here: Path) -> None:
+    engine = engine_kind("mine.py:Shouts").open({"batch": 6}, None, Path())
+    sampling = engine.sample(engine.base, wanted(2))
+    sampling.cancel(CandidateKey(1, "p1", 0, "g"))
+    found = [next(sampling)]
+    for prompt in PROMPTS:
+        sampling.cancel_prompt(prompt.id)
+    found += sampling
+    assert Counter(c.key for c in found) == Counter(one.key for one in wanted(2))
+
+
 def test_what_it_is_told_apart_by(here: Path) -> None:
     def described(**options: Any) -> Any:
         return engine_kind("mine.py:Shouts").open(options, None, Path()).description

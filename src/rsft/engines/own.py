@@ -182,10 +182,10 @@ class WrittenBy:
         waiting = deque(sorted(requests, key=lambda request: (request.key.sample_index, request.key)))
         while waiting:
             batch = self._next_batch(waiting, pace, cancelled)
-            for request in batch:
-                if request.key in cancelled:
-                    yield Candidate(request.key, "", (), "cancelled", None, None, CANCELLED)
-            wanted = [request for request in batch if request.key not in cancelled]
+            # Looked at once: whoever takes a candidate may cancel others.
+            unwanted = {request.key for request in batch if request.key in cancelled}
+            wanted = [request for request in batch if request.key not in unwanted]
+            yield from (Candidate(key, "", (), "cancelled", None, None, CANCELLED) for key in sorted(unwanted))
             yield from map(self._candidate, wanted, self._replies(policy, wanted))
             if pace is not None and not batch:
                 pace.wait()
