@@ -8,7 +8,7 @@ WORKERS ?= 2
 # their own requirements: only their weights are wanted.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types imports docs sandbox chromium vllm-env clean
+.PHONY: demo test check lint types imports docs dist release-check sandbox chromium vllm-env clean
 
 demo: .venv/ready
 	$(BIN)/rsft run demo
@@ -33,6 +33,15 @@ imports: .venv/ready
 docs: .venv/ready
 	$(BIN)/python -m tools.reference
 	$(BIN)/zensical build --clean --strict
+
+# The wheel and the source archive of this version, in dist/.
+dist: .venv/ready
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+# Whether this version can be released: one number everywhere, and both archives hold all and install.
+release-check: .venv/ready
+	$(BIN)/python -m pytest tests/test_release.py tests/test_wheel.py
 
 # What runs code that a model wrote. Where it can't be had, the tests that need it are skipped and say so.
 sandbox:
@@ -62,4 +71,4 @@ vllm-env: .venv-vllm/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache site
+	rm -rf dist site .cache .venv .venv-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -138,12 +138,14 @@ INTENTS: tuple[Intent, ...] = (
         nudges=("Which slot is it?", "So when will the driver come?", "What day and time is that?"),
         references=(
             "The driver will be with you on {delivery day} between {earliest arrival} and {latest arrival}.",
-            "You are booked for {delivery date}, from {earliest arrival} to {latest arrival}, and the driver is {driver}.",
+            "You are booked for {delivery date}, from {earliest arrival} to {latest arrival}, and the "
+            "driver is {driver}.",
             "Your slot is {delivery day}, no later than {latest time}, and {driver} will ring {warning} before.",
             "It is coming on {delivery date}, not before {earliest time}; if that does not suit you, ring {phone} and "
             "quote {slot code}.",
             "We have you down for {delivery day} at about {arrival time}, and {carrier} will text you {warning} ahead.",
-            "Delivery is set for {delivery date} between {earliest arrival} and {latest arrival}, under reference {slot code}.",
+            "Delivery is set for {delivery date} between {earliest arrival} and {latest arrival}, under "
+            "reference {slot code}.",
         ),
     ),
     Intent(
@@ -211,9 +213,11 @@ INTENTS: tuple[Intent, ...] = (
         ),
         nudges=("How do I swap it?", "What do I need to do?", "How does a swap work?"),
         references=(
-            "Of course. Send it back by {swap deadline} with form {form code}, and the new one leaves within {swap time}.",
+            "Of course. Send it back by {swap deadline} with form {form code}, and the new one leaves "
+            "within {swap time}.",
             "Swaps are free for {swap period} after purchase, and your exchange number is {exchange code}.",
-            "Just ask for {contact} at our {branch} shop before {swap deadline}, and please have {exchange code} with you.",
+            "Just ask for {contact} at our {branch} shop before {swap deadline}, and please have "
+            "{exchange code} with you.",
             "No problem. Post it to {return address} by {swap deadline}; a swap costs {swap fee} for postage.",
             "You may exchange it within {swap period}. {carrier} can collect it on {collection day}.",
             "Certainly. Your exchange number is {exchange code}, and {carrier} will come for the parcel on "
@@ -360,7 +364,8 @@ INTENTS: tuple[Intent, ...] = (
         references=(
             "We open at {opening time} and close at {closing time}.",
             "The doors are open from {opening time} to {closing time}, and you will find us at {shop address}.",
-            "You can come any time from {opening time}; the workshop stops at {workshop closing time} and the shop at {closing time}.",
+            "You can come any time from {opening time}; the workshop stops at {workshop closing time} and "
+            "the shop at {closing time}.",
             "On {DAY} we are here from {opening time} until {closing time}, and it is quietest around {quiet hour}.",
             "Our {branch} shop is open from {opening time} to {closing time}; for anything else, please ring {phone}.",
             "Come between {opening time} and {closing time}. {contact} will be at the counter and glad to help.",
@@ -581,7 +586,8 @@ INTENTS: tuple[Intent, ...] = (
             "{carrier} will bring it to {new address}, and the redirection costs {redirect fee}.",
             "Your parcel is now addressed to {new address} and should be there by {delivery date}.",
             "The parcel is at the {depot} depot and will go to {new address} on {delivery day}.",
-            "Our records now say {new address}. If that is wrong, please ring {phone} before {change deadline} and quote "
+            "Our records now say {new address}. If that is wrong, please ring {phone} before "
+            "{change deadline} and quote "
             "{change code}.",
         ),
     ),

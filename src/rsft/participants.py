@@ -14,6 +14,7 @@ from rsft.config import Recipe
 from rsft.config.mistakes import mistakes
 from rsft.config.section import PlugIn, as_list
 from rsft.engines.base import Engine
+from rsft.engines.build import engine_kind
 from rsft.engines.writers import Writer, Writers
 from rsft.errors import RecipeError
 from rsft.models.student import Student
@@ -27,6 +28,10 @@ LOGS = "servers"
 _SHARED = (
     "A server on this disk may be told of them: engine.policies is adapters (vLLM) or folders (transformers serve). Or "
     "let the server's model write only: engine: local, and sampling: {generators: [{type: openai, ...}]}."
+)
+_OF_ONES_OWN = (
+    "Have its class say that it can (trained, see rsft.engines.OwnEngine); or let it write only: engine: local, and "
+    "sampling: {{generators: [{{type: {name}, ...}}]}}."
 )
 _WAYS_OUT = {
     "adapter": _SHARED,
@@ -46,8 +51,7 @@ def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: 
     """The engine of this name or with these options. What it logs goes to the folder. Raises a UserError where it can't
     work here."""
     name, options = _named(spec)
-    engine: Engine = registry.load("engine", name).open(options, student, folder)
-    return engine
+    return engine_kind(name).open(options, student, folder)
 
 
 def open_writers(recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writers:
@@ -102,10 +106,22 @@ def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, fold
     return Writer(written, written.base, share, None if other.reads_like(student) else lambda: student.chat)
 
 
+def check_engines(recipe: Recipe) -> None:
+    """Raise RecipeError for an engine, or one that writes beside it, that is not there or doesn't take its options."""
+    for spec in (recipe.engine, *(recipe.sampling.generators or ())):
+        name, options = _named(spec)
+        if spec is not recipe.engine:
+            options.pop("share", None)
+            if name in ("local", "vllm"):
+                options.pop("model", None)
+        if name != "policy":
+            engine_kind(name).serves(options)
+
+
 def refuse_unserved(recipe: Recipe, trainer: Trainer) -> None:
     """Raise RecipeError where the engine can't sample from what the trainer trains."""
     name, options = _named(recipe.engine)
-    engine = registry.load("engine", name)
+    engine = engine_kind(name)
     if trainer.trains is None or trainer.trains in engine.serves(options):
         return
     where = {
@@ -113,9 +129,10 @@ def refuse_unserved(recipe: Recipe, trainer: Trainer) -> None:
         "weights": "whole weights on this machine",
         "hosted": "policies at a host, which serves them by name",
     }
+    way_out = _WAYS_OUT[trainer.trains] if name in registry.ENGINES else _OF_ONES_OWN.format(name=name)
     raise RecipeError(
         f"The recipe can't be used: training by '{recipe.training.type}' makes {where[trainer.trains]}, and the engine "
-        f"'{name}', as it stands here, can't sample from these. {_WAYS_OUT[trainer.trains]}"
+        f"'{name}', as it stands here, can't sample from these. {way_out}"
     )
 
 
@@ -126,7 +143,7 @@ def _named(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     options = dict(spec)
     name = options.pop("type", None)
     if not isinstance(name, str):
-        raise RecipeError(f"engine: a mapping needs a 'type'; found {dict(spec)}.")
+        raise RecipeError(f"An engine's mapping needs a 'type'; found {dict(spec)}.")
     return name, options
 
 

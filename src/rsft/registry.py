@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import json
 import sys
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +119,40 @@ def _from_file(kind: str, path: Path, attribute: str) -> Any:
         names = [name for name in vars(sys.modules[module_name]) if not name.startswith("_")]
         raise RecipeError(f"The file {path} has no function or class '{attribute}'.{nearest(attribute, names)}")
     return found
+
+
+def fingerprint_of(kind: Any, options: Any, version: int = 1) -> str:
+    """A hash of a class or function, its options, and its version or, for a user's own, the content of its file."""
+    source = _file_hash(kind.__module__) if not kind.__module__.startswith("rsft.") else ""
+    # A user's module is named after the file and its content; the content counts below, the folder never.
+    module = kind.__module__ if not source else Path(_file_of(kind.__module__) or "").stem
+    identity = [f"{module}.{kind.__qualname__}", options, version, source]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _file_of(module: str) -> str | None:
+    return getattr(sys.modules.get(module), "__file__", None)
+
+
+@cache
+def _file_hash(module: str) -> str:
+    """The sha256 of the file that a module came from. (The registry gives an edited file another module name.)"""
+    file = _file_of(module)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
+
+
+def misuses(function: Callable[..., Any], options: Mapping[str, Any], takes: str = "") -> list[str]:
+    """What is wrong with calling a user's function, or class, with these options by name: a line for each mistake.
+
+    A function's first parameter is for what it `takes` ("list of replies"); a class takes options only.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    named = [p for p in parameters[1 if takes else 0 :] if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    allowed = [p.name for p in named]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [option for option in options if option not in allowed and not open_ended]
+    problems = [f"there is no option '{option}'.{nearest(option, allowed)}" for option in unknown]
+    problems += [f"the option '{p.name}' is missing." for p in named if p.default is p.empty and p.name not in options]
+    if takes and not parameters:
+        problems.append(f"the function must take the {takes} as its first argument.")
+    return [*problems, f"Its options are: {', '.join(allowed) or 'none'}."] if problems else []

@@ -16,7 +16,7 @@ from rsft.engines.base import Engine
 from rsft.engines.writers import Writers
 from rsft.errors import PromptError, RecipeError, RunError, nearest
 from rsft.models.student import Student
-from rsft.participants import LOGS, open_engine, open_writers, refuse_unserved, student_of, trainer_of
+from rsft.participants import LOGS, check_engines, open_engine, open_writers, refuse_unserved, student_of, trainer_of
 from rsft.prompts import Column, check_disjoint, load_prompts
 from rsft.saved import refuse_other_recipe, saved_recipe
 from rsft.scorers import Combined, Scorer, build_scorers, to_standardise
@@ -88,6 +88,7 @@ class Parts(Checked):
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
     check_trackers(recipe)
+    check_engines(recipe)
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
     train, heldout, anchors = read_prompts(recipe)
     return Checked(train, heldout, anchors, scorers, heldout_scorers, terms, selection)

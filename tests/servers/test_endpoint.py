@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rsft.config.mistakes import mistakes
 from rsft.errors import ServerError
 from rsft.servers import Endpoint, Price
+from rsft.servers.named import named_servers
 
 CANARY = "sk-canary-8c1f0e"
 
@@ -125,3 +126,10 @@ def test_a_key_that_http_can_not_carry_is_refused_and_not_shown(monkeypatch: pyt
     with pytest.raises(ServerError, match="SHOP_KEY holds no key") as caught:
         Endpoint(model="small", key_env="SHOP_KEY").key()
     assert CANARY not in str(caught.value)
+
+
+def test_an_engine_of_ones_own_is_no_server_of_ours_because_it_has_an_address() -> None:
+    engine = {"type": "mine.py:service", "url": "http://127.0.0.1:9000/reply"}
+    assert named_servers({"model": "m", "engine": engine}) == []
+    (found,) = named_servers({"model": "m", "engine": {"type": "openai", "url": "http://127.0.0.1:9000/v1"}})
+    assert found.where == "engine"

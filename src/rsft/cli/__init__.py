@@ -20,7 +20,7 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        app(prog_name="rsft")
     except UserError as error:
         print(f"rsft: {printable(str(error))}", file=sys.stderr)  # it may quote what others wrote
         sys.exit(2)

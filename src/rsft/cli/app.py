@@ -10,7 +10,6 @@ from rsft.cli.commands import deciding, explaining, looking, running, sharing, s
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Improve a chat model by rejection sampling: sample replies, score them, accept or reject, train, and again.",

@@ -8,12 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from rsft.cli import completing
 from rsft.wording import inert_json
 
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).")
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a shipped recipe's name (demo).", autocompletion=completing.recipes
+    ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=completing.runs)]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sampling.candidates=4.")
 ]

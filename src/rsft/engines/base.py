@@ -88,19 +88,23 @@ class Sampling(Iterator[Candidate]):
             self._candidates.close()
 
 
-class Engine(Protocol):
-    """Samples candidates. Batching, caches and retries are its own business."""
+class EngineKind(Protocol):
+    """What an engine is opened by: its class, of which these are class methods."""
 
-    @classmethod
-    def open(cls, options: Mapping[str, Any], student: Any, folder: Path) -> Engine:
+    def open(self, options: Mapping[str, Any], student: Any, folder: Path) -> Engine:
         """An engine with the recipe's options. `student` is the model that the run trains (a `Student`, of which
-        nothing is loaded yet), `folder` one of its own, for logs. Raises a UserError where it can't work here."""
+        nothing is loaded yet; None where the engine only writes what that is to learn from), `folder` one of its own,
+        for logs. Raises a UserError where it can't work here."""
         ...
 
-    @classmethod
-    def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
-        """The kinds of trained policies that it can sample from, with these options."""
+    def serves(self, options: Mapping[str, Any]) -> Collection[Kind]:
+        """The kinds of trained policies that it can sample from, with these options. Raises RecipeError for options
+        that it doesn't take."""
         ...
+
+
+class Engine(Protocol):
+    """Samples candidates. Batching, caches and retries are its own business. Its class is an EngineKind."""
 
     @property
     def base(self) -> Policy:

@@ -43,6 +43,7 @@ class ScriptedEngine:
 
     @classmethod
     def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        checked_options(Script, "scripted", options)
         return ("adapter", "weights", "hosted")
 
     @property

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from rsft.registry import fingerprint_of
 from rsft.types import Reply, Score
 
 RUNS_MODEL = "the run's model"
@@ -80,26 +77,6 @@ class Scorer(BaseModel):
     def description(self) -> str:
         """The first line of the class's docstring."""
         return first_line(type(self))
-
-
-def fingerprint_of(kind: Any, options: Any, version: int = 1) -> str:
-    """A hash of a class or function, its options, and its version or, for a user's own, the content of its file."""
-    source = _file_hash(kind.__module__) if not kind.__module__.startswith("rsft.") else ""
-    # A user's module is named after the file and its content; the content counts below, the folder never.
-    module = kind.__module__ if not source else Path(_file_of(kind.__module__) or "").stem
-    identity = [f"{module}.{kind.__qualname__}", options, version, source]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _file_of(module: str) -> str | None:
-    return getattr(sys.modules.get(module), "__file__", None)
-
-
-@cache
-def _file_hash(module: str) -> str:
-    """The sha256 of the file that a module came from. (The registry gives an edited file another module name.)"""
-    file = _file_of(module)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
 
 
 def first_line(described: Any) -> str:

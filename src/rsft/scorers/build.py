@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -103,19 +102,8 @@ def _wrapped(name: str, kind: str, found: Callable[..., Any], options: dict[str,
     is_class = isinstance(found, type)
     if is_class and not callable(getattr(found, "score", None)):
         raise RecipeError(f"The scorer '{name}' ({kind}) is a class without a method 'score'.")
-    parameters = list(inspect.signature(found).parameters.values())
-    # A function's first parameter takes the replies.
-    named = [p for p in parameters[0 if is_class else 1 :] if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    allowed = [p.name for p in named]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    problems = [_unknown_option(option, allowed) for option in options if option not in allowed and not open_ended]
-    problems += [f"the option '{p.name}' is missing." for p in named if p.default is p.empty and p.name not in options]
-    if not is_class and not parameters:
-        problems.append("the function must take the list of replies as its first argument.")
-    if problems:
-        raise RecipeError(
-            _cannot_be_built(name, kind, [*problems, f"Its options are: {', '.join(allowed) or 'none'}."])
-        )
+    if problems := registry.misuses(found, options, takes="" if is_class else "list of replies"):
+        raise RecipeError(_cannot_be_built(name, kind, problems))
     call: Callable[..., Any] = found
     if is_class:
         try:
@@ -123,10 +111,6 @@ def _wrapped(name: str, kind: str, found: Callable[..., Any], options: dict[str,
         except Exception as error:
             raise RecipeError(_cannot_be_built(name, kind, [f"{reason_of(error)}."])) from error
     return FunctionScorer.of(found, call, options, pass_options=not is_class)
-
-
-def _unknown_option(option: str, allowed: Sequence[str]) -> str:
-    return f"there is no option '{option}'.{nearest(option, allowed)}"
 
 
 def _cannot_be_built(name: str, kind: str, problems: Sequence[str]) -> str:

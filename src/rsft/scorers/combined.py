@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from rsft.scorers.base import Scorer, fingerprint_of
+from rsft.registry import fingerprint_of
+from rsft.scorers.base import Scorer
 from rsft.scorers.expression import Expression
 from rsft.types import Score
 

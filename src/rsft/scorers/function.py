@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from rsft.scorers.base import Scorer, fingerprint_of, first_line
+from rsft.registry import fingerprint_of
+from rsft.scorers.base import Scorer, first_line
 from rsft.types import Reply, Score
 
 

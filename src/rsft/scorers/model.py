@@ -15,7 +15,8 @@ from rsft.config.section import OneOrMore
 from rsft.errors import ModelError, UserError
 from rsft.models.devices import free_device, scoring_dtype, show_no_loading
 from rsft.models.references import ModelFolder, available, resolve
-from rsft.scorers.base import Scorer, fingerprint_of
+from rsft.registry import fingerprint_of
+from rsft.scorers.base import Scorer
 from rsft.scorers.run import reason_of
 
 # Files of other kinds are never read, or say nothing of what the model does.

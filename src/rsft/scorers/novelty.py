@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, StringConstraints, model_validator
 
-from rsft.scorers.base import Scorer, fingerprint_of
+from rsft.registry import fingerprint_of
+from rsft.scorers.base import Scorer
 from rsft.text import grams, normalise, words
 from rsft.types import Reply, Score
 

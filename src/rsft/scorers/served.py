@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from rsft.config.section import OneOrMore
 from rsft.errors import ModelError
-from rsft.scorers.base import fingerprint_of
+from rsft.registry import fingerprint_of
 from rsft.scorers.model import ModelScorer
 from rsft.servers import Endpoint, Server
 from rsft.types import Message, Prompt, Reply

@@ -63,7 +63,7 @@ def _named(where: str, said: Mapping[str, Any], model: Any) -> Named | None:
     if not is_said_to_be and not isinstance(said.get("url"), str):
         return None
     own = {key: value for key, value in said.items() if key in Endpoint.model_fields and value is not None}
-    if where == "engine":
+    if where == "engine" and ".py:" not in str(said.get("type")):  # what a user's own engine asks, nobody knows
         own.setdefault("model", model)
     try:
         return Named(where, Endpoint.model_validate(own))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rsft.cli import completing
 from rsft.cli.arguments import JsonOption, SetOption, printed
 
 commands = typer.Typer()
@@ -18,10 +19,20 @@ commands = typer.Typer()
 def scorers(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME|test", help="A scorer, to see its options; or test, as above.")
+        str | None,
+        typer.Argument(
+            metavar="NAME|test",
+            help="A scorer, to see its options; or test, as above.",
+            autocompletion=completing.scorers,
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="With test: the recipe whose scorers are tested.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="With test: the recipe whose scorers are tested.",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     overrides: SetOption = None,
     rows: Annotated[int, typer.Option("--rows", "-n", min=2, help="test: at most so many prompts.")] = 300,
@@ -97,7 +108,14 @@ def _test_scorers(
 
 @commands.command()
 def rules(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A rule, to see its options.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A rule, to see its options.",
+            autocompletion=completing.rules,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the rules of selections, or explain one. NAME may be your own: path/to/file.py:Name."""

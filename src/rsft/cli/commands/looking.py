@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rsft.cli import completing
 from rsft.cli.arguments import JsonOption, RunArgument, TrackingOption, printed
 
 commands = typer.Typer()
@@ -56,7 +57,14 @@ def show(
 
 @commands.command()
 def sample(
-    source: Annotated[str, typer.Argument(metavar="MODEL|RUN", help="A model reference, or a run folder.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RUN",
+            help="A model reference, or a run folder.",
+            autocompletion=completing.runs,
+        ),
+    ],
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What the user says.")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="A prompt id of the run, instead of TEXT.")] = None,
     iteration: Annotated[
@@ -90,8 +98,22 @@ def sample(
 
 @commands.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run's policy: RUN, RUN@2 or RUN@2:control.")],
-    b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one, likewise; or @2, of the same run.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_A",
+            help="A run's policy: RUN, RUN@2 or RUN@2:control.",
+            autocompletion=completing.runs,
+        ),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_B",
+            help="Another one, likewise; or @2, of the same run.",
+            autocompletion=completing.runs,
+        ),
+    ],
     by: Annotated[
         str, typer.Option("--by", metavar="SCORE", help="Order prompts by the change in this score.")
     ] = "acceptance",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rsft.cli import completing
 from rsft.cli.arguments import JsonOption, RecipeArgument, RunArgument, SetOption, printed
 
 commands = typer.Typer()
@@ -19,7 +20,10 @@ def run(
     fork: Annotated[
         Path | None,
         typer.Option(
-            "--fork", metavar="RUN", help="Begin a run that takes over from this one all that is still valid."
+            "--fork",
+            metavar="RUN",
+            help="Begin a run that takes over from this one all that is still valid.",
+            autocompletion=completing.runs,
         ),
     ] = None,
     seeds: Annotated[
@@ -86,7 +90,12 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOpti
 @commands.command()
 def doctor(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="Also look at the servers and keys that it names.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="Also look at the servers and keys that it names.",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,

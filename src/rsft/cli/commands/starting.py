@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rsft.cli import completing
 from rsft.cli.arguments import JsonOption
 
 commands = typer.Typer()
@@ -18,7 +19,9 @@ def init(
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", help="service, assistant, character, social, maths, code or distillation (from a hosted model)."
+            "--kind",
+            help="service, assistant, character, social, maths, code or distillation (from a hosted model).",
+            autocompletion=completing.kinds,
         ),
     ] = None,
     model: Annotated[

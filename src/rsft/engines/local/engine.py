@@ -60,6 +60,7 @@ class LocalEngine:
 
     @classmethod
     def serves(cls, options: Mapping[str, Any]) -> Collection[Kind]:
+        checked_options(LocalOptions, "local", options)
         return ("adapter", "weights")
 
     @property

@@ -14,7 +14,8 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from rsft.config.section import OneOrMore
 from rsft.models.devices import free_device, quick_dtype
 from rsft.models.references import ModelFolder, resolve
-from rsft.scorers.base import RUNS_MODEL, Scorer, fingerprint_of
+from rsft.registry import fingerprint_of
+from rsft.scorers.base import RUNS_MODEL, Scorer
 from rsft.scorers.context import Context, Fields
 from rsft.scorers.judge.asking import Question
 from rsft.scorers.judge.tricks import trick_in

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from rsft.scorers.base import Baseline, Scorer, fingerprint_of
+from rsft.registry import fingerprint_of
+from rsft.scorers.base import Baseline, Scorer
 from rsft.scorers.judge.asking import Question, question
 from rsft.scorers.judge.base import Answer, Judge
 from rsft.scorers.judge.verdicts import TEXT, an_object, one_of
