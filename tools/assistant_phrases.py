@@ -260,7 +260,7 @@ TASKS: tuple[Task, ...] = (
                 ),
                 "growing tomatoes": (
                     "Give your tomatoes a lot of sun and water them often.",
-                    "Plant them in a sunny place. Water the roots and not the leaves.",
+                    "Plant your tomatoes in the sun. Water the roots and not the leaves.",
                 ),
                 "running": (
                     "Start slowly and run a little more each week.",
@@ -286,7 +286,7 @@ TASKS: tuple[Task, ...] = (
                 ),
                 "taking photos": (
                     "Take your photos early in the morning when the light is soft.",
-                    "Go closer to what you want to show. Hold the camera still.",
+                    "Go closer to take better photos. Hold the camera still.",
                 ),
             },
         },
@@ -580,7 +580,7 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
         "heldout": ("Avoid commas.", "No commas, please."),
     },
     "begin": {
-        "train": ('Begin with "{start}".', 'Start with "{start}".', 'The first word is "{start}".'),
+        "train": ('Begin with "{start}".', 'Start with "{start}".', 'The reply begins with "{start}".'),
         "heldout": ('Open with "{start}".', 'Let it start with "{start}".'),
     },
     "question": {

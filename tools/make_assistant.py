@@ -26,11 +26,11 @@ ROWS = {"train": 260, "heldout": 160}
 HELD_OUT_REQUESTS = 2
 # A kind that only held-out has gets so many times the rows there that another one gets.
 HELD_OUT_TURNS = 2
-# Of the rows with tools, those whose conversation shows a call of the very tool that is asked for; the others show
-# another tool's, and name this one only in the list of tools.
-SHOWN = 1 / 3
+# Of the rows, those whose conversation shows how it is done: a text of the same kind, a call of the very tool. The others
+# have no exchange before the request, or another tool's call, and name the tool only in the list of tools.
+SHOWN = 1 / 2
 # How many forms are asked for at once, and how often.
-FORM_COUNTS = {1: 3, 2: 5, 3: 2}
+FORM_COUNTS = {1: 4, 2: 5, 3: 1}
 
 Row = dict[str, Any]
 RANGES = {"minutes": range(4, 58), "degrees": range(16, 26), "count": range(2, 10)}
@@ -67,6 +67,7 @@ class Exchange:
     constraints: dict[str, Any]
     reference: str
     values: Values
+    phrase: str = ""  # of which the reply was made
 
 
 def requests_of(kind: Task | Tool, split: str) -> tuple[str, ...]:
@@ -82,26 +83,27 @@ def slots_in(phrase: str) -> set[str]:
 # -- What is to be written ---------------------------------------------------------------------------------------------
 
 
-def write(rng: Random, split: str, task: Task, form: str | None = None, other: Values | None = None) -> Exchange:
-    """A request to write something; with `form`, one that asks for this form. `other` is what it must not repeat."""
-    values = Values(rng, split, other)
+def write(rng: Random, split: str, task: Task, form: str | None = None, other: Exchange | None = None) -> Exchange:
+    """A request to write something; with `form`, one that asks for this form. It repeats nothing of `other`."""
+    values = Values(rng, split, other and other.values)
     template = rng.choice(requests_of(task, split))
     must: set[str] = set()
     if task.topics:
         values["topic"] = topic = rng.choice([t for t in task.topics[split] if t not in values._taken])
         replies = task.topics[split][topic]
-        content = "\n".join(rng.sample(replies, rng.randrange(2, 5))) if task.lines else rng.choice(replies)
+        phrase = "\n".join(rng.sample(replies, rng.randrange(2, 5))) if task.lines else rng.choice(replies)
     else:
         must = set.intersection(*(slots_in(reference.lower()) for reference in task.references)) - {"person"}
-        content = rng.choice(task.references).format_map(values)
+        phrase = rng.choice([reference for reference in task.references if not other or reference != other.phrase])
+    content = phrase.format_map(values)
     core = template.format_map(values)
-    asked = Asked(rng, split, core, content)
+    asked = Asked(rng, split, core, content, values.get("topic", ""))
     asked.keywords += [values[slot] for slot in sorted(must)]
     asked.forbidden.append(" ".join(re.findall(r"[\w'-]+", core)[:3]))
     for name in forms_of(rng, task, asked, form):
         getattr(asked, name)()
     instruction = " ".join(asked.said)
-    return Exchange(f"{core} {instruction}", core, asked.constraints, asked.reference, values)
+    return Exchange(f"{core} {instruction}", core, asked.constraints, asked.reference, values, phrase)
 
 
 def forms_of(rng: Random, task: Task, asked: "Asked", form: str | None) -> list[str]:
@@ -134,8 +136,8 @@ ORDER = ["sentences", "bullets", "word", "begin", "question", "no_commas", "no_w
 class Asked:
     """What is asked of a reply, form by form: how the request says it, how the scorer says it, and what keeps it."""
 
-    def __init__(self, rng: Random, split: str, core: str, content: str) -> None:
-        self._rng, self._split, self._core = rng, split, core
+    def __init__(self, rng: Random, split: str, core: str, content: str, topic: str = "") -> None:
+        self._rng, self._split, self._core, self._topic = rng, split, core, topic
         self.reference = content
         self.said: list[str] = []
         self.keywords: list[str] = []
@@ -157,9 +159,11 @@ class Asked:
 
     def bullets(self) -> None:
         items = self.reference.split("\n")
-        self.reference = "\n".join(f"- {item}" for item in items)
+        start = f"For {self._topic}"
+        self.reference = "\n".join([f"{start}:", *(f"- {item}" for item in items)])
+        self._say("begin", start=start)
         self._say("bullets", n=NUMBERS[len(items)])
-        self._forms |= {"bullets": len(items), "paragraphs": 1, "words": {"least": len(items), "most": 12 * len(items)}}
+        self._forms |= {"starts_with": start, "bullets": len(items), "paragraphs": 1}
 
     def most_words(self) -> None:
         most = -(-(len(self.reference.split()) + 2) // 5) * 5
@@ -236,27 +240,24 @@ def turns(*exchanges: Exchange) -> list[dict[str, str]]:
 
 
 def tool_row(rng: Random, split: str, tool: Tool) -> Row:
-    """A list of tools, a call that is shown, and the request."""
-    others = [one for one in TOOLS if requests_of(one, split) and one is not tool]
-    shown = tool if rng.random() < SHOWN else rng.choice(others)
-    spare = rng.choice([one for one in others if one is not shown])
-    listed = rng.sample([one for one in TOOLS if one in (tool, shown, spare)], k=3 if shown is not tool else 2)
-    intro = rng.choice(TOOL_INTROS[split]).format(tools=", ".join(map(signature, listed)))
-    before = call(rng, split, shown)
-    asked = call(rng, split, tool, before.values)
-    return row(tool.name, asked, [{"role": "system", "content": intro}, *turns(before, asked)])
+    """A list of tools, calls that are shown, and the request."""
+    other = rng.choice([one for one in TOOLS if requests_of(one, split) and one is not tool])
+    listed = ", ".join(signature(one) for one in rng.sample((tool, other), k=2))
+    before = [call(rng, split, other)]
+    if rng.random() < SHOWN:
+        before.append(call(rng, split, tool, before[0].values))
+    asked = call(rng, split, tool, before[-1].values)
+    intro = rng.choice(TOOL_INTROS[split]).format(tools=listed)
+    return row(tool.name, asked, [{"role": "system", "content": intro}, *turns(*rng.sample(before, len(before)), asked)])
 
 
 def text_row(rng: Random, split: str, task: Task) -> Row:
-    """The request; before one for a list, or for lower case, an exchange that shows the form."""
+    """The request; before it, maybe, another of its kind. Lists and lower case always come behind one that shows them."""
     asked = write(rng, split, task)
-    form = "bullets" if task.lines else "lowercase" if asked.constraints.get("case") else None
-    if form is None:
+    form = "lowercase" if asked.constraints.get("case") else None
+    if form is None and not task.lines and rng.random() >= SHOWN:
         return row(task.name, asked, turns(asked))
-    others = [one for one in TASKS if requests_of(one, split) and one is not task]
-    suits = [one for one in others if one.lines == task.lines and not one.quotable]
-    before = write(rng, split, rng.choice(suits), form=None if task.lines else form, other=asked.values)
-    return row(task.name, asked, turns(before, asked))
+    return row(task.name, asked, turns(write(rng, split, task, form, asked), asked))
 
 
 def row(kind: str, asked: Exchange, messages: list[dict[str, str]]) -> Row:
