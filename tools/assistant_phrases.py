@@ -606,7 +606,7 @@ AVOIDED = ("just", "really", "amazing", "very", "great", "important")
 # Words that no instruction asks for: they say too little.
 COMMON = frozenset(
     "about after again also because before could dear does each ever every from give have hello here into just many "
-    "more most much need only other over please some something than thank thanks that their them then there they this "
+    "more most much need only other over some something than thank thanks that their them then there they this "
     "very want what when where which will with would your yours".split()
 )
 

@@ -26,8 +26,7 @@ ROWS = {"train": 260, "heldout": 160}
 HELD_OUT_REQUESTS = 2
 # A kind that only held-out has gets so many times the rows there that another one gets.
 HELD_OUT_TURNS = 2
-# Of the rows, those whose conversation shows how it is done: a text of the same kind, a call of the very tool. The others
-# have no exchange before the request, or another tool's call, and name the tool only in the list of tools.
+# Of the requests to write something, so many come behind another one of their kind and its reply.
 SHOWN = 1 / 2
 # How many forms are asked for at once, and how often.
 FORM_COUNTS = {1: 4, 2: 5, 3: 1}
@@ -99,7 +98,7 @@ def write(rng: Random, split: str, task: Task, form: str | None = None, other: E
     core = template.format_map(values)
     asked = Asked(rng, split, core, content, values.get("topic", ""))
     asked.keywords += [values[slot] for slot in sorted(must)]
-    asked.forbidden.append(" ".join(re.findall(r"[\w'-]+", core)[:3]))
+    asked.forbidden.append(" ".join(core.split()[:3]))
     for name in forms_of(rng, task, asked, form):
         getattr(asked, name)()
     instruction = " ".join(asked.said)
@@ -173,9 +172,9 @@ class Asked:
     def word(self) -> None:
         known = set(re.findall(r"\w+", self._core.lower())) | COMMON
         found = [w for w in re.findall(r"[^\W\d_]+", self.reference.lower()) if len(w) > 3 and w not in known]
-        word = self._rng.choice(found or re.findall(r"[^\W\d_]{3,}", self.reference.lower()))
-        self._say("word", word=word)
-        self.keywords.append(word)
+        if found:  # else nothing in it is its own
+            self.keywords.append(self._rng.choice(found))
+            self._say("word", word=self.keywords[-1])
 
     def begin(self) -> None:
         start = re.match(r"[\w']+", self.reference)
@@ -240,13 +239,11 @@ def turns(*exchanges: Exchange) -> list[dict[str, str]]:
 
 
 def tool_row(rng: Random, split: str, tool: Tool) -> Row:
-    """A list of tools, calls that are shown, and the request."""
+    """Two tools, a call of each, and the request: which tool is right, and what it takes, must be seen from these."""
     other = rng.choice([one for one in TOOLS if requests_of(one, split) and one is not tool])
     listed = ", ".join(signature(one) for one in rng.sample((tool, other), k=2))
-    before = [call(rng, split, other)]
-    if rng.random() < SHOWN:
-        before.append(call(rng, split, tool, before[0].values))
-    asked = call(rng, split, tool, before[-1].values)
+    before = [call(rng, split, other), call(rng, split, tool)]
+    asked = call(rng, split, tool, before[1].values)
     intro = rng.choice(TOOL_INTROS[split]).format(tools=listed)
     return row(tool.name, asked, [{"role": "system", "content": intro}, *turns(*rng.sample(before, len(before)), asked)])
 
