@@ -378,7 +378,7 @@ TASKS: tuple[Task, ...] = (
         topics={
             "train": {
                 "Send me the file.": ("Could you please send me the file?", "Please send me the file when you can."),
-                "Be quiet.": ("Could you please be a little quieter?", "Please keep your voice down."),
+                "Be quiet.": ("Could you please be a little quieter?", "Please be a bit more quiet."),
                 "Close the window.": ("Would you mind closing the window?", "Please close the window for me."),
                 "Give me my book back.": ("Could I please have my book back?", "Please give me my book back."),
                 "Move your car.": ("Could you please move your car?", "Please move your car when you have a moment."),
@@ -629,7 +629,7 @@ _SHARED: dict[str, tuple[str, ...]] = {
 _TRAIN: dict[str, tuple[str, ...]] = {
     "person": ("Ana", "Tom", "Mia", "Leo", "Ruth", "Omar", "Nina", "Jack", "Rosa", "Ben", "Clara", "Hugo", "Ivy", "Sam"),
     "event": ("dinner", "choir", "the meeting", "the movie", "breakfast", "the game"),
-    "gift": ("tomatoes", "flowers", "blue scarf", "chocolate cake", "old photo", "tea cups"),
+    "gift": ("tomatoes", "flowers", "blue scarf", "chocolate box", "old photo", "tea cups"),
     "party": ("picnic", "garden party", "barbecue", "movie night", "potluck"),
     "favour": ("feed the cat", "water the ferns", "fix my bike", "lend me a ladder", "pick up a parcel"),
     "success": ("job", "house", "baby sister", "record", "bakery"),
