@@ -150,8 +150,13 @@ def test_a_request_says_what_is_asked_of_its_reply(phrases: dict[str, Any]) -> N
             assert word.lower() in request, row["id"]
         if "starts_with" in asked:
             assert asked["starts_with"].strip('"').lower() in request, row["id"]
-        for name, tokens in (("no_commas", "comma"), ("quoted", "quotation"), ("case", "lowercase"), ("bullets", "bullet")):
-            assert (name in asked) == (tokens in request), row["id"]
+        for name, told in {
+            "no_commas": "comma",
+            "quoted": "quotation",
+            "case": "lowercase",
+            "bullets": "bullet",
+        }.items():
+            assert (name in asked) == (told in request), row["id"]
         if "words" in asked:
             assert f"{asked['words']['most']} words" in request, row["id"]
         if "sentences" in asked:

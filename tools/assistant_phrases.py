@@ -604,7 +604,7 @@ NUMBERS = {2: "two", 3: "three", 4: "four"}
 # What a request may tell a reply not to say: words that people reach for.
 AVOIDED = ("just", "really", "amazing", "very", "great", "important")
 # Words that no instruction asks for: they say too little.
-COMMON = frozenset(
+COMMON = frozenset(  # noqa: SIM905
     "about after again also because before could dear does each ever every from give have hello here into just many "
     "more most much need only other over some something than thank thanks that their them then there they this "
     "very want what when where which will with would your yours".split()
@@ -627,7 +627,10 @@ _SHARED: dict[str, tuple[str, ...]] = {
     "state": ("on", "off"),
 }
 _TRAIN: dict[str, tuple[str, ...]] = {
-    "person": ("Ana", "Tom", "Mia", "Leo", "Ruth", "Omar", "Nina", "Jack", "Rosa", "Ben", "Clara", "Hugo", "Ivy", "Sam"),
+    "person": (
+        *("Ana", "Tom", "Mia", "Leo", "Ruth", "Omar", "Nina"),
+        *("Jack", "Rosa", "Ben", "Clara", "Hugo", "Ivy", "Sam"),
+    ),
     "event": ("dinner", "choir", "the meeting", "the movie", "breakfast", "the game"),
     "gift": ("tomatoes", "flowers", "blue scarf", "chocolate box", "old photo", "tea cups"),
     "party": ("picnic", "garden party", "barbecue", "movie night", "potluck"),

@@ -2,10 +2,10 @@
 
     python tools/make_assistant.py --seed 7 --out src/rsft/data
 
-Each row ends with a request. Two in three ask for something to be written, in a form that the request names; the others
-must be answered with a call of a tool in JSON. `constraints` holds what the scorer `constraints` checks, and `reference`
-a reply that keeps all of it. The two splits share no wording of a request, of a form or of a reply's topic, and no
-person, place or thing; some kinds of request and some tools occur only in held-out.
+Each row ends with a request. Two in three ask for something to be written, in a form that the request names; the
+others must be answered with a call of a tool in JSON. `constraints` holds what the scorer `constraints` checks, and
+`reference` a reply that keeps all of it. The two splits share no wording of a request, of a form or of a reply's topic,
+and no person, place or thing; some kinds of request and some tools occur only in held-out.
 """
 
 import argparse
@@ -52,7 +52,8 @@ class Values(dict[str, Any]):
         if slot == "Subject":
             return self["subject"].title()
         if slot == "time":
-            return f"{self._rng.randrange(1, 13)}:{self._rng.choice(('00', '15', '30', '45'))} {self._rng.choice('ap')}m"
+            minute = ("00", "15", "30", "45")
+            return f"{self._rng.randrange(1, 13)}:{self._rng.choice(minute)} {self._rng.choice('ap')}m"
         pool = RANGES.get(slot) or self._pools[slot]
         return self._rng.choice([value for value in pool if value not in self._taken])
 
@@ -129,7 +130,10 @@ def forms_of(rng: Random, task: Task, asked: "Asked", form: str | None) -> list[
 
 
 # Forms that change the reply come last, and a reply in lower case begins and ends as it did.
-ORDER = ["sentences", "bullets", "word", "begin", "question", "no_commas", "no_word", "most_words", "quoted", "lowercase"]
+ORDER = [
+    *("sentences", "bullets", "word", "begin", "question"),
+    *("no_commas", "no_word", "most_words", "quoted", "lowercase"),
+]
 
 
 class Asked:
@@ -245,11 +249,12 @@ def tool_row(rng: Random, split: str, tool: Tool) -> Row:
     before = [call(rng, split, other), call(rng, split, tool)]
     asked = call(rng, split, tool, before[1].values)
     intro = rng.choice(TOOL_INTROS[split]).format(tools=listed)
-    return row(tool.name, asked, [{"role": "system", "content": intro}, *turns(*rng.sample(before, len(before)), asked)])
+    before = rng.sample(before, len(before))
+    return row(tool.name, asked, [{"role": "system", "content": intro}, *turns(*before, asked)])
 
 
 def text_row(rng: Random, split: str, task: Task) -> Row:
-    """The request; before it, maybe, another of its kind. Lists and lower case always come behind one that shows them."""
+    """The request, maybe behind another of its kind; lists and lower case always behind one that shows them."""
     asked = write(rng, split, task)
     form = "lowercase" if asked.constraints.get("case") else None
     if form is None and not task.lines and rng.random() >= SHOWN:

@@ -50,8 +50,8 @@ class Asked(BaseModel):
     `<<like this>>`. Phrases (`keywords`, `forbidden`, ...) occur as in the scorer `forbidden`; case and width never
     matter to them. `case`: nothing is in the other case, or each word begins with a capital. `quoted`: the whole reply
     is in quotation marks. `valid_json`: the whole reply is JSON, in a fence or not. `json_schema`: the whole reply is
-    JSON that the schema allows, as in the scorer `json_schema`, and in no fence. `repeats_prompt`: the reply begins with
-    the last message.
+    JSON that the schema allows, and in no fence, as for the scorer of that name. `repeats_prompt`: the reply begins
+    with the last message.
     """
 
     model_config = _MODEL
