@@ -604,10 +604,10 @@ NUMBERS = {2: "two", 3: "three", 4: "four"}
 # What a request may tell a reply not to say: words that people reach for.
 AVOIDED = ("just", "really", "amazing", "very", "great", "important")
 # Words that no instruction asks for: they say too little.
-COMMON = frozenset(  # noqa: SIM905
+COMMON = (
     "about after again also because before could dear does each ever every from give have hello here into just many "
     "more most much need only other over some something than thank thanks that their them then there they this "
-    "very want what when where which will with would your yours".split()
+    "very want what when where which will with would your yours"
 )
 
 # How the tools are told of, in the system message.

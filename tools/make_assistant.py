@@ -174,7 +174,7 @@ class Asked:
         self._forms["words"] = {"least": 2, "most": most}
 
     def word(self) -> None:
-        known = set(re.findall(r"\w+", self._core.lower())) | COMMON
+        known = set(re.findall(r"\w+", self._core.lower())) | set(COMMON.split())
         found = [w for w in re.findall(r"[^\W\d_]+", self.reference.lower()) if len(w) > 3 and w not in known]
         if found:  # else nothing in it is its own
             self.keywords.append(self._rng.choice(found))
