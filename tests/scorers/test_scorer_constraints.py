@@ -59,7 +59,13 @@ def score(text: str, row: Any = None, **options: Any) -> Score:
         (
             {"json_schema": {"type": "object", "required": ["tool"], "properties": {"tool": {"const": "timer"}}}},
             ['{"tool": "timer"}', ' {"tool": "timer", "minutes": 5}\n'],
-            ["{}", '{"tool": "alarm"}', '"timer"', '```json\n{"tool": "timer"}\n```', '{"tool": "timer", "tool": "timer"}'],
+            [
+                "{}",
+                '{"tool": "alarm"}',
+                '"timer"',
+                '```json\n{"tool": "timer"}\n```',
+                '{"tool": "timer", "tool": "timer"}',
+            ],
         ),
         ({"repeats_prompt": True}, ["When do you open? At nine."], ["At nine.", "When do you open"]),
         ({"language": "en"}, [AT_NINE], ["Wir öffnen um neun Uhr morgens.", "我们早上九点开门", "朝九時に開きます"]),
