@@ -16,6 +16,7 @@ class Task:
     name: str
     requests: tuple[str, ...]
     references: tuple[str, ...] = ()
+    must: tuple[str, ...] = ()  # words of every request that every reply says, beside the values that all of them name
     topics: dict[str, Topics] | None = None  # by split: what {topic} may be, and replies to each
     lines: bool = False  # replies are lists, a line for each item
     quotable: bool = False  # replies are titles, which may stand in quotation marks
@@ -39,9 +40,9 @@ TASKS: tuple[Task, ...] = (
             "Write a text message to {person} that I will be late for {event}.",
             "Text {person} that I am running late for {event}.",
             "Tell {person} in a message that I am late for {event}.",
-            "Write {person} a message: I won't be on time for {event}.",
-            "Let {person} know that I'll get to {event} later than planned.",
-            "Send {person} a line that I am delayed on my way to {event}.",
+            "Write {person} a message: I will be late for {event}.",
+            "Let {person} know that I'm going to be late for {event}.",
+            "I'm on my way to {event} but late. Send {person} a line.",
         ),
         (
             "Hi {person}, I will be late for {event}.",
@@ -49,6 +50,7 @@ TASKS: tuple[Task, ...] = (
             "Hello {person}! I am still on the road and will be late for {event}.",
             "I am so sorry {person}. I will be late for {event}.",
         ),
+        must=("late",),
     ),
     Task(
         "thanks",
@@ -121,19 +123,20 @@ TASKS: tuple[Task, ...] = (
     Task(
         "apology",
         (
-            "Say sorry to {person} because I forgot the {thing}.",
-            "Write an apology to {person}: I lost the {thing}.",
+            "Say sorry to {person} for the {thing}.",
+            "{person} must know that I am sorry about the {thing}.",
             "Tell {person} that I am sorry about the {thing}.",
             "Write a message to {person} that I am sorry about the {thing}.",
-            "I feel bad about the {thing}. Make up with {person} for me.",
-            "Help me apologize to {person} for the {thing}.",
+            "I feel sorry for the {thing}. Make up with {person} for me.",
+            "Help me say how sorry I am to {person} for the {thing}.",
         ),
         (
             "I am very sorry about the {thing} {person}.",
-            "Dear {person}, please forgive me for the {thing}.",
+            "Dear {person}, I am sorry about the {thing}. Please forgive me.",
             "Sorry about the {thing} {person}! It will not happen again.",
-            "I feel terrible about the {thing} {person}. I hope you can forgive me.",
+            "I feel sorry about the {thing} {person}. I hope you can forgive me.",
         ),
+        must=("sorry",),
     ),
     Task(
         "reminder",
@@ -557,35 +560,35 @@ TOOLS: tuple[Tool, ...] = (
 FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "one sentence": {
         "train": ("Use one sentence.", "Write one sentence.", "Answer in one sentence."),
-        "heldout": ("Keep it to one sentence.", "Say it in a single sentence."),
+        "heldout": ("Say it in one sentence.", "One sentence is enough."),
     },
     "two sentences": {
         "train": ("Use two sentences.", "Write two sentences.", "Answer in two sentences."),
-        "heldout": ("Keep it to two sentences.", "Say it in exactly two sentences."),
+        "heldout": ("Say it in two sentences.", "It should have two sentences."),
     },
     "most words": {
         "train": ("Use at most {n} words.", "Write no more than {n} words.", "Use {n} words or fewer."),
-        "heldout": ("Stay within {n} words.", "Not more than {n} words, please."),
+        "heldout": ("Say it in at most {n} words.", "Do not use more than {n} words."),
     },
     "word": {
         "train": ('Use the word "{word}".', 'Include the word "{word}".', 'Write the word "{word}" in it.'),
-        "heldout": ('Mention the word "{word}".', 'It must contain the word "{word}".'),
+        "heldout": ('Say the word "{word}".', 'Mention the word "{word}".'),
     },
     "no word": {
         "train": ('Do not use the word "{word}".', 'Leave out the word "{word}".'),
-        "heldout": ('Avoid the word "{word}".', 'Do it without the word "{word}".'),
+        "heldout": ('Do not say the word "{word}".', 'Avoid the word "{word}".'),
     },
     "no commas": {
         "train": ("Do not use commas.", "Use no commas.", "Write without commas."),
-        "heldout": ("Avoid commas.", "No commas, please."),
+        "heldout": ("Say it without commas.", "Do not write any commas."),
     },
     "begin": {
         "train": ('Begin with "{start}".', 'Start with "{start}".', 'The reply begins with "{start}".'),
-        "heldout": ('Open with "{start}".', 'Let it start with "{start}".'),
+        "heldout": ('Start it with "{start}".', 'It begins with "{start}".'),
     },
     "question": {
         "train": ("Make it a question.", "End with a question mark.", "Write it as a question."),
-        "heldout": ("Phrase it as a question.", "The last character is a question mark."),
+        "heldout": ("Say it as a question.", "Let it end with a question mark."),
     },
     "quoted": {
         "train": ("Put it in double quotation marks.", "Write it in double quotation marks."),
@@ -593,11 +596,11 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "lowercase": {
         "train": ("Use only lowercase letters.", "Write everything in lowercase."),
-        "heldout": ("All letters must be lowercase.", "Keep every letter lowercase."),
+        "heldout": ("Say it in lowercase letters.", "Do not use any capitals, only lowercase letters."),
     },
     "bullets": {
         "train": ("Give {n} bullet points.", "Use {n} bullet points.", "Answer with {n} bullet points."),
-        "heldout": ("Make it {n} bullet points.", "List {n} bullet points."),
+        "heldout": ("Say it in {n} bullet points.", "Make {n} bullet points."),
     },
 }
 NUMBERS = {2: "two", 3: "three", 4: "four"}

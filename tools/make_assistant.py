@@ -29,7 +29,7 @@ HELD_OUT_TURNS = 2
 # Of the requests to write something, so many come behind another one of their kind and its reply.
 SHOWN = 1 / 2
 # How many forms are asked for at once, and how often.
-FORM_COUNTS = {1: 4, 2: 5, 3: 1}
+FORM_COUNTS = {1: 3, 2: 2}
 
 Row = dict[str, Any]
 RANGES = {"minutes": range(4, 58), "degrees": range(16, 26), "count": range(2, 10)}
@@ -93,12 +93,12 @@ def write(rng: Random, split: str, task: Task, form: str | None = None, other: E
         replies = task.topics[split][topic]
         phrase = "\n".join(rng.sample(replies, rng.randrange(2, 5))) if task.lines else rng.choice(replies)
     else:
-        must = set.intersection(*(slots_in(reference.lower()) for reference in task.references)) - {"person"}
+        must = set.intersection(*(slots_in(reference.lower()) for reference in task.references))
         phrase = rng.choice([reference for reference in task.references if not other or reference != other.phrase])
     content = phrase.format_map(values)
     core = template.format_map(values)
     asked = Asked(rng, split, core, content, values.get("topic", ""))
-    asked.keywords += [values[slot] for slot in sorted(must)]
+    asked.keywords += [*task.must, *(values[slot] for slot in sorted(must))]
     asked.forbidden.append(" ".join(core.split()[:3]))
     for name in forms_of(rng, task, asked, form):
         getattr(asked, name)()
