@@ -123,8 +123,8 @@ def test_every_reference_passes_every_rule_of_the_recipe() -> None:
                 assert score.value >= float(least), f"{reply.prompt.id} {rule}: {score}"
 
 
-def test_one_row_in_three_is_a_call_and_its_schema_allows_no_other() -> None:
-    assert len(CALLS) == pytest.approx(len(ALL) / 3, abs=2)
+def test_one_row_in_two_is_a_call_and_its_schema_allows_no_other() -> None:
+    assert len(CALLS) == pytest.approx(len(ALL) / 2, abs=2)
     check = build_scorers({"asked": "constraints"})["asked"]
     prompts = {p.id: p for split in SIZES for p in load_prompts(str(DATA / f"assistant.{split}.jsonl.gz"))}
     for row in CALLS:

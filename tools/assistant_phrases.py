@@ -271,7 +271,7 @@ TASKS: tuple[Task, ...] = (
                 ),
                 "a tidy desk": (
                     "Clear your desk every evening before you stop.",
-                    "Keep only what you need today. Put everything else in a drawer.",
+                    "Keep only what you need on your desk. Put the rest in a drawer.",
                 ),
             },
             "heldout": {
@@ -645,7 +645,7 @@ _TRAIN: dict[str, tuple[str, ...]] = {
     "work": ("photo album", "podcast", "short story", "blog"),
     "subject": ("gardens", "trains", "cooking", "old maps", "dogs", "winter walks"),
     "occasion": ("gym", "piano lesson", "school run", "team lunch", "haircut", "book club", "swim", "yoga"),
-    "dish": ("rice", "bread", "eggs", "soup", "lasagna", "tea"),
+    "dish": ("stew", "bread", "eggs", "soup", "lasagna", "tea"),
     "news": ("lunch is ready", "the train is late", "I found the keys", "we won the game", "the shop is closed"),
     "list": ("shopping", "party", "camping", "gift"),
     "item": ("oat milk", "candles", "batteries", "honey", "paper plates", "soap", "lemons"),

@@ -2,8 +2,8 @@
 
     python tools/make_assistant.py --seed 7 --out src/rsft/data
 
-Each row ends with a request. Two in three ask for something to be written, in a form that the request names; the
-others must be answered with a call of a tool in JSON. `constraints` holds what the scorer `constraints` checks, and
+Each row ends with a request. One half asks for something to be written, in a form that the request names; the
+other must be answered with a call of a tool in JSON. `constraints` holds what the scorer `constraints` checks, and
 `reference` a reply that keeps all of it. The two splits share no wording of a request, of a form or of a reply's topic,
 and no person, place or thing; some kinds of request and some tools occur only in held-out.
 """
@@ -273,7 +273,7 @@ def row(kind: str, asked: Exchange, messages: list[dict[str, str]]) -> Row:
 
 
 def kinds_of(split: str) -> Iterator[Task | Tool]:
-    """Two tasks, then a tool, and again; each as often as its share of the rows. Endless."""
+    """A task, then a tool, and again; each as often as its share of the rows. Endless."""
 
     def dealt(kinds: tuple[Any, ...]) -> Iterator[Any]:
         while True:
@@ -282,7 +282,7 @@ def kinds_of(split: str) -> Iterator[Task | Tool]:
 
     tasks, tools = dealt(TASKS), dealt(TOOLS)
     while True:
-        yield from (next(tasks), next(tasks), next(tools))
+        yield from (next(tasks), next(tools))
 
 
 def make_split(seed: int, split: str) -> list[Row]:
