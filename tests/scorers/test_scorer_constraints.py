@@ -56,6 +56,17 @@ def score(text: str, row: Any = None, **options: Any) -> Score:
             ['{"a": 1}', '```json\n{"a": 1}\n```', "[" * 5 + "]" * 5],
             ["{'a': 1}", "NaN", "[" * 9999],
         ),
+        (
+            {"json_schema": {"type": "object", "required": ["tool"], "properties": {"tool": {"const": "timer"}}}},
+            ['{"tool": "timer"}', ' {"tool": "timer", "minutes": 5}\n'],
+            [
+                "{}",
+                '{"tool": "alarm"}',
+                '"timer"',
+                '```json\n{"tool": "timer"}\n```',
+                '{"tool": "timer", "tool": "timer"}',
+            ],
+        ),
         ({"repeats_prompt": True}, ["When do you open? At nine."], ["At nine.", "When do you open"]),
         ({"language": "en"}, [AT_NINE], ["Wir öffnen um neun Uhr morgens.", "我们早上九点开门", "朝九時に開きます"]),
         ({"language": "ja"}, ["九時に開く"], [AT_NINE, "我们早上九点开门"]),
@@ -105,6 +116,8 @@ def test_each_row_may_ask_for_something_else() -> None:
         ({"case": "shouting"}, "case"),
         ({"language": "english"}, "is no language that can be told"),
         ({"keywords": [" "]}, "keywords"),
+        ({"json_schema": {"type": "objekt"}}, "is no JSON Schema"),
+        ({"json_schema": {}}, "nothing is asked"),
         (["words"], "must be a mapping, found list"),
     ],
 )

@@ -41,6 +41,7 @@ SPECS: list[dict[str, Any]] = [
     {"type": "json_schema", "schema": {"anyOf": [{"type": "object"}, {"type": "string"}]}},
     {"type": "constraints", "constraints": {"words": {"most": 3}, "no_commas": True, "language": "en"}},
     {"type": "constraints", "constraints": {"no_commas": True}, "all_or_nothing": False},
+    {"type": "constraints", "constraints": {"json_schema": OBJECT, "words": {"most": 5}}},
 ]
 PIECES = [
     "a",
@@ -126,6 +127,7 @@ def test_what_is_hopeless_scores_nothing(spec: dict[str, Any], text: str) -> Non
         ({"type": "json_schema", "schema": OBJECT}, '{"name": "a", "size": 3}', '{"name": "a", "size": 3'),
         ({"type": "json_schema", "schema": OBJECT}, '{"name" "a"}', '{"name" "'),
         ({"type": "constraints", "constraints": {"no_commas": True}}, "Well, no", "Well,"),
+        ({"type": "constraints", "constraints": {"json_schema": OBJECT}}, "Sure! Here it is", "S"),
     ],
 )
 def test_hope_is_given_up_early(spec: dict[str, Any], text: str, seen: str) -> None:

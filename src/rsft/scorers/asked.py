@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from rsft.errors import nearest
+from rsft.scorers.json_schema import validator_of
 from rsft.scorers.languages import LANGUAGES
 from rsft.scorers.length import outside
 
@@ -48,7 +49,8 @@ class Asked(BaseModel):
     bullets are lines that begin with -, *, + or •, placeholders are `[like this]`, highlights `*like this*`, a title is
     `<<like this>>`. Phrases (`keywords`, `forbidden`, ...) occur as in the scorer `forbidden`; case and width never
     matter to them. `case`: nothing is in the other case, or each word begins with a capital. `quoted`: the whole reply
-    is in quotation marks. `valid_json`: the whole reply is JSON, in a fence or not. `repeats_prompt`: the reply begins
+    is in quotation marks. `valid_json`: the whole reply is JSON, in a fence or not. `json_schema`: the whole reply is
+    JSON that the schema allows, and in no fence, as for the scorer of that name. `repeats_prompt`: the reply begins
     with the last message.
     """
 
@@ -71,6 +73,7 @@ class Asked(BaseModel):
     quoted: bool | None = None
     title: bool | None = None
     valid_json: bool | None = None
+    json_schema: dict[str, Any] | None = None
     repeats_prompt: bool | None = None
 
     @field_validator("language")
@@ -79,6 +82,13 @@ class Asked(BaseModel):
         if language is not None and language not in LANGUAGES:
             raise ValueError(f"is no language that can be told.{nearest(language, LANGUAGES)} Use an ISO 639-1 code")
         return language
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_a_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema:
+            validator_of(schema)
+        return schema
 
     @property
     def names(self) -> list[str]:

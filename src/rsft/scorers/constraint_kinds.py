@@ -8,7 +8,9 @@ import regex
 from pydantic_core import from_json
 
 from rsft.scorers.asked import Asked, Limits
+from rsft.scorers.json_schema import hopeless_as, problem_of, validator_of
 from rsft.scorers.languages import language_of
+from rsft.scorers.length import too_many_words
 from rsft.text import LETTER, normalise, sentences, word_count, words
 from rsft.types import Reply
 
@@ -32,6 +34,19 @@ def problems(name: str, asked: Asked, reply: Reply) -> list[str]:
         limits: Limits = getattr(asked, name)
         return limits.problems(_COUNTS[name](reply.text), name)
     return list(_CHECKS[name](asked, reply))
+
+
+def hopeless(asked: Asked, beginning: Reply) -> str | None:
+    """A constraint that every reply that begins so breaks, and how, if that is certain."""
+    text = beginning.text
+    early: dict[str, list[str]] = {}
+    if asked.words:
+        early["words"] = too_many_words(text, asked.words.most)
+    if asked.json_schema and (problem := hopeless_as(text, validator_of(asked.json_schema))):
+        early["json_schema"] = [problem]
+    if asked.no_commas:
+        early["no_commas"] = problems("no_commas", asked, beginning)
+    return next((f"{name}: {found[0]}" for name, found in early.items() if found), None)
 
 
 _COUNTS: dict[str, Callable[[str], int]] = {
@@ -119,6 +134,11 @@ def _valid_json(asked: Asked, reply: Reply) -> Iterator[str]:
         yield f"no JSON: {error}"
 
 
+def _json_schema(asked: Asked, reply: Reply) -> Iterator[str]:
+    if asked.json_schema and (problem := problem_of(reply.text, validator_of(asked.json_schema))):
+        yield problem
+
+
 def _repeats_prompt(asked: Asked, reply: Reply) -> Iterator[str]:
     conversation = reply.prompt.conversation
     if not conversation:
@@ -139,6 +159,7 @@ _CHECKS: dict[str, Callable[[Asked, Reply], Iterator[str]]] = {
     "quoted": _quoted,
     "title": _title,
     "valid_json": _valid_json,
+    "json_schema": _json_schema,
     "repeats_prompt": _repeats_prompt,
 }
 

@@ -10,9 +10,8 @@ from pydantic import Field, ValidationError
 from rsft.config.mistakes import mistakes
 from rsft.scorers.asked import Asked
 from rsft.scorers.base import Scorer
-from rsft.scorers.constraint_kinds import Untold, problems
+from rsft.scorers.constraint_kinds import Untold, hopeless, problems
 from rsft.scorers.languages import identifier
-from rsft.scorers.length import too_many_words
 from rsft.types import Prompt, Reply, Score
 
 
@@ -45,8 +44,7 @@ class Constraints(Scorer):
             asked = self._asked(beginning.prompt)
         except ValueError:
             return None
-        early = too_many_words(beginning.text, asked.words.most) if asked.words else []
-        return next(iter(early or (problems("no_commas", asked, beginning) if asked.no_commas else [])), None)
+        return hopeless(asked, beginning)
 
     def _score(self, reply: Reply) -> Score:
         try:

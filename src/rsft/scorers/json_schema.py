@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -32,41 +32,62 @@ class JsonSchema(Scorer):
     @field_validator("json_schema")
     @classmethod
     def _is_a_schema(cls, said: dict[str, Any] | bool) -> dict[str, Any] | bool:
-        from jsonschema import Draft202012Validator, SchemaError
-
-        try:
-            Draft202012Validator.check_schema(said)
-        except SchemaError as error:
-            raise ValueError(f"is no JSON Schema: {error.message[:_SHOWN]}") from None
+        validator_of(said)
         return said
 
     @cached_property
     def _validator(self) -> Any:
-        from jsonschema import Draft202012Validator
-
-        return Draft202012Validator(self.json_schema)
+        return validator_of(self.json_schema)
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         return [self._score(reply.text) for reply in replies]
 
     def _score(self, text: str) -> Score:
-        try:
-            value = from_json(text, allow_inf_nan=False)
-            json.loads(text, object_pairs_hook=with_each_key_once)
-        except ValueError as error:
-            return Score(0.0, f"no JSON: {error}")
-        problem = _first_problem(value, self._validator)
+        problem = problem_of(text, self._validator)
         return Score(float(not problem), problem)
 
     def hopeless(self, beginning: Reply) -> str | None:
-        text = beginning.text.lstrip()
-        if text and not _may_begin(text[0], self.json_schema):
-            return f"begins with {text[0]!r}"
-        try:
-            value = from_json(text, allow_inf_nan=False, allow_partial=True)
-        except ValueError as error:
-            return None if "EOF while parsing" in str(error) else f"no JSON: {error}"
-        return _misfit(value, self._validator)
+        return hopeless_as(beginning.text, self._validator)
+
+
+def validator_of(schema: dict[str, Any] | bool) -> Any:
+    """What validates values by the schema. Raises ValueError for what is no JSON Schema."""
+    return _validator(json.dumps(schema, sort_keys=True))
+
+
+@lru_cache(maxsize=4096)
+def _validator(schema: str) -> Any:
+    """A prompt's schema is asked of each of its candidates, and of each token of theirs."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    said = json.loads(schema)
+    try:
+        Draft202012Validator.check_schema(said)
+    except SchemaError as error:
+        raise ValueError(f"is no JSON Schema: {error.message[:_SHOWN]}") from None
+    return Draft202012Validator(said)
+
+
+def problem_of(text: str, validator: Any) -> str:
+    """Why the text is not one JSON value that the schema allows; nothing if it is."""
+    try:
+        value = from_json(text, allow_inf_nan=False)
+        json.loads(text, object_pairs_hook=with_each_key_once)
+    except ValueError as error:
+        return f"no JSON: {error}"
+    return _first_problem(value, validator)
+
+
+def hopeless_as(beginning: str, validator: Any) -> str | None:
+    """Why no text that begins so is a JSON value that the schema allows, if that is certain."""
+    text = beginning.lstrip()
+    if text and not _may_begin(text[0], validator.schema):
+        return f"begins with {text[0]!r}"
+    try:
+        value = from_json(text, allow_inf_nan=False, allow_partial=True)
+    except ValueError as error:
+        return None if "EOF while parsing" in str(error) else f"no JSON: {error}"
+    return _misfit(value, validator)
 
 
 def _first_problem(value: Any, validator: Any) -> str:
