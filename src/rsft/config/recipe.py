@@ -156,7 +156,7 @@ class BudgetSection(Section):
     most: int | None = Field(
         None,
         ge=1,
-        description="Most candidates of one prompt; sampling.candidates (even), twice that (worth) or 4 times (the others).",
+        description="Most candidates of one prompt; sampling.candidates (even), twice that (worth), 4 times (others).",
     )
     max_candidates: int | None = Field(None, ge=1, description="Most candidates of an iteration.")
     max_tokens: int | None = Field(None, ge=1, description="Most sampled tokens of an iteration.")
