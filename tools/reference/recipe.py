@@ -29,6 +29,8 @@ _ENGINES: dict[str, type[BaseModel]] = {
     "openai": OpenAIOptions,
     "scripted": Script,
 }
+# Keys that the name of the recipe gives where they are left out.
+_NAMED = {"run"}
 # Where more is said of keys whose options are not the recipe's own.
 _ELSEWHERE = {"engine": "#engine", "scorers": "scorers.md", "selection": "rules.md"}
 
@@ -98,7 +100,10 @@ def _key(name: str, field: FieldInfo, path: str) -> str:
     if not path and name in _ELSEWHERE:
         key = f"[{key}]({_ELSEWHERE[name]})"
     if not within:
-        return bullet(key, kind_of(field), field.description or "")
+        kind = kind_of(field)
+        if not path and name in _NAMED:
+            kind = kind.removesuffix("; needed")
+        return bullet(key, kind, field.description or "")
     meaning = field.description or " ".join((inspect.getdoc(within[0]) or "").split("\n\n")[0].split())
     if within[0] is Price:
         return bullet(key, "mapping of `input` and `output`, both numbers", meaning)

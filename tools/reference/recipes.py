@@ -13,6 +13,7 @@ from rsft.registry import SCORERS
 _INTRO = """\
 These come with rsft: `rsft run NAME` runs one, and `rsft init` writes one for your own data, commented. To change one,
 keep it in a file of your own, or give `--set KEY=VALUE`. What each key means: [recipe](reference/recipe.md)."""
+_SETTING = re.compile(r"(?<!`)(--set [^\s`]+[^\s`.,;:)])")
 _RUNNABLE = ("rsft ", "make ", "pip ", "python ")
 
 
@@ -43,13 +44,13 @@ def _told(header: list[str]) -> Iterator[str]:
         if kind == "code":
             yield fence("sh" if all(line.startswith(_RUNNABLE) for line in lines) else "text", "\n".join(lines))
         elif kind == "text":
-            yield prose(" ".join(lines))
+            yield prose(_SETTING.sub(r"`\1`", " ".join(lines)))
 
 
 def _purpose(text: str) -> str:
     """The header's first sentence."""
     header = " ".join(line for line in _apart(text)[0] if not line.startswith("  "))
-    return prose(re.split(r"(?<=[.!?:]) ", header)[0].rstrip(":"))
+    return prose(re.split(r"(?<=[.!?:]) ", header)[0].rstrip(":."))
 
 
 def _scorers(text: str) -> str:

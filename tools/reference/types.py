@@ -1,5 +1,6 @@
 """What may stand at a key, in plain words, from the types of pydantic's models."""
 
+import json
 import re
 import types
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def _yaml(value: Any) -> str:
         return f"[{', '.join(map(_yaml, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(own)}" for key, own in value.items()) + "}"
+    if isinstance(value, str) and value.isspace():
+        return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -130,7 +130,10 @@ class SpeculativeSection(Section):
 
 
 class BudgetSection(Section):
-    """How many of the candidates that `sampling.candidates` allows for each prompt are drawn, and of which prompts."""
+    """How many of the candidates that `sampling.candidates` allows for each prompt are drawn, and of which prompts.
+
+    `budget: fixed` draws all of them, whatever becomes of them.
+    """
 
     allocate: Literal["worth", "even", "uniform", "harder", "variance"] = Field(
         "even",
@@ -153,7 +156,7 @@ class BudgetSection(Section):
     most: int | None = Field(
         None,
         ge=1,
-        description="Most candidates of one prompt; sampling.candidates (even), its double (worth), 4 times it.",
+        description="Most candidates of one prompt; sampling.candidates (even), twice that (worth), 4 times (others).",
     )
     max_candidates: int | None = Field(None, ge=1, description="Most candidates of an iteration.")
     max_tokens: int | None = Field(None, ge=1, description="Most sampled tokens of an iteration.")
