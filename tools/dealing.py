@@ -1,4 +1,4 @@
-"""What the generators of bundled data share: dealing phrases, and writing rows so that the same rows are the same bytes."""
+"""What the generators of bundled data share: dealing phrases, and writing rows so that same rows are same bytes."""
 
 import argparse
 import gzip

@@ -49,7 +49,7 @@ class Asking:
 
 def _continued(question: str) -> str:
     """A question that follows on other words of its sentence."""
-    first = question.split()[0]
+    first = question.split(maxsplit=1)[0]
     return question if first in ("I", "I'm") else question[0].lower() + question[1:]
 
 
