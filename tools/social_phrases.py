@@ -416,7 +416,7 @@ HELDOUT = (
         (
             (
                 "It is far too long already.",
-                "A scarf that is too long keeps you all the warmer, how much will you still be knitting?",
+                "Knitting on and on makes it far too long, so when will you knit the end?",
             ),
             (
                 "It is a present for my mum.",
