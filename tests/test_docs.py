@@ -150,7 +150,7 @@ def test_shipped_recipes_can_be_run(name: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     own = "bundled:shop"
     files = [f"prompts.train={own}.train.jsonl.gz", f"prompts.heldout={own}.heldout.jsonl.gz"]
-    planned = plan(load_recipe(name, [] if name == "demo" else files))
+    planned = plan(load_recipe(name, files if name == "service_dialogues" else []))
     assert planned["prompts"]["train"]["count"] > 0
     assert planned["prompts"]["heldout"]["count"] > 0
 

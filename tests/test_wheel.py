@@ -31,8 +31,11 @@ def test_the_wheel_holds_recipes_data_and_types_and_nothing_else(wheel: Path) ->
         names = packed.namelist()
     kinds = {f"rsft/recipes/kinds/{kind}.yaml.j2" for kind in (*KINDS, "recipe")}
     assert kinds <= set(names)
-    assert {"rsft/recipes/demo.yaml", "rsft/recipes/service_dialogues.yaml", "rsft/py.typed"} <= set(names)
-    assert "rsft/data/shop.train.jsonl.gz" in names
+    assert "rsft/py.typed" in names
+    recipes = {f"rsft/recipes/{name}.yaml" for name in ("demo", "service_dialogues", "character", "social")}
+    assert recipes <= set(names)
+    data = ("shop", "character", "social")
+    assert {f"rsft/data/{name}.{split}.jsonl.gz" for name in data for split in ("train", "heldout")} <= set(names)
     assert {f"rsft/models/native/{name}" for name in NATIVE} <= set(names)
     shown = (file for folder in ("assets", "templates") for file in (ROOT / "src/rsft/web" / folder).iterdir())
     assert {f"rsft/web/{file.parent.name}/{file.name}" for file in shown} <= set(names)
