@@ -7,16 +7,12 @@ them. The two splits share no product, person, place or opening, and three inten
 held-out measures the skill of replying with the given facts and not the memory of phrases.
 """
 
-import argparse
-import gzip
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from string import Formatter
-from typing import Any
 
+from dealing import Deck, Row, conversation_text, in_turn, join, write_splits
 from shop_phrases import (
     CLOSINGS,
     GREETINGS,
@@ -49,8 +45,6 @@ MONTHS = (
 )
 # Names of the customer's product: a chat is about one product, however a phrase asks for it.
 PRODUCT_SLOTS = frozenset({"PRODUCT", "BIKE", "TENT", "INSTRUMENT", "GEAR", "NOUN"})
-
-Row = dict[str, Any]
 
 
 class Values(dict[str, str]):
@@ -154,41 +148,19 @@ class Values(dict[str, str]):
         }[part]
 
 
-class Deck:
-    """Deals phrases in random order and starts again when all were dealt, so that each is used about as often."""
-
-    def __init__(self, rng: Random, phrases: tuple[str, ...]) -> None:
-        self._rng = rng
-        self._phrases = phrases
-        self._left: list[str] = []
-
-    def deal(self, suits: Callable[[str], bool] = lambda _: True) -> str:
-        for _ in range(2):
-            for phrase in self._left:
-                if suits(phrase):
-                    self._left.remove(phrase)
-                    return phrase
-            self._left = self._rng.sample(self._phrases, len(self._phrases))
-        raise ValueError(f"no phrase suits, among: {self._phrases}")
-
-
 @dataclass(frozen=True)
 class Dealer:
     """An intent with its two decks for one split."""
 
     intent: Intent
-    openings: Deck
-    references: Deck
+    openings: Deck[str]
+    references: Deck[str]
 
 
 def slots_in(*phrases: str) -> set[str]:
     """The slots that phrases name; all names of the product count as one."""
     names = {name for phrase in phrases for _, name, _, _ in Formatter().parse(phrase) if name}
     return {"PRODUCT" if name in PRODUCT_SLOTS else name for name in names}
-
-
-def join(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
 
 
 def write_chat(rng: Random, intent: Intent, opening: str) -> list[str]:
@@ -242,10 +214,9 @@ def make_row(rng: Random, split: str, dealer: Dealer) -> Row:
 
     values = Values(rng, split)
     turns = [turn.format_map(values) for turn in chat]
-    roles = ("user", "assistant")
     return {
         "intent": dealer.intent.name,
-        "messages": [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)],
+        "messages": in_turn(turns),
         "reference": reference.format_map(values),
         "facts": {name: values[name] for name in fact_names},
     }
@@ -285,29 +256,10 @@ def make_split(seed: int, split: str, seen: set[str]) -> list[Row]:
     return [{key: row[key] for key in order} for row in numbered]
 
 
-def conversation_text(row: Row) -> str:
-    return "\n".join(message["content"] for message in row["messages"])
-
-
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """Gzipped JSON lines, without the time and the file name that gzip would store: same rows, same bytes."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the bundled shop conversations.")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("src/rsft/data"))
-    arguments = parser.parse_args()
+def make_splits(seed: int) -> dict[str, list[Row]]:
     seen: set[str] = set()
-    for split in ROWS:
-        rows = make_split(arguments.seed, split, seen)
-        path = arguments.out / f"shop.{split}.jsonl.gz"
-        write_rows(path, rows)
-        print(f"{path}: {len(rows)} rows")
+    return {split: make_split(seed, split, seen) for split in ROWS}
 
 
 if __name__ == "__main__":
-    main()
+    write_splits("Write the bundled shop conversations.", "shop", make_splits)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tools import pictures
 
-IMAGES = Path(__file__).parents[1] / "docs/images"
+IMAGES = Path(__file__).parents[2] / "docs/images"
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHINESE = ["README.zh.md", *sorted(f"docs/zh/{page.name}" for page in (ROOT / "docs/zh").glob("*.md"))]
 
 FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", flags=re.M | re.S)
