@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+from documents import DOCS, ROOT
+
+PAGE = (DOCS / "architecture.md").read_text(encoding="utf-8")
 
 NO_CODE = {"data", "recipes", "py.typed", "__init__.py", "__main__.py", "__pycache__"}
 

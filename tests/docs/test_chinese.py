@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from difflib import ndiff
 from itertools import zip_longest
-from os.path import normpath
-from pathlib import Path
+from os.path import dirname, join, normpath
 from typing import NamedTuple
 
 import pytest
+from documents import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHINESE = ["README.zh.md", *sorted(f"docs/zh/{page.name}" for page in (ROOT / "docs/zh").glob("*.md"))]
 
 FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", flags=re.M | re.S)
@@ -54,7 +53,7 @@ def sections(page: str, text: str) -> list[Section]:
 def led_to(page: str, text: str) -> list[str]:
     """The files that the page's links name, in order, from the root of the repository."""
     inside = [link.partition("#")[0] for link in LINK.findall(text) if not re.match(r"\w+:|#", link)]
-    return [normpath(Path(page).parent / link) for link in inside]
+    return [normpath(join(dirname(page), link)) for link in inside]
 
 
 # What the two must share: each is a section's lines, and two sections are compared line by line.

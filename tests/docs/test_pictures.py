@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from documents import DOCS
 from tools import pictures
 
-IMAGES = Path(__file__).parents[2] / "docs/images"
+IMAGES = DOCS / "images"
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)
