@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rsft
@@ -19,6 +20,7 @@ from rsft.loop import run
 from rsft.models.student import Student
 from rsft.setup import check
 from rsft.store import RunFolder
+from rsft.store.rows import candidates_table
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 
 ENGINES = """
@@ -198,6 +200,33 @@ def test_each_request_gets_one_candidate_whatever_the_engine_does(model: bool, t
     else:
         assert of_one[0].token_ids == ()
     assert all(c.retokenised for c in found if c.is_reply)
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_what_it_tells_can_be_stored_and_trained_on(model: bool, tiny_folder: Path) -> None:
+    class Odd(OwnEngine):
+        def replies(self, policy: Policy, requests: Any) -> Any:
+            if requests[0].key.sample_index == 6:
+                raise ValueError("half \ud83d")
+            said: list[Any] = ["half \ud83d", Written("ids", [1, 2]), Written("ids", np.array([1, 2]))]
+            said += [Written(None), Written(3.5), Written("ids", (0.5,))]  # type: ignore[arg-type]
+            return [said[one.key.sample_index] for one in requests]
+
+    student = Student([str(tiny_folder)], "float32") if model else None
+    engine = WrittenBy("odd", Odd(batch=1), student)
+    found = {c.key.sample_index: c for c in engine.sample(engine.base, wanted(7)) if c.key.prompt_id == "p0"}
+    assert found[0].text == "half \ufffd"
+    assert [(found[i].token_ids, found[i].retokenised) for i in (1, 2)] == [((1, 2), False)] * 2
+    assert {type(token) for token in found[2].token_ids} == {int}
+    assert [found[i].why for i in (3, 4, 5, 6)] == [
+        "it gave no reply",
+        "it gave float, not a text",
+        "its token ids are no sequence of whole numbers",
+        "ValueError: half \ufffd",
+    ]
+    for candidate in found.values():
+        hash(candidate)
+    candidates_table(list(found.values()))
 
 
 def test_a_reply_longer_than_the_law_has_it_is_cut(tiny_folder: Path) -> None:

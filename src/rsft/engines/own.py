@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ from rsft.engines.options import checked_options
 from rsft.engines.stops import stop_place
 from rsft.errors import RecipeError, RunError, TemplateError, UserError
 from rsft.types import Candidate, FinishReason, Kind, Policy, Prompt
+from rsft.wording import whole
 
 if TYPE_CHECKING:
     from rsft.models.student import Student
@@ -34,7 +36,7 @@ class Written:
     """
 
     text: str
-    token_ids: tuple[int, ...] | None = None
+    token_ids: Sequence[int] | None = None
     cut: bool = False
 
 
@@ -220,13 +222,20 @@ class WrittenBy:
         return [self._understood(one) for one in said]
 
     def _understood(self, said: Any) -> Written | str:
-        if not isinstance(said, Written | str):
-            return self._failed("it gave no reply" if said is None else f"it gave {type(said).__name__}, not a text")
+        told = said if isinstance(said, Written) else Written(said)
+        if not isinstance(told.text, str):
+            found = type(told.text).__name__
+            return self._failed("it gave no reply" if told.text is None else f"it gave {found}, not a text")
+        try:
+            ids = None if told.token_ids is None else tuple(map(index, told.token_ids))
+        except TypeError:
+            return self._failed("its token ids are no sequence of whole numbers")
         self._wrote = True
-        return Written(said) if isinstance(said, str) else said
+        return Written(whole(told.text), ids, told.cut)
 
     def _failed(self, why: str) -> str:
         self._refused += 1
+        why = whole(why)
         if not self._wrote and self._refused >= _REFUSED:
             raise RunError(f"The engine '{self.name}' failed on each of the first {_REFUSED} requests: {why}")
         return why
@@ -242,4 +251,4 @@ class WrittenBy:
             ids = own[:-1][:most] if cut else own
             text = self.student.chat.decode(ids) if len(ids) < len(own) - 1 else text
         reason: FinishReason = "length" if cut else "stop"
-        return Candidate(request.key, text, ids or (), reason, None, None, retokenised=said.token_ids is None)
+        return Candidate(request.key, text, tuple(ids or ()), reason, None, None, retokenised=said.token_ids is None)
