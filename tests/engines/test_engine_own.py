@@ -45,6 +45,10 @@ def says(requests, word, times=1):
 
 half = __import__("functools").partial(says, word="Good")
 
+def takes_none(*, word="Good"): ...
+
+def takes_options(**options): ...
+
 def breaks(requests):
     raise ValueError("no such voice")
 """
@@ -99,6 +103,8 @@ def wanted(count: int = 4, **law: Any) -> list[Request]:
         ("{type: 'mine.py:Shouts', batch: 0}", "engine.batch"),
         ("{type: 'mine.py:says', wort: a}", "there is no option 'wort'. Did you mean 'word'?"),
         ("{type: 'mine.py:says'}", "the option 'word' is missing"),
+        ("mine.py:takes_none", "must take the list of requests as its first argument"),
+        ("{type: 'mine.py:takes_options', word: a}", "must take the list of requests as its first argument"),
         ("{type: scripted, replys: [a]}", "'engine.replys' is not a key"),
         ("{type: local, memory: 3}", "'engine.memory' is not a key"),
         ("scriptd", "There is no engine named 'scriptd'. Did you mean 'scripted'?"),
