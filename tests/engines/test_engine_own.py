@@ -208,6 +208,26 @@ def test_each_request_gets_one_candidate_whatever_the_engine_does(model: bool, t
     assert all(c.retokenised for c in found if c.is_reply)
 
 
+def test_a_reply_ends_at_a_stop_string_in_its_tokens_too(tiny_folder: Path) -> None:
+    student = Student([str(tiny_folder)], "float32")
+    chat = student.chat
+
+    class Heedless(OwnEngine):
+        def replies(self, policy: Policy, requests: Any) -> Any:
+            text = "one STOP two STOP"
+            ids = tuple(chat.reply_ids(text))
+            said = [Written(text, ids), Written(text, ids[:-1], cut=True), Written(text, cut=True), Written("a", (64,))]
+            return [said[one.key.sample_index] for one in requests]
+
+    engine = WrittenBy("heedless", Heedless(), student)
+    found = {c.key.sample_index: c for c in engine.sample(engine.base, wanted(4, stop=("STOP", "two")))}
+    assert {(c.text, c.finish_reason) for c in found.values()} == {("one ", "stop"), ("a", "stop")}
+    for index in (0, 1):
+        assert chat.decode(found[index].token_ids) == "one STOP", "nothing that nobody scored is trained on"
+    assert found[2].token_ids == tuple(chat.reply_ids("one "))
+    assert found[3].token_ids == (64,)
+
+
 @pytest.mark.parametrize("model", [True, False])
 def test_what_it_tells_can_be_stored_and_trained_on(model: bool, tiny_folder: Path) -> None:
     class Odd(OwnEngine):

@@ -59,7 +59,7 @@ class OwnEngine(BaseModel):
         """What the policy replies to each request, in order: a text, more than a text (Written), or None for failed.
 
         A reply should hang on its own request only: `request.seed` is made for that. Stop strings need not be heeded:
-        the text ends before them in any case.
+        the reply ends at the first in any case.
         """
         raise NotImplementedError
 
@@ -243,8 +243,10 @@ class WrittenBy:
     def _candidate(self, request: Request, said: Written | str) -> Candidate:
         if isinstance(said, str):
             return Candidate(request.key, "", (), "failed", None, None, said)
-        most = request.params.max_tokens
-        text, ids, cut = said.text[: stop_place(said.text, request.params.stop)], said.token_ids, said.cut
+        most, stops = request.params.max_tokens, request.params.stop
+        text, ids, cut = said.text, said.token_ids, said.cut
+        if (end := stop_place(text, stops)) is not None:
+            text, ids, cut = text[:end], ids and self._through_stop(ids, stops), False
         if ids is None and self.student is not None:
             own = tuple(self.student.chat.reply_ids(text))
             cut = cut or len(own) > most
@@ -252,3 +254,11 @@ class WrittenBy:
             text = self.student.chat.decode(ids) if len(ids) < len(own) - 1 else text
         reason: FinishReason = "length" if cut else "stop"
         return Candidate(request.key, text, tuple(ids or ()), reason, None, None, retokenised=said.token_ids is None)
+
+    def _through_stop(self, ids: Sequence[int], stops: Sequence[str]) -> Sequence[int]:
+        """The tokens up to the one with which a stop string is there: no other is part of the reply."""
+        if self.student is None:
+            return ids
+        chat = self.student.chat
+        ends = (n for n in range(1, len(ids)) if stop_place(chat.decode(ids[:n]), stops) is not None)
+        return ids[: next(ends, len(ids))]
