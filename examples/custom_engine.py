@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import PrivateAttr
-from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
+from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.generation import logits_process as cuts
 
 from rsft import Policy, SamplingParams
@@ -56,11 +56,14 @@ class Generate(OwnEngine):
             return [said for one in requests for said in self.replies(policy, [one])]
         prompts = [chat.prompt_ids(one.prompt.messages) for one in requests]
         width = max(map(len, prompts))
-        left = [[0] * (width - len(ids)) for ids in prompts]  # padding, which the mask hides
+        # Padding, which the mask hides; of a token that is there anyway, for a penalty on repetitions sees it.
+        left = [ids[:1] * (width - len(ids)) for ids in prompts]
         with torch.inference_mode():
             out = model.generate(
                 torch.tensor([pad + ids for pad, ids in zip(left, prompts, strict=True)]),
-                attention_mask=torch.tensor([pad + [1] * len(ids) for pad, ids in zip(left, prompts, strict=True)]),
+                attention_mask=torch.tensor(
+                    [[0] * len(pad) + [1] * len(ids) for pad, ids in zip(left, prompts, strict=True)]
+                ),
                 max_new_tokens=law.max_tokens,
                 do_sample=False,  # the noise that `Drawn` adds makes the likeliest token a sampled one
                 logits_processor=drawn(law, [one.seed for one in requests]),
@@ -75,8 +78,10 @@ class Generate(OwnEngine):
     def _loaded(self, policy: Policy) -> Any:
         """The policy's model. One at a time is in memory."""
         if policy != self._policy:
+            self.release()
             base = str(self._student.folder.path)
             self._model = AutoModelForCausalLM.from_pretrained(policy.weights or base, dtype=torch.float32)
+            self._model.generation_config = GenerationConfig()  # the model's own would add to the recipe's law
             if policy.adapter is not None:
                 from peft import PeftModel
 

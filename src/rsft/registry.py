@@ -153,6 +153,6 @@ def misuses(function: Callable[..., Any], options: Mapping[str, Any], takes: str
     unknown = [option for option in options if option not in allowed and not open_ended]
     problems = [f"there is no option '{option}'.{nearest(option, allowed)}" for option in unknown]
     problems += [f"the option '{p.name}' is missing." for p in named if p.default is p.empty and p.name not in options]
-    if takes and not parameters:
+    if takes and all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in parameters[:1]):
         problems.append(f"the function must take the {takes} as its first argument.")
     return [*problems, f"Its options are: {', '.join(allowed) or 'none'}."] if problems else []

@@ -21,6 +21,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def whole(text: str) -> str:
+    """A foreign text without halves of characters (lone surrogates), which JSON can spell, and nothing can store: two
+    that belong together become their character, and any other becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def inert_json(said: Any) -> str:
     """JSON to be printed, readable in any language: as for `printable`, what is in its texts can do nothing."""
     document = json.dumps(said, ensure_ascii=False, indent=2)

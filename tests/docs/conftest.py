@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from building import Built, build
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # the tools
 
 
 @pytest.fixture(scope="session")

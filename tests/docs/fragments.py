@@ -51,6 +51,7 @@ def provide(recipe: dict[str, Any], python: str) -> None:
     for name in {found[1] for text in _texts(recipe) if (found := _OWN_FILE.fullmatch(text))}:
         file = Path(name)
         if not file.exists():
+            assert not file.resolve().is_relative_to(ROOT), f"names {name}, which is not in the repository"
             assert python, f"names {name}, which is not in the repository, and shows no Python that could stand in it"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(python, encoding="utf-8")

@@ -72,6 +72,13 @@ def test_what_is_shown_of_recipes_can_stand_in_one(block: Block, monkeypatch: py
     check(load_recipe("shown.yaml"))
 
 
+def test_a_file_of_the_repository_that_is_named_is_there() -> None:
+    recipe = over_the_demo({"scorers": {"polite": "examples/custom_scorr.py:greets_by_name"}})
+    with pytest.raises(AssertionError, match=r"names examples/custom_scorr\.py, which is not in the repository"):
+        provide(recipe, "def greets_by_name(replies): ...")
+    assert not (ROOT / "examples/custom_scorr.py").exists()
+
+
 @pytest.mark.parametrize("document", [one for one in DOCUMENTS if blocks("python", among=[one])], ids=name_of)
 def test_python_runs(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("shown")

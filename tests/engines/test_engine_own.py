@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rsft
@@ -19,6 +20,7 @@ from rsft.loop import run
 from rsft.models.student import Student
 from rsft.setup import check
 from rsft.store import RunFolder
+from rsft.store.rows import candidates_table
 from rsft.types import CandidateKey, Message, Policy, Prompt, SamplingParams
 
 ENGINES = """
@@ -42,6 +44,10 @@ def says(requests, word, times=1):
     return [f"{word} " * times for one in requests]
 
 half = __import__("functools").partial(says, word="Good")
+
+def takes_none(*, word="Good"): ...
+
+def takes_options(**options): ...
 
 def breaks(requests):
     raise ValueError("no such voice")
@@ -97,6 +103,8 @@ def wanted(count: int = 4, **law: Any) -> list[Request]:
         ("{type: 'mine.py:Shouts', batch: 0}", "engine.batch"),
         ("{type: 'mine.py:says', wort: a}", "there is no option 'wort'. Did you mean 'word'?"),
         ("{type: 'mine.py:says'}", "the option 'word' is missing"),
+        ("mine.py:takes_none", "must take the list of requests as its first argument"),
+        ("{type: 'mine.py:takes_options', word: a}", "must take the list of requests as its first argument"),
         ("{type: scripted, replys: [a]}", "'engine.replys' is not a key"),
         ("{type: local, memory: 3}", "'engine.memory' is not a key"),
         ("scriptd", "There is no engine named 'scriptd'. Did you mean 'scripted'?"),
@@ -198,6 +206,53 @@ def test_each_request_gets_one_candidate_whatever_the_engine_does(model: bool, t
     else:
         assert of_one[0].token_ids == ()
     assert all(c.retokenised for c in found if c.is_reply)
+
+
+def test_a_reply_ends_at_a_stop_string_in_its_tokens_too(tiny_folder: Path) -> None:
+    student = Student([str(tiny_folder)], "float32")
+    chat = student.chat
+
+    class Heedless(OwnEngine):
+        def replies(self, policy: Policy, requests: Any) -> Any:
+            text = "one STOP two STOP"
+            ids = tuple(chat.reply_ids(text))
+            said = [Written(text, ids), Written(text, ids[:-1], cut=True), Written(text, cut=True), Written("a", (64,))]
+            return [said[one.key.sample_index] for one in requests]
+
+    engine = WrittenBy("heedless", Heedless(), student)
+    found = {c.key.sample_index: c for c in engine.sample(engine.base, wanted(4, stop=("STOP", "two")))}
+    assert {(c.text, c.finish_reason) for c in found.values()} == {("one ", "stop"), ("a", "stop")}
+    for index in (0, 1):
+        assert chat.decode(found[index].token_ids) == "one STOP", "nothing that nobody scored is trained on"
+    assert found[2].token_ids == tuple(chat.reply_ids("one "))
+    assert found[3].token_ids == (64,)
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_what_it_tells_can_be_stored_and_trained_on(model: bool, tiny_folder: Path) -> None:
+    class Odd(OwnEngine):
+        def replies(self, policy: Policy, requests: Any) -> Any:
+            if requests[0].key.sample_index == 6:
+                raise ValueError("half \ud83d")
+            said: list[Any] = ["half \ud83d", Written("ids", [1, 2]), Written("ids", np.array([1, 2]))]
+            said += [Written(None), Written(3.5), Written("ids", (0.5,))]  # type: ignore[arg-type]
+            return [said[one.key.sample_index] for one in requests]
+
+    student = Student([str(tiny_folder)], "float32") if model else None
+    engine = WrittenBy("odd", Odd(batch=1), student)
+    found = {c.key.sample_index: c for c in engine.sample(engine.base, wanted(7)) if c.key.prompt_id == "p0"}
+    assert found[0].text == "half \ufffd"
+    assert [(found[i].token_ids, found[i].retokenised) for i in (1, 2)] == [((1, 2), False)] * 2
+    assert {type(token) for token in found[2].token_ids} == {int}
+    assert [found[i].why for i in (3, 4, 5, 6)] == [
+        "it gave no reply",
+        "it gave float, not a text",
+        "its token ids are no sequence of whole numbers",
+        "ValueError: half \ufffd",
+    ]
+    for candidate in found.values():
+        hash(candidate)
+    candidates_table(list(found.values()))
 
 
 def test_a_reply_longer_than_the_law_has_it_is_cut(tiny_folder: Path) -> None:

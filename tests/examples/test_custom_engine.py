@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,20 @@ def test_generate_is_greedy_as_the_local_engine_and_samples_by_the_seed(tiny_fol
     assert together == drawn(alone, law), "a reply does not hang on who shares its batch"
     assert len({candidate.text for candidate in together.values()}) > 6
     assert all(candidate.finish_reason in ("stop", "length") for candidate in together.values())
+
+
+def test_no_padding_and_no_advice_of_the_models_changes_what_generate_writes(tiny_folder: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder, model)
+    (model / "generation_config.json").write_text('{"repetition_penalty": 3.0, "temperature": 0.1}')
+    student = Student([str(model)], "float32")
+    engine = engine_kind(f"{EXAMPLE}:Generate").open({"batch": 8}, student, Path())
+    local = LocalEngine(Network.load(ModelFolder("tiny", model), dtype="float32"))
+    for penalty in (1.0, 3.0):  # at 3 the local engine says the token 0
+        law = SamplingParams(temperature=0, max_tokens=60, repetition_penalty=penalty)
+        ours, theirs = drawn(engine, law, range(1)), drawn(local, law, range(1))
+        assert {k: c.token_ids for k, c in ours.items()} == {k: c.token_ids for k, c in theirs.items()}
+    assert any(0 in candidate.token_ids for candidate in theirs.values())
 
 
 def test_what_generate_draws_follows_the_models_probabilities(tiny_folder: Path) -> None:

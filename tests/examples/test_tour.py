@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     kernel = nbclient.NotebookClient(
         read, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "IPYTHONDIR": str(folder / "ipython")}
-    kernel.execute(env=env)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "MPLCONFIGDIR"):  # and none at home
+            patch.setenv(name, str(folder / name.lower()))
+        patch.setenv("PYTHONPATH", str(ROOT / "src"))
+        kernel.execute()
     assert (folder / "runs/tour/summary.json").is_file()
     return [output for cell in read.cells if cell.cell_type == "code" for output in cell.outputs]
 

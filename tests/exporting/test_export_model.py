@@ -322,6 +322,9 @@ def test_gguf_is_what_the_converter_makes_of_the_whole_model(
     with pytest.raises(ModelError, match=r"failed \(exit code 1\):\nModel architecture 'tiny' is not supported"):
         export(adapters, tmp_path / "no", Wanted(model="gguf", iteration=1, converter=failing))
     assert not (tmp_path / "no").exists()
+    (plain := tmp_path / "converter").write_text(CONVERTER)
+    with pytest.raises(ModelError, match=r"converter can't be started: Permission denied\. Name a script of Python"):
+        export(adapters, tmp_path / "no", Wanted(model="gguf", iteration=1, converter=plain))
     (lacking := tmp_path / "lacks.py").write_text(CONVERTER)
     with pytest.raises(ModelError, match=r"It needs the package sentence_pieces_that_nobody_has, in the env.*python"):
         export(adapters, tmp_path / "no", Wanted(model="gguf", iteration=1, converter=lacking))

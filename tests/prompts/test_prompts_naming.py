@@ -79,11 +79,11 @@ def test_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
     assert "line 1: has no column 'qestion', which prompts.columns names for the conversation" in message
     assert "found 'question', 'answer'. Did you mean 'question'?" in message
     message = refusal(tmp_path, {"prompt": Column("question"), "answer": Column("anser")}, PROBLEM, PROBLEM)
-    assert message.startswith("prompts.columns reads answer from the column 'anser', which no row has.")
-    assert "Did you mean 'answer'? The rows have 'question', 'answer'." in message
+    assert message.startswith("prompts.columns reads answer from the column 'anser', which no row of '")
+    assert "p.jsonl' has. Did you mean 'answer'? The rows have 'question', 'answer'." in message
     loaded(tmp_path, {"prompt": Column("question"), "tests": Column("t")}, PROBLEM, {**PROBLEM, "t": "x"})
     message = refusal(tmp_path, {}, PROBLEM)
-    assert "Of another name? Say so in the recipe: prompts.columns: {prompt: NAME}" in message
+    assert "of train and heldout, the recipe can say so: prompts.columns: {prompt: NAME}" in message
 
 
 def test_one_conversation_only() -> None:

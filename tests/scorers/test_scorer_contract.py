@@ -121,6 +121,15 @@ def test_numbers_bools_and_scores_are_scores(said: Any, value: float) -> None:
     assert type(score.value) is float
 
 
+def test_what_is_said_of_a_score_can_be_stored() -> None:
+    def raises(batch: Sequence[Reply]) -> Any:
+        raise ValueError("half \ud83d")
+
+    says: list[Any] = [lambda batch: [Score(1.0, "half \ud83d")], lambda batch: [Score.failed("half \ud83d")], raises]
+    found = [run_scorer(Odd(says=one), REPLIES[:1])[0] for one in says]
+    assert found == [Score(1.0, "half \ufffd"), Score.failed("half \ufffd"), Score.failed("ValueError: half \ufffd")]
+
+
 MINE = '''
 from rsft import Score
 

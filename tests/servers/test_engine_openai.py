@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from faulty import Faulty
 
+from answering import Asked, answering
 from rsft.engines.base import Cancelled, Request, Watch, stream_seed
 from rsft.engines.remote import OpenAIEngine, VllmEngine
 from rsft.engines.remote.calls import Flight
@@ -246,6 +247,18 @@ def test_a_reply_that_ends_at_once_is_one(fault_server: Start, tmp_path: Path, s
     url = fault_server("--replies", tmp_path / "replies", "--end-tokens").url
     (one,) = drawn(engine_at(url, stream=stream, attempts=1), requests(prompts(1), 1))
     assert (one.text, one.finish_reason) == ("", "stop")
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_half_of_a_character_is_no_text_that_could_be_stored(here: bool, tiny_folder: Path) -> None:
+    def half(asked: Asked) -> tuple[int, Any]:
+        said = {"message": {"role": "assistant", "content": "half \ud83d, whole 😀"}, "finish_reason": "stop"}
+        return 200, {"choices": [{"index": n, **said} for n in range(asked.body.get("n") or 1)]}
+
+    student = Student([str(tiny_folder)], "float32") if here else None
+    with answering(half) as server:
+        found = drawn(engine_at(server.url, student), requests(prompts(1), 2))
+    assert [(one.text, one.finish_reason) for one in found] == [("half \ufffd, whole 😀", "stop")] * 2
 
 
 def test_a_prompt_that_is_refused_has_no_other_asked_one_by_one(fault_server: Start) -> None:

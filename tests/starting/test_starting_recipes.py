@@ -186,6 +186,15 @@ def test_of_a_list_of_tests_the_model_reads_the_first_and_of_a_text_none() -> No
     assert "assert" not in begun("code", "whole.jsonl", file="whole.yaml").train[0].messages[-1].content
 
 
+@pytest.mark.parametrize("lacking", [{}, {"tests": []}])
+def test_where_a_row_has_no_tests_none_is_shown(lacking: dict[str, Any]) -> None:
+    rows = [{"prompt": f"Write function {n}.", **({"tests": ["assert f() == 1"]} if n else lacking)} for n in range(9)]
+    Path("data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = begun("code", "data.jsonl")
+    assert not any("assert" in prompt.messages[-1].content for prompt in made.train)
+    assert "# Only 8 of 9 rows have tests." in made.text
+
+
 def test_a_field_that_only_some_rows_have_is_no_scorer_yet() -> None:
     rows = [
         {"prompt": f"A question of number {n}", **({"facts": {"day": "Monday"}} if n % 2 else {})} for n in range(9)

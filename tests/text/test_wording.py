@@ -11,7 +11,7 @@ import typer
 
 from rsft import cli
 from rsft.errors import RunError
-from rsft.wording import inert_json
+from rsft.wording import inert_json, whole
 
 STEERING = ("Cc", "Cs", "Zl", "Zp")
 TURNING = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
@@ -29,14 +29,21 @@ def test_json_holds_no_letter_that_steers_a_terminal() -> None:
     said = inert_json(every)
     kept = set(said) - {"\n"}
     assert not {c for c in kept if unicodedata.category(c) in STEERING or unicodedata.bidirectional(c) in TURNING}
-    whole = json.loads(said) == every
-    assert whole
+    says_the_same = json.loads(said) == every
+    assert says_the_same
+
+
+def test_a_text_without_halves_of_characters_can_be_stored() -> None:
+    assert whole(READABLE) == READABLE
+    assert whole(json.loads('"a \\ud83d\\ude00"')) == "a 😀"
+    assert whole("\ufeffhalf \ud83d of \ude00") == "\ufeffhalf \ufffd of \ufffd"
+    assert whole("\ud83d" + "\ude00") == "😀", "two that came one after the other"
 
 
 def test_an_error_that_quotes_others_is_inert(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def app() -> None:
+    def app(**_: object) -> None:
         raise RunError("no prompt '\x1b]0;evil\x07\u202e'\nbut others")
 
     monkeypatch.setattr("rsft.cli.app.app", app)

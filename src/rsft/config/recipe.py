@@ -196,8 +196,8 @@ class AnchorSection(Section):
     """Other conversations with good replies, learnt beside what was accepted, against forgetting."""
 
     rows: OneOrMore = Field(
-        description="Files or a datasets name, as prompts.train, without the recipe's template; each row with a last "
-        "turn of the assistant's, or a `reference`: that is what is learnt."
+        description="Files or a datasets name, as prompts.train, without the recipe's template and columns; each row "
+        "with a last turn of the assistant's, or a `reference`: that is what is learnt."
     )
     share: float = Field(0.1, gt=0, lt=1, description="The share of the training's rows that are such ones.")
     limit: int | None = Field(None, ge=1, description="Take only this many rows.")

@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,7 @@ from rsft.engines.options import checked_options
 from rsft.engines.stops import stop_place
 from rsft.errors import RecipeError, RunError, TemplateError, UserError
 from rsft.types import Candidate, FinishReason, Kind, Policy, Prompt
+from rsft.wording import whole
 
 if TYPE_CHECKING:
     from rsft.models.student import Student
@@ -34,7 +36,7 @@ class Written:
     """
 
     text: str
-    token_ids: tuple[int, ...] | None = None
+    token_ids: Sequence[int] | None = None
     cut: bool = False
 
 
@@ -57,7 +59,7 @@ class OwnEngine(BaseModel):
         """What the policy replies to each request, in order: a text, more than a text (Written), or None for failed.
 
         A reply should hang on its own request only: `request.seed` is made for that. Stop strings need not be heeded:
-        the text ends before them in any case.
+        the reply ends at the first in any case.
         """
         raise NotImplementedError
 
@@ -220,13 +222,20 @@ class WrittenBy:
         return [self._understood(one) for one in said]
 
     def _understood(self, said: Any) -> Written | str:
-        if not isinstance(said, Written | str):
-            return self._failed("it gave no reply" if said is None else f"it gave {type(said).__name__}, not a text")
+        told = said if isinstance(said, Written) else Written(said)
+        if not isinstance(told.text, str):
+            found = type(told.text).__name__
+            return self._failed("it gave no reply" if told.text is None else f"it gave {found}, not a text")
+        try:
+            ids = None if told.token_ids is None else tuple(map(index, told.token_ids))
+        except TypeError:
+            return self._failed("its token ids are no sequence of whole numbers")
         self._wrote = True
-        return Written(said) if isinstance(said, str) else said
+        return Written(whole(told.text), ids, told.cut)
 
     def _failed(self, why: str) -> str:
         self._refused += 1
+        why = whole(why)
         if not self._wrote and self._refused >= _REFUSED:
             raise RunError(f"The engine '{self.name}' failed on each of the first {_REFUSED} requests: {why}")
         return why
@@ -234,12 +243,22 @@ class WrittenBy:
     def _candidate(self, request: Request, said: Written | str) -> Candidate:
         if isinstance(said, str):
             return Candidate(request.key, "", (), "failed", None, None, said)
-        most = request.params.max_tokens
-        text, ids, cut = said.text[: stop_place(said.text, request.params.stop)], said.token_ids, said.cut
+        most, stops = request.params.max_tokens, request.params.stop
+        text, ids, cut = said.text, said.token_ids, said.cut
+        if (end := stop_place(text, stops)) is not None:
+            text, ids, cut = text[:end], ids and self._through_stop(ids, stops), False
         if ids is None and self.student is not None:
             own = tuple(self.student.chat.reply_ids(text))
             cut = cut or len(own) > most
             ids = own[:-1][:most] if cut else own
             text = self.student.chat.decode(ids) if len(ids) < len(own) - 1 else text
         reason: FinishReason = "length" if cut else "stop"
-        return Candidate(request.key, text, ids or (), reason, None, None, retokenised=said.token_ids is None)
+        return Candidate(request.key, text, tuple(ids or ()), reason, None, None, retokenised=said.token_ids is None)
+
+    def _through_stop(self, ids: Sequence[int], stops: Sequence[str]) -> Sequence[int]:
+        """The tokens up to the one with which a stop string is there: no other is part of the reply."""
+        if self.student is None:
+            return ids
+        chat = self.student.chat
+        ends = (n for n in range(1, len(ids)) if stop_place(chat.decode(ids[:n]), stops) is not None)
+        return ids[: next(ends, len(ids))]

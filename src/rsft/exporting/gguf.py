@@ -54,15 +54,21 @@ def convert(command: list[str], model: Path, file: Path) -> None:
     words = [*command, str(model), "--outfile", str(file), "--outtype", "auto"]
     # It needs no account of anybody.
     environment = {name: value for name, value in os.environ.items() if not name.endswith(("_TOKEN", "_KEY"))}
-    done = subprocess.run(
-        words,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            words,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise ModelError(
+            f"The converter {command[-1]} can't be started: {error.strerror}. Name a script of Python (*.py), or a "
+            "program (chmod +x makes one of a file)."
+        ) from None
     if done.returncode or not file.is_file():
         last = "\n".join(done.stdout.strip().splitlines()[-_LAST_LINES:])
         missing = _MISSING.search(last)

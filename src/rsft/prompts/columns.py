@@ -92,7 +92,7 @@ def _form(columns: dict[str, Any]) -> str:
         raise bad(present[0], columns[present[0]], "a conversation that is not empty")
     raise BadRow(
         f"no column holds a conversation; found {quoted(columns) or 'no columns'}; expected {_FORMS_SAID}. Of another "
-        "name? Say so in the recipe: prompts.columns: {prompt: NAME}"
+        "name? Rename it; of train and heldout, the recipe can say so: prompts.columns: {prompt: NAME}"
     )
 
 

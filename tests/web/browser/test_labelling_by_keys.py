@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from web_runs import write_recipe
-from windows import Site, Windows, press
 
 from questions import write_questions
 from rsft.labelling import Frame, login
@@ -16,6 +15,7 @@ from rsft.loop import run
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Label
+from windows import Site, Windows, press
 
 # The fourth is taken back, and said again otherwise.
 PRESSED = ["g", "b", "s", "y", "u", "n", "g", "g", "b", "s", "y"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from web_runs import write_recipe
+
 from windows import Site, Windows
 
 # Its scorer waits for a word from the test: first before anything is scored, then before what a trained policy said is.

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from web_runs import write_recipe
-from windows import Site, Windows, press, rsft
 
 from rsft.labelling import Frame, Labelling, login
 from rsft.loop import run
 from rsft.store import RunFolder
+from windows import Site, Windows, press, rsft
 
 # A new view is one more line. `generator` and `sample` are those of a candidate of the first prompt.
 PAGES = {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
-from windows import Site, Windows, ready, rsft
 
 from rsft.store import RunFolder
 from rsft.web.pages import verdict
+from windows import Site, Windows, ready, rsft
 
 pytestmark = pytest.mark.model
 RECIPE = """

@@ -16,6 +16,7 @@ from rsft.servers.asking import post
 from rsft.servers.chat import tokens_of
 from rsft.servers.endpoint import OPENAI
 from rsft.types import Candidate, FinishReason, Message, SamplingParams
+from rsft.wording import whole
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -71,7 +72,7 @@ class _Sight:
     def steps(self, draft: Draft, ids: Sequence[int] | None) -> Iterator[tuple[str, int]]:
         """The draft's text, and the number of its tokens, after each token but those seen before."""
         if ids is None or self.reader is None:
-            yield draft.text, draft.tokens
+            yield whole(draft.text), draft.tokens
             return
         while self.seen < len(ids):
             self.seen += 1
@@ -308,7 +309,7 @@ class Calls:
         why: str | None = None,
         ended_by: str | None = None,
     ) -> Candidate:
-        text, ids = draft.text, draft.token_ids
+        text, ids = whole(draft.text), draft.token_ids
         told = ids is not None and self.chat is not None
         if self.chat is not None and ids is not None:
             text = self.chat.decode(ids)
