@@ -240,6 +240,6 @@ def _same_base(folder: RunFolder, base: Policy) -> None:
         folder.ledger.set_meta("base", base.hash)
     elif known != base.hash:
         raise RunError(
-            f"The run in {folder.path} began with a base model of hash {known}; the recipe's model has {base.hash}. "
-            "Bring the first one back, or start another run (--set run=...)."
+            f"The run in {folder.path} began with a base model of hash {known}; the recipe's model (without one, its "
+            f"engine) has {base.hash}. Bring the first one back, or start another run (--set run=...)."
         )

@@ -13,10 +13,12 @@ def test_plain_lines_tell_of_stages_and_of_nothing_outside_them(
     monkeypatch.setattr(display, "_PLAIN_SECONDS", 0)
     tell = display.PlainReporter()
     tell.advance(4)
-    tell.begin("sampling", 8, "candidates")
-    tell.advance(2)
-    tell.end("8 candidates")
+    tell.begin("sampling", 40, "candidates")
     tell.advance(1)
-    first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("sampling: 2 of 8 candidates, about ")
-    assert last == "sampling: 8 candidates"
+    tell.advance(2)
+    tell.end("40 candidates")
+    tell.advance(1)
+    early, later, last = capsys.readouterr().err.splitlines()
+    assert early == "sampling: 1 of 40 candidates", "too early to say how long it takes"
+    assert later.startswith("sampling: 3 of 40 candidates, about ")
+    assert last == "sampling: 40 candidates"

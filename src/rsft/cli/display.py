@@ -22,6 +22,8 @@ from rsft.wording import printable
 
 # A piped run says how far it is this often.
 _PLAIN_SECONDS = 30.0
+# Candidates are drawn side by side, so the first few that end say little of the rest.
+_KNOWN_SHARE = 0.05
 
 
 @contextmanager
@@ -100,9 +102,11 @@ class PlainReporter:
             return
         self.spoke = now
         seconds = now - self.began
-        left = seconds / max(1, self.done) * (self.total - self.done)
         rate = f", {self.tokens / seconds:.0f} tokens/s" if self.tokens else ""
-        self.say(f"{self.title}: {self.done} of {self.total} {self.unit}{rate}, about {left:.0f} s left")
+        left = ""
+        if self.done >= _KNOWN_SHARE * self.total:
+            left = f", about {seconds / max(1, self.done) * (self.total - self.done):.0f} s left"
+        self.say(f"{self.title}: {self.done} of {self.total} {self.unit}{rate}{left}")
 
     def end(self, note: str) -> None:
         self.say(f"{self.title}: {note}")
