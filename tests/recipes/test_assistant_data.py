@@ -17,7 +17,7 @@ from rsft.prompts import load_prompts
 from rsft.scorers import build_scorers, run_scorer
 from rsft.types import Reply
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = ROOT / "src" / "rsft" / "data"
 SIZES = {"train": 260, "heldout": 160}
 

@@ -1,4 +1,4 @@
-"""The shipped recipes `character` and `social`: what their rules say of replies, and a run of each in miniature."""
+"""The shipped recipes for chats on bundled conversations: what their rules say of replies, and a run in miniature."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,7 +16,7 @@ from rsft.setup import read_prompts
 from rsft.store import RunFolder
 from rsft.types import Candidate, CandidateKey, Prompt, Reply
 
-NAMES = ("character", "social")
+NAMES = ("demo", "service", "character", "social")
 WHOLE = ("prompts.train_limit=null", "prompts.heldout_limit=null")
 
 
@@ -42,11 +42,36 @@ def verdicts(name: str, replies: Sequence[Reply]) -> list[str]:
     return [decision.rule for decision in rules.decide(Pool.of(candidates, scores))]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["character", "social"])
 def test_every_reference_passes_every_rule(name: str) -> None:
     replies = [Reply(prompt, str(prompt.fields["reference"])) for prompt in prompts_of(name)]
     rules = verdicts(name, replies)
     assert [(r.text, rule) for r, rule in zip(replies, rules, strict=True) if rule != "accepted"] == []
+
+
+def test_what_people_of_the_shop_would_write_passes_but_for_a_few() -> None:
+    prompts = [prompt for prompt in prompts_of("service") if "heldout" in prompt.id]
+    rules = verdicts("service", [Reply(prompt, str(prompt.fields["reference"])) for prompt in prompts])
+    assert set(rules) <= {"accepted", "consistent >= 1", "relevant >= 0.45"}
+    assert rules.count("accepted") >= 0.97 * len(rules)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("Heron Couriers will bring your parcel on Tuesday.", "accepted"),
+        ("Heron Couriers will bring it.", "facts >= 1"),
+        ("Heron Couriers will bring your parcel on Tuesday at 7 pm.", "consistent >= 1"),
+        ("Heron Couriers will bring it on Tuesday, guaranteed.", "policy >= 1"),
+        ("Heron Couriers come on Tuesday; may I have your card number?", "policy >= 1"),
+        ("I'm sorry for your loss. Heron Couriers will bring it on Tuesday.", "tone >= 1"),
+        ("Heron Couriers will bring it.\nOn Tuesday.", "tidy >= 1"),
+        ("Tell me in one sentence that Heron Couriers come on Tuesday.", "own_words >= 1"),
+    ],
+)
+def test_what_the_rules_say_of_the_shop(text: str, rule: str) -> None:
+    facts = {"facts": {"carrier": "Heron Couriers", "delivery day": "Tuesday"}}
+    assert verdicts("service", [Reply(chat([("user", "When does my parcel come?")], facts), text)]) == [rule]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = ROOT / "src" / "rsft" / "data"
 SPLITS = ("train", "heldout")
 SIZES = {"train": 280, "heldout": 150}

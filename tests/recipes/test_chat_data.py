@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = ROOT / "src" / "rsft" / "data"
 SPLITS = ("train", "heldout")
 SIZES = {"character": {"train": 240, "heldout": 150}, "social": {"train": 192, "heldout": 128}}
