@@ -136,3 +136,18 @@ class Windows:
     def _dialog(self, dialog: Any) -> None:
         self.amiss.append(f"dialog: {dialog.message}")
         dialog.dismiss()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def windows(chromium: Browser) -> Iterator[Windows]:
+    """Opens windows. Whatever was amiss in one of them fails the test."""
+    opened = Windows(chromium)
+    yield opened
+    opened.close()
+    assert opened.amiss == []

@@ -8,18 +8,16 @@ other must be answered with a call of a tool in JSON. `constraints` holds what t
 and no person, place or thing; some kinds of request and some tools occur only in held-out.
 """
 
-import argparse
-import gzip
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from string import Formatter
 from typing import Any
 
 from assistant_phrases import AVOIDED, COMMON, FORMS, NUMBERS, POOLS, TASKS, TOOL_INTROS, TOOLS, Task, Tool
+from dealing import Row, in_turn, write_splits
 
 ROWS = {"train": 260, "heldout": 160}
 # So many of a kind's requests, from the end, are held-out's; a kind that only held-out has keeps all of them.
@@ -31,7 +29,6 @@ SHOWN = 1 / 2
 # How many forms are asked for at once, and how often.
 FORM_COUNTS = {1: 3, 2: 2}
 
-Row = dict[str, Any]
 RANGES = {"minutes": range(4, 58), "degrees": range(16, 26), "count": range(2, 10)}
 
 
@@ -238,8 +235,7 @@ def signature(tool: Tool) -> str:
 
 def turns(*exchanges: Exchange) -> list[dict[str, str]]:
     """The conversation, whose last request awaits its reply."""
-    said = [(role, text) for one in exchanges for role, text in (("user", one.request), ("assistant", one.reference))]
-    return [{"role": role, "content": text} for role, text in said[:-1]]
+    return in_turn([text for one in exchanges for text in (one.request, one.reference)][:-1])
 
 
 def tool_row(rng: Random, split: str, tool: Tool) -> Row:
@@ -301,24 +297,9 @@ def make_split(seed: int, split: str) -> list[Row]:
     return [{"id": f"assistant-{split}-{number:04d}", **one} for number, one in enumerate(shuffled, start=1)]
 
 
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """Gzipped JSON lines, without the time and the file name that gzip would store: same rows, same bytes."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the bundled assistant data.")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("src/rsft/data"))
-    arguments = parser.parse_args()
-    for split in ROWS:
-        rows = make_split(arguments.seed, split)
-        path = arguments.out / f"assistant.{split}.jsonl.gz"
-        write_rows(path, rows)
-        print(f"{path}: {len(rows)} rows")
+def make_splits(seed: int) -> dict[str, list[Row]]:
+    return {split: make_split(seed, split) for split in ROWS}
 
 
 if __name__ == "__main__":
-    main()
+    write_splits("Write the bundled assistant data.", "assistant", make_splits)

@@ -15,23 +15,11 @@ from pathlib import Path
 import pytest
 from building import Built
 from documents import DOCS, PAGES
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from windows import Windows, browsing
+from windows import Windows, chromium, windows
 
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture
-def windows(chromium: Browser) -> Iterator[Windows]:
-    opened = Windows(chromium)
-    yield opened
-    opened.close()
-    assert opened.amiss == []
+__all__ = ["chromium", "windows"]
 
 
 class Quiet(SimpleHTTPRequestHandler):

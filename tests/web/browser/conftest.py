@@ -8,24 +8,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
-from windows import Site, Windows, browsing, served
+from windows import Site, chromium, served, windows
 
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture
-def windows(chromium: Browser) -> Iterator[Windows]:
-    """Opens windows. Whatever was amiss in one of them fails the test."""
-    opened = Windows(chromium)
-    yield opened
-    opened.close()
-    assert opened.amiss == []
+__all__ = ["chromium", "windows"]
 
 
 @pytest.fixture(scope="module")
