@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from rsft.config import Recipe, load_recipe, recipe_differences
+from rsft.config.lines import line_of
 from rsft.config.load import validate
 from rsft.errors import RecipeError, RunError
 
@@ -36,7 +37,7 @@ def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> 
     A selection that is given here stands in all iterations, whatever the schedule has.
     """
     recipe, saved = load_recipe(folder, overrides), saved_recipe(folder)
-    if recipe.selection != saved.selection or any(one.partition("=")[0].strip() == "selection" for one in overrides):
+    if recipe.selection != saved.selection or any(map(_is_of_selection, overrides)):
         recipe = with_selection(recipe, recipe.selection)
         saved = saved.model_copy(update={"loop": recipe.loop})
     others = [line for line in recipe_differences(saved, recipe) if not line.startswith(may_change)]
@@ -44,6 +45,10 @@ def changed_recipe(folder: Path, overrides: Sequence[str], *may_change: str) -> 
         lines = "\n".join(f"  - {line}" for line in others)
         raise RecipeError(f"Of a run that is there, only {' and '.join(may_change)} can be changed here:\n{lines}")
     return recipe
+
+
+def _is_of_selection(override: str) -> bool:
+    return line_of(override) is not None or override.partition("=")[0].strip() == "selection"
 
 
 def with_selection(recipe: Recipe, rules: Sequence[str | Mapping[str, Any]]) -> Recipe:

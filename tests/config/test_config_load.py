@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rsft.config import Recipe, load_recipe, recipe_differences, recipe_yaml
+from rsft.config.lines import with_line
 from rsft.config.load import bundled_path, shipped_recipes
 from rsft.config.schema import recipe_schema
 from rsft.errors import RecipeError
@@ -91,6 +93,7 @@ def test_the_configuration_of_a_launch_is_found_too(tmp_path: Path, monkeypatch:
         (["scorers={}"], "scorers"),
         (["prompts.train=null"], "prompts.train"),
         (["nonsense"], "--set takes KEY=VALUE"),
+        (["loop.schedule.selection={2: [tidy >= 1]}", "tidy >= 0.5"], "the schedule has selections of its own"),
         (["seed.x=1", "seed=2", "seed.y=3"], "'seed' is not a section"),
         (["training.start_from=nowhere"], "'base' or 'policy'"),
     ],
@@ -99,6 +102,36 @@ def test_mistakes(recipe_file: Path, overrides: list[str], said: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(recipe_file, overrides)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("b >= 0.6", ["a >= 1", "b >= 0.6", "b <= 9", "no_near_duplicates", "b < 3"]),
+        ("b>0.6", ["a >= 1", "b>0.6", "b <= 9", "no_near_duplicates", "b < 3"]),
+        ("b <= 2", ["a >= 1", {"certified": {"score": "b"}}, "b <= 2", "no_near_duplicates"]),
+        ("b == 2", ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3", "b == 2"]),
+        (
+            "c >= certified",
+            ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3", "c >= certified"],
+        ),
+    ],
+)
+def test_a_line_takes_the_place_of_those_that_point_the_same_way(line: str, expected: list[Any]) -> None:
+    rules = ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3"]
+    assert with_line(rules, line) == expected
+    assert rules[0] == "a >= 1", "the rules themselves stay"
+
+
+def test_a_new_line_stands_before_what_chooses_among_the_rest() -> None:
+    assert with_line(["a >= 1", {"most_novel": 3}], "b >= 0.5") == ["a >= 1", "b >= 0.5", {"most_novel": 3}]
+    assert with_line([{"cap": 3}], "b >= 0.5") == ["b >= 0.5", {"cap": 3}]
+
+
+def test_a_line_alone_can_be_changed() -> None:
+    own = load_recipe("demo").selection
+    changed = load_recipe("demo", [" relevant >= 0.6 "]).selection
+    assert [new for new, old in zip(changed, own, strict=True) if new != old] == ["relevant >= 0.6"]
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "!!python/object/apply:os.system [ls]", ""])

@@ -113,6 +113,11 @@ def test_other_rules_show_what_would_change(done: Path) -> None:
         assert folder.selections() == {}
 
 
+def test_one_line_can_be_moved_alone(done: Path) -> None:
+    whole = reselect(done, ["selection=[polite >= 1, brief >= 0.3, no_duplicates, {cap: 2}]"])
+    assert reselect(done, ["brief >= 0.3"]) == whole
+
+
 def test_what_is_accepted_is_measured_as_the_run_measured_it(done: Path) -> None:
     """Of few replies all are: then the numbers are those of the run's own note on length."""
     with RunFolder.open(done, write=False) as folder:
@@ -172,6 +177,10 @@ def test_what_can_not_be_selected_again_is_said(done: Path) -> None:
         reselect(done, ["scorers.words={type: length, max_words: 3}", "selection=[words >= 1]"])
     with pytest.raises(RecipeError, match="no scorer gives"):
         reselect(done, ["selection=[polit >= 1]"])
+    with pytest.raises(RecipeError, match="no scorer gives"):
+        reselect(done, ["polit >= 1"])
+    with pytest.raises(RecipeError, match="'brief >= short' is no comparison"):
+        reselect(done, ["brief >= short"])
 
 
 def test_baselines_are_compared_with_and_never_candidates(done: Path) -> None:

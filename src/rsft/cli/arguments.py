@@ -19,14 +19,19 @@ RecipeArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=completing.runs)]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. sampling.candidates=4.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, e.g. sampling.candidates=4, or a line, e.g. 'relevant >= 0.6'.",
+    ),
 ]
 ScorerOption = Annotated[
     str, typer.Option("--scorer", metavar="NAME", help="The scorer whose threshold is to be certified.")
 ]
 SelectionOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's."),
+    typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's, or 'facts >= 0.5'."),
 ]
 TrackingOption = Annotated[
     list[str] | None,

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from rsft.config.lines import line_of, with_line
 from rsft.config.mistakes import mistakes
 from rsft.config.recipe import Recipe, SamplingSection, TrainingSection
 from rsft.config.tracking import TrackingSection
@@ -32,8 +33,9 @@ _HARMLESS = re.compile(
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file, or a shipped recipe by its name, apply `a.b=c` overrides, and resolve every path.
+    """Read a recipe file, or a shipped recipe by its name, apply overrides, and resolve every path.
 
+    An override is `a.b=c`, or a line such as `relevant >= 0.6`, which takes the place of the selection's own.
     A relative path is looked for from the working directory, then beside the recipe. Raises RecipeError.
     """
     file = find_recipe(name)
@@ -111,9 +113,15 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _apply(said: dict[str, Any], override: str) -> None:
     """Set `a.b=c` in place. `c` is YAML, and so may be a number, a list or a mapping; what is no YAML is a text."""
+    if line_of(override):
+        _apply_line(said, override.strip())
+        return
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise RecipeError(f"--set takes KEY=VALUE, for example --set sampling.candidates=4; found '{override}'.")
+        raise RecipeError(
+            "--set takes KEY=VALUE, for example --set sampling.candidates=4, or a line of the selection, for example "
+            f"--set 'relevant >= 0.6'; found '{override}'."
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -125,6 +133,17 @@ def _apply(said: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise RecipeError(f"--set {override}: '{part}' is not a section of the recipe.")
     place[last] = value
+
+
+def _apply_line(said: dict[str, Any], line: str) -> None:
+    """Put a line into the selection, in place."""
+    rules, loop = said.get("selection", []), said.get("loop")
+    if isinstance(loop, dict) and "selection" in (loop.get("schedule") or {}):
+        raise RecipeError(
+            f"--set '{line}': the schedule has selections of its own. Name all rules: --set 'selection=[...]'."
+        )
+    if isinstance(rules, list):  # what else it may be is told when the recipe is validated
+        said["selection"] = with_line(rules, line)
 
 
 def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:

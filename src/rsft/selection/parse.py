@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from rsft import registry
+from rsft.config.lines import line_of
 from rsft.config.mistakes import mistakes
 from rsft.errors import RecipeError, nearest
 from rsft.selection.certified import Certified
@@ -16,7 +16,6 @@ from rsft.selection.rule import Rule
 from rsft.selection.selection import Selection
 from rsft.selection.threshold import COMPARISONS, Threshold
 
-_THRESHOLD = re.compile(r"\s*([\w.-]+)\s*(>=|<=|==|>|<)\s*(\S+)\s*")
 _GRAMMAR = (
     "A rule is a comparison such as 'facts >= 1', a name such as no_near_duplicates, "
     "or a name with its option, such as {top_k: {k: 3, by: relevance}} or {cap: 3}."
@@ -40,11 +39,11 @@ def _rule(said: str | Mapping[str, Any]) -> Rule:
 
 
 def _threshold(said: str) -> Threshold | Certified:
-    found = _THRESHOLD.fullmatch(said)
+    line = line_of(said)
     try:
-        if found is None:
+        if line is None:
             raise ValueError
-        score, comparison, value = found.groups()
+        score, comparison, value = line
         if (comparison, value) == (">=", "certified"):
             return Certified(name=said.strip(), score=score)
         return Threshold(name=said.strip(), score=score, comparison=comparison, value=float(value))
