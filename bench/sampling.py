@@ -24,15 +24,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.workload import Workload, last_json, peak_gib, report, say
+from bench.workload import Workload, finish, last_json, peak_gib, report, say
 
 ARMS = ("rsft", "vllm", "generate")
 VLLM_PYTHON = Path(".venv-vllm/bin/python")
 # Rows in a batch that `generate` is tried with, on a part of the work, for as long as more rows, or fewer, help; the
 # best then does all of it.
-GENERATE_ROWS = (8, 16, 32, 64, 128, 256)
+GENERATE_ROWS = {"cpu": (8, 16, 32, 64, 128, 256), "cuda": (128, 256, 512, 1024, 2048)}
 _FIRST_TRY = 3
-_PART = 128  # candidates
+_PART = {"cpu": 128, "cuda": 2048}  # candidates
 
 
 def main() -> None:
@@ -133,8 +133,7 @@ def _floor_seconds(module: Any, by: Any, passes: Sequence[tuple[int, int]]) -> f
             for tokens, wanted in timed:
                 for product, rows, of_head in products:
                     product(rows[: wanted if of_head else tokens])
-            if module.device.type == "cuda":
-                torch.cuda.synchronize()
+            finish()
     return time.perf_counter() - began
 
 
@@ -152,7 +151,8 @@ def generate(workload: Workload) -> dict[str, Any]:
 
 def _best_batch(network: Any, workload: Workload, prompts: list[list[int]]) -> int:
     """The prompts in a batch with the best rate on a part of the work."""
-    part = prompts[:: max(1, len(prompts) * workload.candidates // _PART)]
+    sizes, candidates = GENERATE_ROWS[network.device.type], _PART[network.device.type]
+    part = prompts[:: max(1, len(prompts) * workload.candidates // candidates)]
     rates: dict[int, float] = {}
 
     def rate(rows: int) -> float:
@@ -163,7 +163,7 @@ def _best_batch(network: Any, workload: Workload, prompts: list[list[int]]) -> i
             say(f"generate, {batch} prompts in a batch: {rates[batch]:.0f} tokens/s on a part")
         return rates[batch]
 
-    for direction in (GENERATE_ROWS[_FIRST_TRY::-1], GENERATE_ROWS[_FIRST_TRY:]):
+    for direction in (sizes[_FIRST_TRY::-1], sizes[_FIRST_TRY:]):
         for tried, rows in pairwise(direction):
             if rate(rows) < rate(tried):
                 break

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from bench.workload import Workload, peak_gib, report, say
+from bench.workload import Workload, finish, peak_gib, report, say
 from rsft.models.linear import FrozenLinear, frozen_linears
 from rsft.models.packing import ReplyRow, packs, read_tokens
 from rsft.training.settings import Lora
@@ -202,6 +202,7 @@ def floor_seconds(workload: Workload, rows: Sequence[ReplyRow], training: SftTra
                         back @ layer.weight
                     if training.lora is None:
                         back.T @ there
+            finish()
             seconds.append(time.perf_counter() - began)
     return min(seconds)
 

@@ -89,8 +89,20 @@ def _mean(lengths: dict[str, int], prompts: list[Prompt]) -> float:
 
 
 def peak_gib() -> float:
-    """The most memory that this process has held."""
+    """The most memory that this process has held: of the GPU's, where it computes on one."""
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**30, 2)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def finish() -> None:
+    """Wait for what a GPU still computes, before a clock is read."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def report(**numbers: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,9 @@ from typing import Any
 
 from rsft.errors import RunError
 from rsft.types import CandidateKey, Label, Preference
+
+# A statement's: in the order of its question marks, or by their names.
+_Values = Sequence[Any] | Mapping[str, Any]
 
 _VERSION = "2"
 _TABLES = """
@@ -96,9 +99,7 @@ class Ledger:
     def replace_segments(self, parts: Sequence[Segment], whole: Segment) -> None:
         """Make a segment exist instead of others of its scope, in the place of the first of them."""
         (place,) = self._db.execute("SELECT rowid FROM segments WHERE path=?", (parts[0].path,)).fetchone()
-        gone: list[tuple[str, tuple[Any, ...]]] = [
-            ("DELETE FROM segments WHERE path=?", (part.path,)) for part in parts
-        ]
+        gone: list[tuple[str, _Values]] = [("DELETE FROM segments WHERE path=?", (part.path,)) for part in parts]
         made = (place, *astuple(whole), _now())
         columns = "rowid, path, kind, scope, sha256, rows, created_at"
         self._write_together([*gone, (f"INSERT INTO segments({columns}) VALUES(?, ?, ?, ?, ?, ?, ?)", made)])
@@ -110,8 +111,8 @@ class Ledger:
         """In the order in which they were made."""
         found = self._db.execute(
             "SELECT path, kind, scope, sha256, rows FROM segments "
-            "WHERE (?1 IS NULL OR kind=?1) AND (?2 IS NULL OR scope=?2) ORDER BY rowid",
-            (kind, scope),
+            "WHERE (:kind IS NULL OR kind=:kind) AND (:scope IS NULL OR scope=:scope) ORDER BY rowid",
+            {"kind": kind, "scope": scope},
         )
         return [Segment(*row) for row in found]
 
@@ -139,9 +140,9 @@ class Ledger:
     ) -> None:
         """Note that a stage is done, and what happened in it, all at once."""
         done = (
-            "INSERT INTO stages VALUES(?1, ?2, ?3, 'done', ?4, ?5, ?5) ON CONFLICT DO UPDATE "
-            "SET status='done', info=?4, finished_at=?5",
-            (iteration, arm, stage, json.dumps(info), _now()),
+            "INSERT INTO stages VALUES(:iteration, :arm, :stage, 'done', :info, :now, :now) ON CONFLICT DO UPDATE "
+            "SET status='done', info=:info, finished_at=:now",
+            {"iteration": iteration, "arm": arm, "stage": stage, "info": json.dumps(info), "now": _now()},
         )
         happened = [
             ("INSERT INTO events(at, kind, data) VALUES(?, ?, ?)", (_now(), kind, json.dumps(data)))
@@ -167,9 +168,9 @@ class Ledger:
             return None
         said = dict(zip(("iteration", "arm", "stage", "started_at"), found, strict=True))
         (said["candidates"], said["since"]) = self._db.execute(
-            "SELECT coalesce(sum(rows), 0), coalesce(sum(CASE WHEN created_at >= ?2 THEN rows ELSE 0 END), 0) "
-            "FROM segments WHERE kind='candidates' AND scope=?1",
-            (str(said["iteration"]), said["started_at"]),
+            "SELECT coalesce(sum(rows), 0), coalesce(sum(CASE WHEN created_at >= ? THEN rows ELSE 0 END), 0) "
+            "FROM segments WHERE kind='candidates' AND scope=?",
+            (said["started_at"], str(said["iteration"])),
         ).fetchone()
         return said
 
@@ -244,7 +245,7 @@ class Ledger:
         """Many rows, all of them or none."""
         self._write_together([(statement, row) for row in rows])
 
-    def _write_together(self, writes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    def _write_together(self, writes: Sequence[tuple[str, _Values]]) -> None:
         """Several statements with their values, all of them or none."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
