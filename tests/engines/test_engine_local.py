@@ -173,8 +173,8 @@ def plain_logprob(net: Network, candidate: Candidate, temperature: float = 1.0) 
     prompt = next(prompt for prompt in prompts() if prompt.id == candidate.key.prompt_id)
     prompt_ids = net.chat.prompt_ids(prompt.messages)
     with torch.no_grad():
-        logits = net.module(torch.tensor([[*prompt_ids, *candidate.token_ids]])).logits[0, len(prompt_ids) - 1 : -1]
-    law = torch.log_softmax(logits.float() / temperature, -1)
+        logits = net.module(torch.tensor([[*prompt_ids, *candidate.token_ids]], device=net.device)).logits[0]
+    law = torch.log_softmax(logits[len(prompt_ids) - 1 : -1].float().cpu() / temperature, -1)
     return float(law.gather(1, torch.tensor(candidate.token_ids)[:, None]).sum())
 
 
@@ -221,8 +221,8 @@ def test_sampling_follows_the_model(engine: LocalEngine) -> None:
     second = Counter(c.token_ids[1] for c in drawn.values() if c.token_ids[0] == likeliest)
     for text, counted in ((prompt_ids, first), ([*prompt_ids, likeliest], second)):
         with torch.no_grad():
-            logits = engine.network.module(torch.tensor([text])).logits[0, -1]
-        law = torch.softmax(logits.double(), -1).numpy()
+            logits = engine.network.module(torch.tensor([text], device=engine.network.device)).logits[0, -1]
+        law = torch.softmax(logits.double(), -1).cpu().numpy()
         total = counted.total()
         counts = np.array([counted[token] for token in range(len(law))])
         big = law * total >= 5
@@ -498,7 +498,7 @@ def test_an_adapter_is_added_to_the_weights_and_taken_out_without_a_trace(tiny_f
     get_peft_model(plain(), config).save_pretrained(tmp_path / "adapter")
     beside = PeftModel.from_pretrained(plain(), tmp_path / "adapter").eval()
     net = network(tiny_folder)
-    ids = torch.arange(5, 25)[None]
+    ids = torch.arange(5, 25, device=net.device)[None]
     with torch.no_grad():
         base = net.module(ids).logits
         net.show(Policy("adapted", adapter=str(tmp_path / "adapter")))

@@ -131,8 +131,9 @@ def test_the_gradient_is_that_of_one_row_at_a_time(
 
     def singly() -> None:
         for row in rows:
-            logits = module(torch.tensor([row.read_ids])).logits[0, len(row.prompt_ids) - 1 :]
-            losses = torch.nn.functional.cross_entropy(logits, torch.tensor(row.reply_ids), reduction="sum")
+            read, taught = (torch.tensor(ids, device=module.device) for ids in (row.read_ids, row.reply_ids))
+            logits = module(read[None]).logits[0, len(row.prompt_ids) - 1 :]
+            losses = torch.nn.functional.cross_entropy(logits, taught, reduction="sum")
             (losses * row.weight).backward()
 
     def together() -> None:

@@ -16,7 +16,7 @@ from tiny import save_model
 
 def load(folder: Path, dtype: str) -> Any:
     """A model of which all but the products is frozen, with norms that do not all weigh the same."""
-    module = Network.load(ModelFolder("tiny", folder), dtype=dtype).module
+    module = Network.load(ModelFolder("tiny", folder), dtype=dtype, device="cpu").module
     lot = torch.Generator().manual_seed(0)
     for weight in module.parameters():
         if weight.dim() == 1:

@@ -28,7 +28,7 @@ def adapted(folder: Path, dtype: str, **options: Any) -> Any:
 def outcome(module: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits, and the gradients of all adapters."""
     module.zero_grad()
-    logits = module(torch.arange(60)[None] % 200).logits
+    logits = module(torch.arange(60, device=module.device)[None] % 200).logits
     logits.float().square().mean().backward()
     taught = [weight for weight in module.parameters() if weight.requires_grad]
     assert {weight.grad.dtype for weight in taught} == {torch.float32}

@@ -135,8 +135,9 @@ def test_the_best_weights_are_kept_by_heldout_loss(tiny_folder: Path, tmp_path: 
     network.show(result.policy)
     total, tokens = 0.0, 0
     for row in heldout:
-        logits = network.module(torch.tensor([row.read_ids])).logits[0, len(row.prompt_ids) - 1 :]
-        total += torch.nn.functional.cross_entropy(logits, torch.tensor(row.reply_ids), reduction="sum").item()
+        read, taught = (torch.tensor(ids, device=network.device) for ids in (row.read_ids, row.reply_ids))
+        logits = network.module(read[None]).logits[0, len(row.prompt_ids) - 1 :]
+        total += torch.nn.functional.cross_entropy(logits, taught, reduction="sum").item()
         tokens += len(row.reply_ids)
     assert total / tokens == pytest.approx(min(losses), rel=1e-4)
     with pytest.raises(Interrupted):

@@ -63,7 +63,7 @@ def test_what_a_pass_keeps_grows_with_its_tokens_and_holds_no_weights(tiny_folde
     module = Network.load(ModelFolder("tiny", tiny_folder), dtype="float32").module.train()
 
     def keeps(row: ReplyRow) -> int:
-        one = pack([row])
+        one = pack([row]).to(module.device)
         return kept_bytes(module, lambda: run_tokens(module, one.ids_N, one.positions_N, one.sources_T, pack=one))
 
     with sharing_tokens(module):

@@ -59,9 +59,9 @@ def log_likelihood(module: Any, rows: list[ReplyRow]) -> float:
     total = 0.0
     with torch.no_grad():
         for row in rows:
-            logits = module(torch.tensor([row.read_ids])).logits[0, len(row.prompt_ids) - 1 :].float()
+            logits = module(torch.tensor([row.read_ids], device=module.device)).logits[0, len(row.prompt_ids) - 1 :]
             taught = torch.tensor(row.reply_ids)[:, None]
-            total += torch.log_softmax(logits, -1).gather(1, taught).sum().item()
+            total += torch.log_softmax(logits.float().cpu(), -1).gather(1, taught).sum().item()
     return total
 
 
