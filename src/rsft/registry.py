@@ -47,7 +47,7 @@ SCORERS = {
     "forbidden": "rsft.scorers.forbidden:Forbidden",
     "readability": "rsft.scorers.readability:Readability",
     # models that were trained to judge
-    "reward_model": "rsft.scorers.classifier:Classifier",
+    "reward_model": "rsft.scorers.classifier:RewardModel",
     "classifier": "rsft.scorers.classifier:Classifier",
     "process_reward": "rsft.scorers.process_reward:ProcessReward",
     # chat models that judge

@@ -119,6 +119,13 @@ class Classifier(ServedModelScorer):
         return _chance(classes.index(self.label), classes, said_L)
 
 
+class RewardModel(Classifier):
+    """What a reward model says of the reply, in its conversation: its one output, as it is or (`scale: sigmoid`) from 0
+    to 1. In all else it is as `classifier`."""
+
+    example: ClassVar[Mapping[str, Any]] = {"model": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"}
+
+
 def _chance(number: int, classes: Sequence[str], chances_L: Any) -> Score:
     likeliest = int(chances_L.argmax())
     return Score(float(chances_L[number]), f"likeliest: {classes[likeliest]} ({chances_L[likeliest]:.2f})")
