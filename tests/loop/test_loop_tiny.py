@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import rsft
+from forked import Ran, run_rsft
 from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder
@@ -47,17 +48,10 @@ POINTS = [
     "weights.kept:2",
 ]
 POINTS += ["train.finishing:3", "evaluate.finishing:4"]
-PROGRAM = [sys.executable, "-m", "rsft", "run", "tiny.yaml", "--json"]
 
 
-def rsft_run(run: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, "--set", f"run={run}"],
-        env={**os.environ, "RSFT_FAILPOINT": failpoint},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def rsft_run(run: str, failpoint: str = "") -> Ran:
+    return run_rsft("run", "tiny.yaml", "--json", "--set", f"run={run}", RSFT_FAILPOINT=failpoint)
 
 
 def outcome(run: str) -> dict[str, Any]:
@@ -131,7 +125,8 @@ def test_two_processes_train_and_the_epoch_of_the_best_score_is_kept(
     Path("two.yaml").write_text(launch_file("ddp").read_text() + "num_processes: 2\n")
     training = ["training.launch=two.yaml", "training.heldout_share=0.3", "training.keep_by=score"]
     sets = [word for key in (*training, "loop.iterations=1", "loop.control=none") for word in ("--set", key)]
-    done = subprocess.run([*PROGRAM, "--set", "run=runs/together", *sets], capture_output=True, text=True, check=False)
+    program = [sys.executable, "-m", "rsft", "run", "tiny.yaml", "--json", "--set", "run=runs/together", *sets]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (file,) = Path("runs/together").glob("iterations/*/policy/training.json")
     log = json.loads(file.read_text())["log"]
@@ -153,9 +148,7 @@ def test_a_moved_run_goes_on_and_its_policy_answers(whole: Path, monkeypatch: py
     monkeypatch.chdir(whole)
     rsft_run("runs/to_move", "train.begun:2")
     Path("runs/to_move").rename("runs/moved")
-    resumed = subprocess.run(
-        [sys.executable, "-m", "rsft", "resume", "runs/moved", "--json"], capture_output=True, text=True, check=False
-    )
+    resumed = run_rsft("resume", "runs/moved", "--json")
     assert resumed.returncode == 0, resumed.stderr
     assert outcome("runs/moved") == outcome("runs/whole")
     from rsft.sampling import sample_replies

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 
 import rsft
 from fake_host import KEY, FakeHost, serving
+from forked import run_rsft
 from questions import write_questions
 from rsft import failpoints
 from rsft.cleaning import clean
@@ -501,9 +499,8 @@ def test_every_iteration_can_set_out_from_the_base(host: FakeHost) -> None:
 @pytest.mark.parametrize("point", ["hosted.started", "hosted.polled:3", "hosted.kept", "train.finishing"])
 def test_a_run_that_was_killed_goes_on_with_its_job(host: FakeHost, point: str) -> None:
     recipe = recipe_of(host)
-    words = [sys.executable, "-m", "rsft", "run", "hosted.yaml", "--set", f"training.url={host.url}"]
-    ended = subprocess.run(words, env=os.environ | {"RSFT_FAILPOINT": point}, check=False, capture_output=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    ended = run_rsft("run", "hosted.yaml", "--set", f"training.url={host.url}", RSFT_FAILPOINT=point)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert len(host.jobs) == 1
     summary = run(recipe)
     assert summary["finished"]
