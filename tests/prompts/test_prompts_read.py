@@ -136,7 +136,7 @@ def test_paired_surrogates_are_a_character(write: Any) -> None:
     [
         ("prompt\nGrüße\n".encode("latin-1"), "0xfc, which is not UTF-8; expected UTF-8"),
         ("prompt\nhi\n".encode("utf-16"), "looks like UTF-16"),
-        (gzip.compress(b"prompt\nhi\n"), "is a gzip file; add .gz"),
+        (gzip.compress(b"prompt\nhi\n", mtime=0), "is a gzip file; add .gz"),
     ],
 )
 def test_other_encodings_are_refused(write: Any, name: str, raw: bytes, said: str) -> None:
@@ -174,7 +174,7 @@ def test_json_that_is_no_list_of_objects(write: Any, text: str, said: str) -> No
 
 
 def test_damaged_gzip(write: Any) -> None:
-    whole = gzip.compress(b'{"prompt": "hi"}\n' * 50)
+    whole = gzip.compress(b'{"prompt": "hi"}\n' * 50, mtime=0)
     flipped = bytes([*whole[:-6], whole[-6] ^ 1, *whole[-5:]])
     for number, raw in enumerate([whole[:-9], whole[:12], flipped, b"not gzip", whole + b"junk"]):
         path = Path(write("x")).with_name(f"p{number}.jsonl.gz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -18,7 +19,7 @@ Values = Mapping[str, Sequence[str]]
 
 _NUMBER = regex.compile(r"(\d+)(?:(st|nd|rd|th)\b)?", regex.I)
 # A letter or digit of a script with spaces: beside one, a word goes on.
-_WORD = rf"(?:{LETTER}|\d)"
+_ONE_WORD = regex.compile(rf"(?V1)(?:{LETTER}|\d){{2}}")
 # Hours in halves of a day, months and days: another number of the same range stays an hour, a month or a day.
 _RANGES = ((1, 9), (10, 12), (13, 23), (24, 31))
 # Where a text says a value more often, or a slot has more values, so many are tried.
@@ -71,10 +72,16 @@ def _facts(prompt: Prompt, field: str) -> Iterator[tuple[str, str]]:
 
 def _places(value: str, text: str) -> Iterator[tuple[int, int]]:
     """Where the text says the value, in whole words."""
-    before, behind = (regex.match(rf"(?V1){_WORD}", end) is not None for end in (value[0], value[-1]))
-    pattern = (rf"(?<!{_WORD})" if before else "") + regex.escape(value) + (rf"(?!{_WORD})" if behind else "")
-    for found in regex.finditer(rf"(?V1){pattern}", text, regex.IGNORECASE):
-        yield found.span()
+    # By `re`, whose search for a long text in a longer one is a hundred times as quick as `regex`'s.
+    for found in re.finditer(rf"(?={re.escape(value)})", text, re.IGNORECASE):
+        first, last = found.start(), found.start() + len(value)
+        if not (_is_one_word(text[first - 1 : first + 1]) or _is_one_word(text[last - 1 : last + 1])):
+            yield first, last
+
+
+def _is_one_word(two: str) -> bool:
+    """Whether two characters in a row belong to one word."""
+    return _ONE_WORD.fullmatch(two) is not None
 
 
 def _replacements(slot: str, value: str, others: Values, lot: str) -> Iterator[str]:
