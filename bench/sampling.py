@@ -8,7 +8,8 @@
 Arms run in turn, each in a process of its own after a warm-up, all by one sampling law; vLLM runs where `make vllm-env`
 made its environment. Rates are in sampled tokens a second. `over_floor` is the engine's time over the time that its
 matrix products take alone, at its own batch sizes, measured in turn with it: its own products, or torch's where those
-are quicker. `over_torch_floor` is its time over torch's.
+are quicker. `over_torch_floor` is its time over torch's. Peaks are of the memory that the device has; vLLM's always of
+the host's.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ ARMS = ("rsft", "vllm", "generate")
 VLLM_PYTHON = Path(".venv-vllm/bin/python")
 # Rows in a batch that `generate` is tried with, on a part of the work, for as long as more rows, or fewer, help; the
 # best then does all of it.
-GENERATE_ROWS = {"cpu": (8, 16, 32, 64, 128, 256), "cuda": (128, 256, 512, 1024, 2048)}
+GENERATE_ROWS, GENERATE_ROWS_ON_GPU = (8, 16, 32, 64, 128, 256), (128, 256, 512, 1024, 2048)
 _FIRST_TRY = 3
-_PART = {"cpu": 128, "cuda": 2048}  # candidates
+_PART, _PART_ON_GPU = 128, 2048  # candidates
 
 
 def main() -> None:
@@ -151,7 +152,8 @@ def generate(workload: Workload) -> dict[str, Any]:
 
 def _best_batch(network: Any, workload: Workload, prompts: list[list[int]]) -> int:
     """The prompts in a batch with the best rate on a part of the work."""
-    sizes, candidates = GENERATE_ROWS[network.device.type], _PART[network.device.type]
+    on_cpu = network.device.type == "cpu"
+    sizes, candidates = (GENERATE_ROWS, _PART) if on_cpu else (GENERATE_ROWS_ON_GPU, _PART_ON_GPU)
     part = prompts[:: max(1, len(prompts) * workload.candidates // candidates)]
     rates: dict[int, float] = {}
 

@@ -49,7 +49,8 @@ __all__ = [
 
 
 def load_recipe(name: str, *overrides: str) -> Recipe:
-    """A recipe file, or a shipped recipe by its name, with overrides such as "sampling.candidates=4"."""
+    """A recipe file, or a shipped recipe by its name, with overrides such as "sampling.candidates=4" or
+    "relevant >= 0.6"."""
     from rsft.config import load_recipe as load
 
     return load(name, overrides)

@@ -14,7 +14,9 @@ from rsft.config.lines import with_line
 from rsft.config.load import bundled_path, shipped_recipes
 from rsft.config.schema import recipe_schema
 from rsft.errors import RecipeError
+from rsft.selection import parse_selection
 
+RULES: list[Any] = ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3"]
 SMALL = """
 model: some/model
 prompts: {train: train.jsonl}
@@ -93,7 +95,12 @@ def test_the_configuration_of_a_launch_is_found_too(tmp_path: Path, monkeypatch:
         (["scorers={}"], "scorers"),
         (["prompts.train=null"], "prompts.train"),
         (["nonsense"], "--set takes KEY=VALUE"),
-        (["loop.schedule.selection={2: [tidy >= 1]}", "tidy >= 0.5"], "the schedule has selections of its own"),
+        (["tidy >= 0.5, tidy >= 1"], "or a line of the selection"),
+        (["tidy => 0.5"], "or a line of the selection"),
+        (["loop.schedule.selection=[[tidy >= 1]]", "tidy >= 0.5"], "the schedule has selections of its own"),
+        (["tidy >= 0.5", "loop.schedule.selection=[[tidy >= 1]]"], "the schedule has selections of its own"),
+        (["loop.schedule=3", "tidy >= 0.5"], "loop.schedule"),
+        (["selection=3", "tidy >= 0.5"], "selection"),
         (["seed.x=1", "seed=2", "seed.y=3"], "'seed' is not a section"),
         (["training.start_from=nowhere"], "'base' or 'policy'"),
     ],
@@ -109,18 +116,32 @@ def test_mistakes(recipe_file: Path, overrides: list[str], said: str) -> None:
     [
         ("b >= 0.6", ["a >= 1", "b >= 0.6", "b <= 9", "no_near_duplicates", "b < 3"]),
         ("b>0.6", ["a >= 1", "b>0.6", "b <= 9", "no_near_duplicates", "b < 3"]),
-        ("b <= 2", ["a >= 1", {"certified": {"score": "b"}}, "b <= 2", "no_near_duplicates"]),
-        ("b == 2", ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3", "b == 2"]),
-        (
-            "c >= certified",
-            ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3", "c >= certified"],
-        ),
+        ("b <= -2", ["a >= 1", {"certified": {"score": "b"}}, "b <= -2", "no_near_duplicates"]),
+        ("b == 2", ["a >= 1", "b == 2", "no_near_duplicates"]),
+        ("c >= certified", [*RULES, "c >= certified"]),
     ],
 )
 def test_a_line_takes_the_place_of_those_that_point_the_same_way(line: str, expected: list[Any]) -> None:
-    rules = ["a >= 1", {"certified": {"score": "b"}}, "b <= 9", "no_near_duplicates", "b < 3"]
-    assert with_line(rules, line) == expected
-    assert rules[0] == "a >= 1", "the rules themselves stay"
+    before = list(RULES)
+    assert with_line(RULES, line) == expected
+    assert before == RULES, "the rules themselves stay"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "b >= 0.2",
+        "b > 0.2",
+        "b == 1",
+        {"certified": "b"},
+        {"certified": {"score": "b", "labels": 300}},
+        {"threshold": {"score": "b", "value": 0.2}},
+        {"threshold": {"score": "b", "comparison": "==", "value": 1}},
+    ],
+)
+def test_a_line_is_known_however_it_is_written(written: Any) -> None:
+    assert with_line([written, {"cap": 3}], "b >= 0.6") == ["b >= 0.6", {"cap": 3}]
+    assert parse_selection([written])
 
 
 def test_a_new_line_stands_before_what_chooses_among_the_rest() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import rsft
-from forked import Ran, run_rsft
+from processes import Ran, run_rsft
 from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder

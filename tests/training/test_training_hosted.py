@@ -14,7 +14,7 @@ import pytest
 
 import rsft
 from fake_host import KEY, FakeHost, serving
-from forked import run_rsft
+from processes import run_rsft
 from questions import write_questions
 from rsft import failpoints
 from rsft.cleaning import clean

@@ -31,7 +31,11 @@ ScorerOption = Annotated[
 ]
 SelectionOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="selection=...", help="Behind another selection than the run's, or 'facts >= 0.5'."),
+    typer.Option(
+        "--set",
+        metavar="RULES",
+        help="Behind other rules than the run's: selection=[...], or a line, e.g. 'facts >= 0.5'.",
+    ),
 ]
 TrackingOption = Annotated[
     list[str] | None,

@@ -24,19 +24,29 @@ def line_of(said: str) -> Line | None:
 
 
 def with_line(rules: Sequence[Any], said: str) -> list[Any]:
-    """The rules with this line in place of those of its score that point the same way; where there is none, behind the
-    last line, before the rules that choose among what all lines leave."""
-    way = _way(said)
-    places = [place for place, rule in enumerate(rules) if _way(rule) == way]
-    lines = [place for place, rule in enumerate(rules) if _way(rule)]
-    changed = [rule for place, rule in enumerate(rules) if place not in places]
-    changed.insert(places[0] if places else max(lines, default=-1) + 1, said)
+    """The rules with this line in place of those on its score that point the same way, or want one value; or, where
+    there is none, behind the last line of all."""
+    new = line_of(said)
+    assert new is not None
+    lines = {place: line for place, rule in enumerate(rules) if (line := _line_in(rule)) is not None}
+    old = [place for place, line in lines.items() if line.score == new.score and _agree(line.sign, new.sign)]
+    changed = [rule for place, rule in enumerate(rules) if place not in old]
+    changed.insert(old[0] if old else max(lines, default=-1) + 1, said)
     return changed
 
 
-def _way(rule: Any) -> tuple[str, str] | None:
-    """The score of a line and where what it accepts lies: '<', '=' or '>'. None for other rules."""
-    if isinstance(rule, Mapping) and isinstance(certified := rule.get("certified"), Mapping):
-        return str(certified.get("score")), ">"
-    line = line_of(rule) if isinstance(rule, str) else None
-    return (line.score, line.sign[0]) if line else None
+def _agree(one: str, other: str) -> bool:
+    return one[0] == other[0] or "==" in (one, other)
+
+
+def _line_in(rule: Any) -> Line | None:
+    """The line that a rule draws, however it is written."""
+    if isinstance(rule, str):
+        return line_of(rule)
+    if not (isinstance(rule, Mapping) and len(rule) == 1):
+        return None
+    ((name, options),) = rule.items()
+    said = options if isinstance(options, Mapping) else {"score": options}
+    if name not in ("certified", "threshold"):
+        return None
+    return Line(str(said.get("score")), str(said.get("comparison", ">=")), str(said.get("value", "certified")))

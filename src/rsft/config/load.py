@@ -42,6 +42,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     said = _read(file)
     for override in overrides:
         _apply(said, override)
+    _refuse_lines_beside_a_schedule(said, overrides)
     said.setdefault("run", f"runs/{file.stem}")
     return validate(said, where=str(file), beside=file.parent)
 
@@ -117,7 +118,7 @@ def _apply(said: dict[str, Any], override: str) -> None:
         _apply_line(said, override.strip())
         return
     key, equals, text = override.partition("=")
-    if not equals or not key:
+    if not equals or not key or set(key) & set("<> "):
         raise RecipeError(
             "--set takes KEY=VALUE, for example --set sampling.candidates=4, or a line of the selection, for example "
             f"--set 'relevant >= 0.6'; found '{override}'."
@@ -136,14 +137,22 @@ def _apply(said: dict[str, Any], override: str) -> None:
 
 
 def _apply_line(said: dict[str, Any], line: str) -> None:
-    """Put a line into the selection, in place."""
-    rules, loop = said.get("selection", []), said.get("loop")
-    if isinstance(loop, dict) and "selection" in (loop.get("schedule") or {}):
-        raise RecipeError(
-            f"--set '{line}': the schedule has selections of its own. Name all rules: --set 'selection=[...]'."
-        )
-    if isinstance(rules, list):  # what else it may be is told when the recipe is validated
+    """Put a line into the selection, in place. What is no selection is told when the recipe is validated."""
+    rules = said.get("selection", [])
+    if isinstance(rules, list):
         said["selection"] = with_line(rules, line)
+
+
+def _refuse_lines_beside_a_schedule(said: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Raise RecipeError for lines that would not hold, since the schedule has selections of its own."""
+    lines = [override for override in overrides if line_of(override)]
+    loop = said.get("loop")
+    schedule = loop.get("schedule") if isinstance(loop, dict) else None
+    if lines and isinstance(schedule, dict) and schedule.get("selection") is not None:
+        raise RecipeError(
+            f"--set '{lines[0]}': the schedule has selections of its own. Name all rules: for a run "
+            "--set 'loop.schedule.selection=[[...], [...]]', for what is drawn already --set 'selection=[...]'."
+        )
 
 
 def _with_paths(recipe: Recipe, beside: Path | None) -> Recipe:

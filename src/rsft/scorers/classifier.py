@@ -120,8 +120,10 @@ class Classifier(ServedModelScorer):
 
 
 class RewardModel(Classifier):
-    """What a reward model says of the reply, in its conversation: its one output, as it is or (`scale: sigmoid`) from 0
-    to 1. In all else it is as `classifier`."""
+    """What a reward model says of the reply, in its conversation: the one number that it gives.
+
+    As it is, or from 0 to 1 (`scale: sigmoid`). In all else it is as `classifier`.
+    """
 
     example: ClassVar[Mapping[str, Any]] = {"model": "Skywork/Skywork-Reward-V2-Qwen3-0.6B"}
 

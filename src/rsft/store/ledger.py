@@ -14,7 +14,7 @@ from typing import Any
 from rsft.errors import RunError
 from rsft.types import CandidateKey, Label, Preference
 
-# A statement's: in the order of its question marks, or by their names.
+# The values of a statement, in the order of its question marks or by its parameters' names.
 _Values = Sequence[Any] | Mapping[str, Any]
 
 _VERSION = "2"

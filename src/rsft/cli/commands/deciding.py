@@ -39,7 +39,7 @@ def select(
     save: Annotated[str | None, typer.Option("--save", metavar="NAME", help="Keep the decisions under a name.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Apply other rules to a run's scores (--set 'relevant >= 0.6'): what would change? Draws and changes nothing."""
+    """Apply other rules to a run's scores (--set 'facts >= 0.5'): what would change. Draws nothing, changes nothing."""
     from rsft.cli.decisions import print_reselected
     from rsft.reselection import reselect
 

@@ -7,11 +7,11 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-# What a run on a model of its own imports. Imports start no thread, so the server can be forked.
+# What a run on a model of its own imports. Nothing has been computed by then, so no pool of threads is lost in a fork.
 _IMPORTED = ["rsft.loop", "rsft.engines.local.serving", "rsft.training.sft", "rsft.training.fitting", "rsft.cli"]
 
 
@@ -24,23 +24,28 @@ class Ran(NamedTuple):
 
 
 def run_rsft(*words: str, **environment: str) -> Ran:
-    """`rsft WORDS` in the working folder."""
+    """`rsft WORDS` in this folder and environment, and what is added to it."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(_IMPORTED)
     with tempfile.TemporaryDirectory() as folder:
         outputs = (Path(folder) / "stdout", Path(folder) / "stderr")
-        process = server.Process(target=_main, args=(words, environment, os.getcwd(), outputs))
+        for output in outputs:
+            output.touch()
+        # The server has the environment of the moment when it began.
+        process = server.Process(target=_main, args=(words, {**os.environ, **environment}, os.getcwd(), outputs))
         process.start()
         process.join()
         return Ran(process.exitcode, *(output.read_text() for output in outputs))
 
 
-def _main(words: Sequence[str], environment: dict[str, str], where: str, outputs: Sequence[Path]) -> None:
-    from rsft.cli import main
-
+def _main(words: Sequence[str], environment: Mapping[str, str], where: str, outputs: Sequence[Path]) -> None:
     for number, output in enumerate(outputs, 1):
-        os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY), number)
+        os.dup2(os.open(output, os.O_WRONLY), number)
     os.chdir(where)
+    os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["rsft", *words]
+
+    from rsft.cli import main
+
     main()
