@@ -93,12 +93,12 @@ def test_a_worthless_score_certifies_nothing_and_says_that_no_label_would_help()
         certify(
             generator.normal(size=500), (generator.random(500) < 0.3).astype(np.float64), generator.normal(size=999)
         )
-        for _ in range(100)
+        for _ in range(60)
     ]
     refused = [one for one in said if isinstance(one, Refusal)]
-    assert len(refused) >= 90
+    assert len(refused) >= 54
     hopeless = [one for one in refused if one.labels_wanted is None]
-    assert len(hopeless) > 60
+    assert len(hopeless) > 36
     assert "wherever the line is drawn" in hopeless[0].reason
 
 

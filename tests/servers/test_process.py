@@ -103,8 +103,10 @@ def test_a_server_that_died_is_started_again_on_its_port(server: ServerProcess, 
 
 
 STARTER = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, by which the tests may have been started, has it ignored
 from rsft.servers.process import ServerProcess
 from test_process import command
 words = command(Path(sys.argv[1]))
