@@ -7,9 +7,13 @@ from statistics import fmean
 from typing import Any
 
 from rsft.drawing import Drawn
+from rsft.habits import shared_phrases
 from rsft.metrics import spearman
 from rsft.text import word_count
-from rsft.types import CandidateKey, Decision
+from rsft.types import CandidateKey, Decision, Prompt
+
+# Accepted replies in which phrases are looked for.
+_LOOKED_AT = 10_000
 
 
 def of_drawn(drawn: Drawn) -> dict[str, Any]:
@@ -52,6 +56,17 @@ def lengths(drawn: Drawn, decided: Mapping[CandidateKey, Decision]) -> dict[str,
         "accepted_words": fmean(accepted) if accepted else None,
         "length_correlations": correlations,
     }
+
+
+def phrases(
+    drawn: Drawn, decided: Mapping[CandidateKey, Decision], prompts: Mapping[str, Prompt]
+) -> dict[str, dict[str, float]]:
+    """The phrases that accepted replies share, by the share of the prompts whose replies say them."""
+    accepted = [candidate for candidate in drawn.candidates if decided[candidate.key].accepted]
+    said = {
+        name: "\n".join(turn.content for turn in prompts[name].messages) for name in {c.key.prompt_id for c in accepted}
+    }
+    return {"phrases": shared_phrases((said[one.key.prompt_id], one.text) for one in accepted[:_LOOKED_AT])}
 
 
 def nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:

@@ -301,6 +301,7 @@ class Stages:
                 tallies = tallies_of(decided, drawn.candidates)
                 note.update(lists_of_prompts(tallies, self._terms(iteration).recipe.sampling.candidates))
                 note.update(notes.lengths(drawn, decided))
+                note.update(notes.phrases(drawn, decided, self.drawing.prompts))
             if not counts:
                 raise SelectionError(notes.nothing_accepted(iteration, note))
             if not there:

@@ -12,6 +12,7 @@ from rsft.config import Recipe
 from rsft.errors import RunError
 from rsft.evaluation import ACCEPTANCE, Evaluation
 from rsft.guards import best_of
+from rsft.habits import grown
 from rsft.saved import refuse_other_recipe
 from rsft.store import RunFolder
 from rsft.types import Interval
@@ -88,6 +89,7 @@ def summarise(stages: Stages, *, finished: bool = False) -> dict[str, Any]:
             }
             for name in parts.heldout_scorers
         },
+        "habits": grown([note["phrases"] for note in _selections(stages)]),
         "alarms": alarms,
         "stopped": next((alarm for alarm in alarms if alarm["act"] == "stop"), None),
         "spent": {name: sums for name, sums in SPENDING.sums.items() if sums["cost"]},
@@ -138,6 +140,13 @@ def _alarms(stages: Stages) -> list[dict[str, Any]]:
     """What the guards found, in the order of iterations."""
     notes = [(stage["iteration"], stage["info"]) for stage in stages.folder.stages() if stage["stage"] == "guard"]
     return [{"iteration": i, **alarm} for i, note in notes if note for alarm in note["alarms"]]
+
+
+def _selections(stages: Stages) -> list[dict[str, Any]]:
+    """What the iterations' selections noted, in order."""
+    iterations = range(1, stages.recipe.loop.iterations + 1)
+    notes = [stages.folder.stage_done(iteration, "policy", "select") for iteration in iterations]
+    return [note for note in notes if note is not None]
 
 
 def _arm(stages: Stages, iteration: int, arm: Arm) -> dict[str, Any] | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from typing import TypeVar
 
 import regex
+
+Unit = TypeVar("Unit")
 
 # Scripts that are written without spaces, or (Hangul) with particles attached: their characters are units of their own.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\uff70"
@@ -56,6 +59,11 @@ def words(normalised: str) -> list[str]:
     return [match[0] for match in _WORD.finditer(normalised)]
 
 
+def word_spans(normalised: str) -> list[tuple[int, int]]:
+    """Where the words of a normalised text begin and end."""
+    return [match.span() for match in _WORD.finditer(normalised)]
+
+
 def word_count(text: str) -> int:
     """How many words a reader would count: runs between spaces that hold a letter or digit, and each Chinese or
     Japanese character."""
@@ -74,7 +82,7 @@ def sentences(text: str) -> list[str]:
     return [part for part in (piece.strip() for piece in _SENTENCE_END.split(text)) if _WORD_CHARACTER.search(part)]
 
 
-def grams(units: Sequence[str], n: int) -> list[tuple[str, ...]]:
+def grams(units: Sequence[Unit], n: int) -> list[tuple[Unit, ...]]:
     """The n-grams of a sequence of words, in order."""
     return [tuple(units[i : i + n]) for i in range(len(units) - n + 1)]
 

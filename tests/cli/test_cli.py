@@ -47,6 +47,15 @@ def test_run_prints_before_after_control_and_what_to_try_next(rsft: Command) -> 
     assert re.search(r"iteration 1 · sampling: \d+ candidates", said.err), "plain lines when nobody watches"
 
 
+def test_habits_that_grow_are_told(rsft: Command) -> None:
+    lessons = 'engine.lessons=["Good to know, {prompt}"]'
+    one = rsft("run", "scripted.yaml", "--set", lessons).out
+    assert "habit" not in one, "of one iteration nothing can be told"
+    two = rsft("run", "scripted.yaml", "--set", lessons, "--set", "loop.iterations=2").out
+    grew = r"A habit grows: 'good to know, question' is in accepted replies to 0% → \d+% of the prompts\."
+    assert re.search(grew, " ".join(two.split()))
+
+
 def test_a_run_without_a_control_speaks_of_none(rsft: Command) -> None:
     assert "The control learns" in rsft("run", "scripted.yaml").out
     alone = rsft("run", "scripted.yaml", "--set", "loop.control=none", "--set", "run=runs/alone").out

@@ -202,6 +202,15 @@ def test_the_numbers_are_the_summary_s() -> None:
     assert summary["base_policy"] in text
 
 
+def test_habits_that_grow_are_told() -> None:
+    summary = json.loads((scripted() / "summary.json").read_text())
+    (phrase,) = summary["habits"]
+    assert phrase == "good again: question"
+    assert summary["habits"][phrase][0] == 0
+    story = write_report(Path("runs/scripted"))["story"]
+    assert f"'{phrase}' (from 0% of the prompts to {summary['habits'][phrase][-1]:.0%})" in story[2]
+
+
 def test_the_story_is_three_sentences_and_says_that_fakes_took_part() -> None:
     story = write_report(scripted())["story"]
     assert len(story) == 3

@@ -21,6 +21,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     control = " The control learns from as many candidates, chosen\nat random." if has_control else ""
     console.print(f"In brackets: 95% intervals.{control}")
     _print_drift(summary)
+    _print_habits(summary)
     _print_alarms(summary)
     if gain := summary["gain_over_base"]:
         console.print(f"Gain over base:    {share_gain(gain)}  (best iteration, n = {gain['n']})")
@@ -170,6 +171,13 @@ def _drift(part: dict[str, Any]) -> list[str]:
         entropy = "-" if sampled["entropy"] is None else f"{sampled['entropy']:.2f}"
         said = [f"{sampled['best_of']['value']:.0%}", unique, entropy, *said]
     return said
+
+
+def _print_habits(summary: dict[str, Any]) -> None:
+    """What accepted replies have come to share, though no prompt says it."""
+    for phrase, shares in summary["habits"].items():
+        grew = " → ".join(f"{share:.0%}" for share in shares)
+        say(f"A habit grows: '{phrase}' is in accepted replies to {grew} of the prompts.", style="yellow")
 
 
 def _print_alarms(summary: dict[str, Any]) -> None:

@@ -77,6 +77,9 @@ def _caveats(facts: Facts) -> Iterator[str]:
         gain = gains["over_base"]
         if gain and gain["high"] < 0:
             yield f"{name}, which never selects, fell against the base by {score_gain(gain)}"
+    if habits := summary.get("habits"):
+        grew = (f"'{phrase}' (from {said[0]:.0%} of the prompts to {said[-1]:.0%})" for phrase, said in habits.items())
+        yield f"habits grow among accepted replies: {', '.join(grew)}"
     others = [alarm["guard"] for alarm in summary.get("alarms", ()) if alarm != summary.get("stopped")]
     if others:
         names = ", ".join(dict.fromkeys(others))
