@@ -42,7 +42,7 @@ def shared_phrases(replies: Iterable[tuple[str, str]]) -> dict[str, float]:
 
 def grown(by_iteration: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     """The phrases whose share grew most from the first iteration to the last, with their shares in all of them; 0 where
-    few had it. Of phrases that hold each other only one is told."""
+    few had it. Of phrases that share two words in a row only one is told."""
     if len(by_iteration) < 2:
         return {}
     first, last = by_iteration[0], by_iteration[-1]
