@@ -9,22 +9,16 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+from command import Said
 
 # What a run on a model of its own imports. Nothing has been computed by then, so no pool of threads is lost in a fork.
 _IMPORTED = ["rsft.loop", "rsft.engines.local.serving", "rsft.training.sft", "rsft.training.fitting", "rsft.cli"]
 
 
-class Ran(NamedTuple):
-    """What a process left behind. The code of one that was killed is minus the signal."""
-
-    returncode: int | None
-    stdout: str
-    stderr: str
-
-
-def run_rsft(*words: str, **environment: str) -> Ran:
-    """`rsft WORDS` in this folder and environment, and what is added to it."""
+def run_rsft(*words: str, **environment: str) -> Said:
+    """`rsft WORDS` in this folder and environment, and what is added to it. Who is killed has minus the signal as its
+    code."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(_IMPORTED)
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +29,8 @@ def run_rsft(*words: str, **environment: str) -> Ran:
         process = server.Process(target=_main, args=(words, {**os.environ, **environment}, os.getcwd(), outputs))
         process.start()
         process.join()
-        return Ran(process.exitcode, *(output.read_text() for output in outputs))
+        assert process.exitcode is not None
+        return Said(process.exitcode, *(output.read_text() for output in outputs))
 
 
 def _main(words: Sequence[str], environment: Mapping[str, str], where: str, outputs: Sequence[Path]) -> None:

@@ -62,11 +62,11 @@ def phrases(
     drawn: Drawn, decided: Mapping[CandidateKey, Decision], prompts: Mapping[str, Prompt]
 ) -> dict[str, dict[str, float]]:
     """The phrases that accepted replies share, by the share of the prompts whose replies say them."""
-    accepted = [candidate for candidate in drawn.candidates if decided[candidate.key].accepted]
+    accepted = [candidate for candidate in drawn.candidates if decided[candidate.key].accepted][:_LOOKED_AT]
     said = {
         name: "\n".join(turn.content for turn in prompts[name].messages) for name in {c.key.prompt_id for c in accepted}
     }
-    return {"phrases": shared_phrases((said[one.key.prompt_id], one.text) for one in accepted[:_LOOKED_AT])}
+    return {"phrases": shared_phrases((said[one.key.prompt_id], one.text) for one in accepted)}
 
 
 def nothing_accepted(iteration: int, note: Mapping[str, Any]) -> str:

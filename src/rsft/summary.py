@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rsft import lineage
+from rsft.bookkeeping import Arm
 from rsft.config import Recipe
 from rsft.errors import RunError
 from rsft.evaluation import ACCEPTANCE, Evaluation
 from rsft.guards import best_of
 from rsft.habits import grown
 from rsft.saved import refuse_other_recipe
+from rsft.servers import SPENDING
+from rsft.stages import Stages
 from rsft.store import RunFolder
 from rsft.types import Interval
 from rsft.version import __version__
-
-if TYPE_CHECKING:
-    from rsft.bookkeeping import Arm
-    from rsft.servers import SPENDING
-from rsft.servers import SPENDING
-from rsft.stages import Stages
 
 _FILE = "summary.json"
 _OF_SAMPLE = (

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import regex
 
-Unit = TypeVar("Unit")
+_Unit = TypeVar("_Unit")
 
 # Scripts that are written without spaces, or (Hangul) with particles attached: their characters are units of their own.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\uff70"
@@ -82,7 +82,7 @@ def sentences(text: str) -> list[str]:
     return [part for part in (piece.strip() for piece in _SENTENCE_END.split(text)) if _WORD_CHARACTER.search(part)]
 
 
-def grams(units: Sequence[Unit], n: int) -> list[tuple[Unit, ...]]:
+def grams(units: Sequence[_Unit], n: int) -> list[tuple[_Unit, ...]]:
     """The n-grams of a sequence of words, in order."""
     return [tuple(units[i : i + n]) for i in range(len(units) - n + 1)]
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 import rsft
-from processes import Ran, run_rsft
+from command import Said
+from processes import run_rsft
 from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder
@@ -50,7 +51,7 @@ POINTS = [
 POINTS += ["train.finishing:3", "evaluate.finishing:4"]
 
 
-def rsft_run(run: str, failpoint: str = "") -> Ran:
+def rsft_run(run: str, failpoint: str = "") -> Said:
     return run_rsft("run", "tiny.yaml", "--json", "--set", f"run={run}", RSFT_FAILPOINT=failpoint)
 
 
@@ -83,7 +84,7 @@ def whole(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         done = rsft_run("runs/whole")
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.err
     finally:
         os.chdir(here)
     return folder
@@ -113,8 +114,8 @@ def test_killed_in_any_stage_and_resumed_it_comes_to_the_same(
     monkeypatch.chdir(whole)
     run = "runs/" + point.replace(":", "-")
     killed = rsft_run(run, point)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert rsft_run(run).returncode == 0
+    assert killed.code == -signal.SIGKILL, killed.err
+    assert rsft_run(run).code == 0
     assert outcome(run) == outcome("runs/whole")
 
 
@@ -149,7 +150,7 @@ def test_a_moved_run_goes_on_and_its_policy_answers(whole: Path, monkeypatch: py
     rsft_run("runs/to_move", "train.begun:2")
     Path("runs/to_move").rename("runs/moved")
     resumed = run_rsft("resume", "runs/moved", "--json")
-    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.code == 0, resumed.err
     assert outcome("runs/moved") == outcome("runs/whole")
     from rsft.sampling import sample_replies
 

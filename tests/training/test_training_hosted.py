@@ -500,7 +500,7 @@ def test_every_iteration_can_set_out_from_the_base(host: FakeHost) -> None:
 def test_a_run_that_was_killed_goes_on_with_its_job(host: FakeHost, point: str) -> None:
     recipe = recipe_of(host)
     ended = run_rsft("run", "hosted.yaml", "--set", f"training.url={host.url}", RSFT_FAILPOINT=point)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert ended.code == -signal.SIGKILL, ended.err
     assert len(host.jobs) == 1
     summary = run(recipe)
     assert summary["finished"]

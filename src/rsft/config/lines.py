@@ -46,7 +46,7 @@ def _line_in(rule: Any) -> Line | None:
     if not (isinstance(rule, Mapping) and len(rule) == 1):
         return None
     ((name, options),) = rule.items()
-    said = options if isinstance(options, Mapping) else {"score": options}
     if name not in ("certified", "threshold"):
         return None
+    said = options if isinstance(options, Mapping) else {"score": options}
     return Line(str(said.get("score")), str(said.get("comparison", ">=")), str(said.get("value", "certified")))
