@@ -119,8 +119,8 @@ def test_a_run_whose_server_is_gone_stops_and_goes_on_later(
     rsft.run(recipe(f"engine.url={fault_server().url}", "run=good"))
     port = free_port()
     address = f"engine.url=http://127.0.0.1:{port}/v1"
-    dying = fault_server("--port", port, "--die-after", 10)
-    wanted = recipe(address, "run=bad", "engine.patience_seconds=0.2")
+    dying = fault_server("--port", port, "--die-after", 10)  # three at once: the tenth comes after seven answers
+    wanted = recipe(address, "run=bad", "engine.patience_seconds=0.2", "engine.concurrency=3")
     with pytest.raises(ServerError, match="rsft resume"):
         rsft.run(wanted)
     dying.stop()
