@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from rsft.budget import Budget, Round
-from rsft.engines.base import Sampling
+from rsft.engines.base import Request, Sampling
 from rsft.family import Family
 from rsft.scoring import Scored
 
@@ -55,6 +55,13 @@ class Pacing:
         if self._granted is not None and self._bounds == before:
             # Scorers take their time: better that the engine draws what may turn out unneeded than nothing.
             self._bounds |= {prompt_id: self._granted.limits[prompt_id] for prompt_id in self._open}
+
+    @property
+    def expects_more(self) -> bool:
+        return False
+
+    def further(self) -> Sequence[Request]:
+        return ()
 
     def hear(self, answers: Sequence[Scored]) -> None:
         for scored in answers:

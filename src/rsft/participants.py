@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from rsft import registry
 from rsft.config import Recipe
+from rsft.config.cluster import ClusterSection
 from rsft.config.mistakes import mistakes
 from rsft.config.section import PlugIn, as_list
 from rsft.engines.base import Engine
@@ -24,6 +25,8 @@ from rsft.training.settings import SftSettings
 LOGS = "servers"
 """The folder of a run where the servers that its engines start have their logs."""
 
+# Engines whose server does the work, wherever that is.
+_ASKED_FROM_HERE = ("openai",)
 # What to do where an engine can't sample from what is trained.
 _SHARED = (
     "A server on this disk may be told of them: engine.policies is adapters (vLLM) or folders (transformers serve). Or "
@@ -47,11 +50,18 @@ def student_of(recipe: Recipe) -> Student:
     return Student(tuple(recipe.model), recipe.dtype, recipe.trust_remote_code, rank)
 
 
-def open_engine(spec: str | Mapping[str, Any], student: Student | None, folder: Path) -> Engine:
-    """The engine of this name or with these options. What it logs goes to the folder. Raises a UserError where it can't
-    work here."""
+def open_engine(
+    spec: str | Mapping[str, Any], student: Student | None, folder: Path, cluster: ClusterSection | None = None
+) -> Engine:
+    """The engine of this name or with these options, at work here or on the cluster's machines. What it logs goes to
+    the folder. Raises a UserError where it can't work there."""
     name, options = _named(spec)
-    return engine_kind(name).open(options, student, folder)
+    kind = engine_kind(name)
+    if cluster is None or name in _ASKED_FROM_HERE:
+        return kind.open(options, student, folder)
+    from rsft.cluster.hire import hire
+
+    return hire(cluster, kind, options, student, folder)
 
 
 def open_writers(recipe: Recipe, engine: Engine, student: Student, folder: Path) -> Writers:
@@ -95,14 +105,14 @@ def _writer(spec: PlugIn, recipe: Recipe, engine: Engine, student: Student, fold
             raise RecipeError(f"sampling.generators: policy has no option but share; found '{further[0]}'.")
         return Writer(engine, share=share)
     if options.get("type") not in ("local", "vllm"):  # it is known by its name only, and tells texts
-        written = open_engine(options, None, folder)
+        written = open_engine(options, None, folder, recipe.cluster)
         return Writer(written, written.base, share, (lambda: student.chat) if student.is_here else None)
     references = as_list(options.pop("model", None))
     if not references:
         kind = options["type"]
         raise RecipeError(f"sampling.generators: {{type: {kind}}} needs a model; the run's own is called policy.")
     other = Student(tuple(references), recipe.dtype, recipe.trust_remote_code)
-    written = open_engine(options, other, folder)
+    written = open_engine(options, other, folder, recipe.cluster)
     return Writer(written, written.base, share, None if other.reads_like(student) else lambda: student.chat)
 
 

@@ -114,7 +114,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     SPENDING.keep_in(folder.path / "spending.json")
     checked = (train, heldout, anchors, scorers, heldout_scorers, terms, selection)
     with ExitStack() as on_mistakes:
-        engine = open_engine(recipe.engine, student, folder.path / LOGS)
+        engine = open_engine(recipe.engine, student, folder.path / LOGS, recipe.cluster)
         on_mistakes.callback(engine.close)
         writers = open_writers(recipe, engine, student, folder.path / LOGS)
         parts = Parts(*checked, engine=engine, student=student, writers=writers)

@@ -26,7 +26,7 @@ BUNDLED = "bundled:"
 _PATIENCE = "key_env|timeout_seconds|patience_seconds|attempts|max_cost|price[.](input|output)|price"
 _RATES = "concurrency|requests_per_minute|tokens_per_minute|together|environment|keep_while_training|url"
 _HARMLESS = re.compile(
-    "run|loop[.]iterations|tracking([.].*)?"
+    "run|loop[.]iterations|(tracking|cluster)([.].*)?"
     f"|(engine|sampling[.]generators[.][0-9]+|(evaluation[.])?scorers[.][^.]+[.]server)[.]({_PATIENCE}|{_RATES})"
     f"|training[.]({_PATIENCE}|price_per_million|poll_seconds|max_hours)"
 )

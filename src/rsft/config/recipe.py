@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from rsft.config.cluster import ClusterSection
 from rsft.config.guards import GuardsSection
 from rsft.config.section import OneOrMore, PlugIn, Section, as_list
 from rsft.config.tracking import Tracking, TrackingSection
@@ -343,6 +344,9 @@ class Recipe(Section):
         TrackingSection(),
         description="Trackers that are told the run's numbers: tensorboard, wandb, mlflow, trackio; a list of names, "
         "or a mapping with options.",
+    )
+    cluster: ClusterSection | None = Field(
+        None, description="Many machines: sample and score on a Ray cluster (auto, HOST:PORT, or a mapping)."
     )
     seed: int = Field(0, ge=0, description="Of all that is drawn at random, in sampling, selecting and training.")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(

@@ -45,6 +45,16 @@ class Pace(Protocol):
         """Called when nothing is in the making and nothing may begin: wait until that can have changed."""
         ...
 
+    @property
+    def expects_more(self) -> bool:
+        """Whether further requests may come while others are in the making."""
+        ...
+
+    def further(self) -> Sequence[Request]:
+        """The requests that have come since this was last asked. Asked often: must be quick. An engine that does not
+        ask is asked again by those who have them, once it has met all that it knows of."""
+        ...
+
 
 @dataclass(slots=True)
 class Cancelled:

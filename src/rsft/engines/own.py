@@ -183,6 +183,8 @@ class WrittenBy:
     ) -> Iterator[Candidate]:
         waiting = deque(sorted(requests, key=lambda request: (request.key.sample_index, request.key)))
         while waiting:
+            if pace is not None:
+                waiting.extend(pace.further())
             batch = self._next_batch(waiting, pace, cancelled)
             # Looked at once: whoever takes a candidate may cancel others.
             unwanted = {request.key for request in batch if request.key in cancelled}

@@ -74,6 +74,8 @@ class ScriptedEngine:
             waiting = deque(sorted(requests, key=lambda request: request.key.sample_index))
             held = 0  # in a row
             while waiting:
+                if pace is not None:
+                    waiting.extend(pace.further())
                 request = waiting.popleft()
                 if request.key in cancelled:
                     yield Candidate(request.key, "", (), "cancelled", 0.0, 0.0, CANCELLED)

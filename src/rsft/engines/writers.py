@@ -212,3 +212,10 @@ class _PassedOn:
 
     def wait(self) -> None:
         self._table.ask("wait")
+
+    @property
+    def expects_more(self) -> bool:
+        return False
+
+    def further(self) -> Sequence[Request]:
+        return ()

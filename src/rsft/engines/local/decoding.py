@@ -13,7 +13,7 @@ from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Watch
 from rsft.engines.law import draw, uniforms
 from rsft.engines.local.pages import Pool, page_count
 from rsft.engines.local.passes import Part, Pass, plan_pass
-from rsft.engines.local.texts import Row, Stem, Trunk
+from rsft.engines.local.texts import Row, Stem, Trunk, give_trunks, join_trunks, neighbours_together
 from rsft.types import Candidate, Ended, FinishReason
 
 # A kind's pages are moved together once their range is so many times what is used, and so many pages more.
@@ -33,6 +33,10 @@ class Model(Protocol):
 
     def watched(self, row: Row) -> Ended | None:
         """What the row's watcher says after its newest token."""
+        ...
+
+    def stems(self, requests: Sequence[Request]) -> tuple[list[Stem], list[Candidate]]:
+        """The prompts with their requests, in the order of sample indices, and the requests that can't be met."""
         ...
 
     def candidate(
@@ -79,6 +83,7 @@ class Decoding:
     def run(self) -> Iterator[Candidate]:
         """Every candidate, as it is finished."""
         while self.pending or self.reading or self.ready or self.rows:
+            yield from self._take_further()
             yield from self._heed()
             yield from self._begin()
             yield from self._heed()
@@ -92,6 +97,17 @@ class Decoding:
                 yield from self._give_up(next(stem for stem in self.pending if self._room(stem)))
 
     # -- prompts -----------------------------------------------------------------------------------------------------
+
+    def _take_further(self) -> Iterator[Candidate]:
+        """Take up the requests that have come meanwhile, under the trunks that are there where they begin alike."""
+        if self.pace is None or not (further := self.pace.further()):
+            return
+        stems, failed = self.model.stems(further)
+        there = [*self.pending, *self.reading, *self.ready, *(row.stem for row in self.rows)]
+        join_trunks(stems, {id(stem.trunk): stem.trunk for stem in there if stem.trunk}.values())
+        give_trunks([stem for stem in stems if stem.trunk is None])
+        self.pending += neighbours_together(stems)
+        yield from failed
 
     def _admit(self) -> None:
         """Take up prompts whose candidates may begin, so that some more are ready than there are free places."""

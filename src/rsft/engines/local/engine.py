@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch, without
 from rsft.engines.local.decoding import Decoding
 from rsft.engines.local.pages import PAGE, Pool, page_count
 from rsft.engines.local.passes import Pass
-from rsft.engines.local.texts import Row, Stem, give_trunks
+from rsft.engines.local.texts import Row, Stem, give_trunks, neighbours_together
 from rsft.engines.options import checked_options
 from rsft.engines.stops import settled, stop_place
 from rsft.models.devices import free_memory
@@ -116,22 +117,21 @@ class LocalEngine:
         pace: Pace | None,
         cancelled: Cancelled,
     ) -> Iterator[Candidate]:
-        from rsft.engines.local.serving import ServedModel
-
         self.network.show(policy)
-        stems, failed = self._stems(requests)
+        sampled = _Sampled(self.network)
+        stems, failed = sampled.stems(requests)
         yield from failed
         if not stems:
             return
-        served = ServedModel(self.network.module, self.network.reference)
+        served = sampled.served
         give_trunks(stems)
-        # Neighbours have one trunk and about one length.
-        stems.sort(key=lambda stem: (stem.prompt_ids[: stem.start], len(stem.prompt_ids), stem.prompt_ids))
-        pool = Pool(served.shapes, self._pages(served, stems), self.network.dtype, self.network.device)
+        all_known = pace is None or not pace.expects_more
+        pages = self._pages(served, stems if all_known else None)
+        pool = Pool(served.shapes, pages, self.network.dtype, self.network.device)
         tokens = _TOKENS.get(self.network.device.type, _TOKENS_ON_GPU)
         decoding = Decoding(
-            _Sampled(served, self.network),
-            stems,
+            sampled,
+            neighbours_together(stems),
             pool,
             rows=self.rows,
             tokens=tokens,
@@ -141,32 +141,16 @@ class LocalEngine:
         )
         yield from decoding.run()
 
-    def _stems(self, requests: Sequence[Request]) -> tuple[list[Stem], list[Candidate]]:
-        """The prompts with their requests, in the order of sample indices, and the requests that can't be met."""
-        by_prompt: dict[str, list[Request]] = {}
-        for request in sorted(requests, key=lambda request: request.key):
-            by_prompt.setdefault(request.prompt.id, []).append(request)
-        stems, failed = [], []
-        for family in by_prompt.values():
-            prompt_ids = self.network.chat.prompt_ids(family[0].prompt.messages)
-            room = self.network.context_length - len(prompt_ids)
-            met = deque(request for request in family if request.params.max_tokens <= room)
-            failed += [
-                without_room(request, len(prompt_ids), self.network.context_length)
-                for request in family
-                if request.params.max_tokens > room
-            ]
-            if met:
-                stems.append(Stem(prompt_ids, met))
-        return stems, failed
-
-    def _pages(self, served: ServedModel, stems: Sequence[Stem]) -> int:
-        """How many pages the pool has: what the memory holds, or fewer if they are enough for everything."""
+    def _pages(self, served: ServedModel, stems: Sequence[Stem] | None) -> int:
+        """How many pages the pool has: what the memory holds, or fewer if they are enough for all prompts, where these
+        are known."""
         page_bytes = PAGE * sum(shape.numbers for shape in served.shapes) * self.network.dtype.itemsize
         if self.options.memory_gib is not None:
             allowed = self.options.memory_gib * 2**30
         else:
             allowed = _MEMORY_SHARE * free_memory(self.network.device)
+        if stems is None:
+            return int(allowed / page_bytes)
         candidates = sum(len(stem.waiting) for stem in stems)
         # At most so many replies at a time, and one that each prompt keeps room for.
         replies = (min(candidates, self.rows) + len(stems)) * max(stem.reply_pages for stem in stems)
@@ -177,9 +161,34 @@ class LocalEngine:
 class _Sampled:
     """The model and the tokenizer, as decoding sees them."""
 
-    def __init__(self, served: ServedModel, network: Network) -> None:
-        self.served = served
+    def __init__(self, network: Network) -> None:
         self.chat = network.chat
+        self.context_length = network.context_length
+        self._network = network
+
+    @cached_property
+    def served(self) -> ServedModel:
+        from rsft.engines.local.serving import ServedModel
+
+        return ServedModel(self._network.module, self._network.reference)
+
+    def stems(self, requests: Sequence[Request]) -> tuple[list[Stem], list[Candidate]]:
+        by_prompt: dict[str, list[Request]] = {}
+        for request in sorted(requests, key=lambda request: request.key):
+            by_prompt.setdefault(request.prompt.id, []).append(request)
+        stems, failed = [], []
+        for family in by_prompt.values():
+            prompt_ids = self.chat.prompt_ids(family[0].prompt.messages)
+            room = self.context_length - len(prompt_ids)
+            met = deque(request for request in family if request.params.max_tokens <= room)
+            failed += [
+                without_room(request, len(prompt_ids), self.context_length)
+                for request in family
+                if request.params.max_tokens > room
+            ]
+            if met:
+                stems.append(Stem(prompt_ids, met))
+        return stems, failed
 
     def logits(self, texts: Pass) -> Any:
         return self.served.logits(texts)

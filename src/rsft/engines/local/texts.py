@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -98,6 +98,23 @@ def give_trunks(stems: Sequence[Stem]) -> None:
         trunk = Trunk(group[0].prompt_ids[:length], stems=len(group))
         for stem in group:
             stem.trunk = trunk
+
+
+def join_trunks(stems: Iterable[Stem], trunks: Collection[Trunk]) -> None:
+    """Put prompts under the longest of the trunks that are there with which they begin."""
+    for stem in stems:
+        for trunk in trunks:
+            length = len(trunk.token_ids)
+            longer = stem.trunk is None or length > len(stem.trunk.token_ids)
+            if longer and length < len(stem.prompt_ids) and stem.prompt_ids[:length] == trunk.token_ids:
+                stem.trunk = trunk
+        if stem.trunk:
+            stem.trunk.stems += 1
+
+
+def neighbours_together(stems: Iterable[Stem]) -> list[Stem]:
+    """Prompts in an order in which neighbours have one trunk and about one length."""
+    return sorted(stems, key=lambda stem: (stem.prompt_ids[: stem.start], len(stem.prompt_ids), stem.prompt_ids))
 
 
 def _groups(order: Sequence[Stem], depth: int) -> tuple[int, list[tuple[Sequence[Stem], int]]]:

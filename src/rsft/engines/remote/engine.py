@@ -90,7 +90,8 @@ class RemoteEngine:
         fitting, failed = self._fitting(requests)
         yield from failed
         if fitting:
-            yield from Flights(self.calls, self.names.name(policy), fitting, watch, pace, cancelled).run()
+            name = self.names.name(policy)
+            yield from Flights(self.calls, name, fitting, watch, pace, cancelled, self._fitting).run()
 
     def _fitting(self, requests: Sequence[Request]) -> tuple[list[Request], list[Candidate]]:
         """The requests that the model's context has room for, as far as that is known here, and the others, failed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
 from functools import partial
@@ -24,6 +24,7 @@ _LOOK_SECONDS = 1.0
 _REFUSED = 4
 
 _Landed = tuple[Flight, Future[None]]
+Fitting = Callable[[Sequence[Request]], tuple[Sequence[Request], Sequence[Candidate]]]
 
 
 class Flights:
@@ -37,18 +38,18 @@ class Flights:
         watch: Watch | None,
         pace: Pace | None,
         cancelled: Cancelled,
+        fitting: Fitting = lambda requests: (requests, ()),
     ) -> None:
+        """`fitting` tells which further requests can be met, and of the others how they failed."""
         self._calls = calls
         self._name = name
         self._watch = watch
         self._pace = pace
         self._cancelled = cancelled
         self._inbox: SimpleQueue[Candidate | _Landed] = SimpleQueue()
+        self._fitting = fitting
         self._waiting: deque[deque[Request]] = deque()
-        families: dict[tuple[str, SamplingParams], deque[Request]] = {}
-        for request in sorted(requests, key=lambda request: request.key):
-            families.setdefault((request.prompt.id, request.params), deque()).append(request)
-        self._waiting.extend(families.values())
+        self._await(requests)
         self._flying: dict[int, tuple[Flight, Future[None]]] = {}
         self._given: set[CandidateKey] = set()
         self._seen_cancelled = 0
@@ -59,6 +60,7 @@ class Flights:
         """All candidates, each once. Raises a ServerError where no request will be answered any more."""
         try:
             while self._waiting or self._flying:
+                yield from self._take_further()
                 yield from self._drop_cancelled()
                 self._take_off()
                 if self._flying:
@@ -68,6 +70,18 @@ class Flights:
         finally:
             for _, future in self._flying.values():
                 future.cancel()
+
+    def _await(self, requests: Sequence[Request]) -> None:
+        families: dict[tuple[str, SamplingParams], deque[Request]] = {}
+        for request in sorted(requests, key=lambda request: request.key):
+            families.setdefault((request.prompt.id, request.params), deque()).append(request)
+        self._waiting.extend(families.values())
+
+    def _take_further(self) -> Iterator[Candidate]:
+        if self._pace is not None and (further := self._pace.further()):
+            fitting, failed = self._fitting(further)
+            self._await(fitting)
+            yield from failed
 
     def _take_off(self) -> None:
         """Send requests while there is room."""

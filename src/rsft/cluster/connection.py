@@ -1,0 +1,50 @@
+"""The connection of this process to a Ray cluster, shared by all that need it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from rsft.errors import RunError
+
+_users = 0
+
+
+def connect(address: str) -> None:
+    """Connect, unless that was done. Raises RunError where Ray is not installed or there is no such cluster.
+
+    `address`: auto for the cluster that this machine is part of (RAY_ADDRESS, or one that `ray start` made), HOST:PORT
+    of another one's head, or local for a new one on this machine alone.
+    """
+    global _users  # noqa: PLW0603
+    try:
+        # What Ray must be told before it is imported: it reports on its users otherwise.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+    except ImportError:
+        raise RunError("The recipe's cluster needs Ray: pip install 'rsft[ray]', on every machine.") from None
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address=address,
+                namespace="rsft",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=None if address == "local" else None,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(
+                f"There is no Ray cluster at '{address}' (cluster.ray): {error}. Start one with ray start --head, and "
+                "ray start --address=HOST:6379 on each further machine; or say --set cluster.ray=local."
+            ) from error
+    _users += 1
+
+
+def disconnect() -> None:
+    """One that needed the connection is done with it."""
+    global _users  # noqa: PLW0603
+    _users -= 1
+    if _users == 0:
+        import ray
+
+        ray.shutdown()

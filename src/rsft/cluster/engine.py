@@ -1,0 +1,184 @@
+"""An engine that is many: workers on a cluster, each with one of its own, that lease what is to be drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rsft.cluster.leases import Leases, News
+from rsft.cluster.worker import Facts, Taken
+from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
+from rsft.models.student import Student
+from rsft.types import Candidate, Policy, Prompt
+
+# How long one waits for a word of some worker before one looks what else there is to do.
+_LISTEN_SECONDS = 0.05
+# Asking the pace about all that is leased may take this share of the time.
+_LOOKING_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A worker has come."""
+
+    worker: str
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A worker is gone, and why."""
+
+    worker: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """A worker's answer."""
+
+    worker: str
+    taken: Taken
+
+
+class Crew(Protocol):
+    """Workers somewhere, of whom some may come and others die at any time."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the first worker says of itself; waits until there is one. Raises a UserError where none can be had."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many workers there are now, or are wanted, whichever is more."""
+        ...
+
+    def begin(self, policy: Policy, watch: Watch | None) -> None:
+        """A drawing begins. All that come from now on are told of it, those that are there among them."""
+        ...
+
+    def tell(self, worker: str, news: News) -> None:
+        """Tell one worker; nothing comes of it if that is gone."""
+        ...
+
+    def hear(self, seconds: float) -> Sequence[Joined | Left | Came]:
+        """What workers said, as soon as one has, or after so many seconds. After `begin`, those that are there join
+        once more. Raises a UserError where no worker can be had any more."""
+        ...
+
+    def end(self) -> None:
+        """The drawing is over, whoever is still at it."""
+        ...
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """What one of the workers answers; another one is asked where that dies over it."""
+        ...
+
+    def release(self) -> None:
+        """Have all workers leave their devices to training."""
+        ...
+
+    def close(self) -> None:
+        """No worker is wanted any more."""
+        ...
+
+
+class ClusterEngine:
+    """Samples by way of workers. See `Engine` for what its methods promise; the pace and the watchers are the run's,
+    asked by the thread that takes the candidates alone, so that budgets are those of the whole run."""
+
+    def __init__(self, crew: Crew, student: Student | None) -> None:
+        self.crew = crew
+        self.overtaken = 0
+        self._student = student
+        self._told: dict[str, dict[str, None]] = {}
+
+    @property
+    def base(self) -> Policy:
+        return self.crew.facts.base
+
+    @property
+    def description(self) -> dict[str, object]:
+        return self.crew.facts.description
+
+    @property
+    def rows(self) -> int:
+        return self.crew.facts.rows * self.crew.size
+
+    @property
+    def told(self) -> Mapping[str, Sequence[str]]:
+        return {key: sorted(said) for key, said in self._told.items()}
+
+    @property
+    def tells_tokens(self) -> bool:
+        return self.crew.facts.tells_tokens
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        if self._student is not None and self._student.is_here:
+            return self._student.chat.reader().read(token_ids)
+        return str(self.crew.ask("text", list(token_ids)))
+
+    def sample(
+        self, policy: Policy, requests: Sequence[Request], watch: Watch | None = None, pace: Pace | None = None
+    ) -> Sampling:
+        """See `Engine.sample`. Raises a UserError where no worker can be had any more."""
+        return Sampling(lambda cancelled: self._sample(policy, requests, watch, pace, cancelled))
+
+    def reply_logprobs(
+        self, policy: Policy, replies: Sequence[tuple[Prompt, Candidate]], temperature: float
+    ) -> list[float] | None:
+        said: list[float] | None = self.crew.ask("reply_logprobs", policy, list(replies), temperature)
+        return said
+
+    def release(self) -> None:
+        self.crew.release()
+
+    def close(self) -> None:
+        self.crew.close()
+
+    def _sample(
+        self,
+        policy: Policy,
+        requests: Sequence[Request],
+        watch: Watch | None,
+        pace: Pace | None,
+        cancelled: Cancelled,
+    ) -> Iterator[Candidate]:
+        leases = Leases(requests, pace.bound if pace is not None else None)
+        heeded, next_look = 0, 0.0
+        self.crew.begin(policy, watch)
+        try:
+            while leases.owed:
+                if len(cancelled) != heeded:
+                    heeded = len(cancelled)
+                    yield from leases.cancel(cancelled)
+                    continue
+                now = time.monotonic()
+                if now >= next_look:
+                    leases.look()
+                    spent = time.monotonic() - now
+                    next_look = now + spent / _LOOKING_SHARE
+                for worker, news in leases.news(now):
+                    self.crew.tell(worker, news)
+                if pace is not None and leases.workers and not leases.in_the_making:
+                    pace.wait()
+                    next_look = 0.0
+                idle = leases.workers and not leases.in_the_making
+                for heard in self.crew.hear(0.0 if idle else _LISTEN_SECONDS):
+                    yield from self._heard(leases, heard)
+        finally:
+            self.overtaken += leases.overtaken
+            self.crew.end()
+
+    def _heard(self, leases: Leases, heard: Joined | Left | Came) -> Sequence[Candidate]:
+        if isinstance(heard, Joined):
+            leases.join(heard.worker, heard.facts.rows)
+            return ()
+        if isinstance(heard, Left):
+            return leases.leave(heard.worker)
+        for key, said in heard.taken.told.items():
+            self._told.setdefault(key, {}).update(dict.fromkeys(said))
+        return leases.came(heard.worker, heard.taken.candidates, time.monotonic())

@@ -1,0 +1,56 @@
+"""What a worker needs to read what its driver sends: the files of a user's own engines and scorers."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_OWN = "rsft_user_"
+"""What the registry calls the modules that it makes of users' files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Luggage:
+    """An object as bytes, with the files of the user's own that it takes to read it, by module and file name. The
+    registry names such a module after its file's content, so what a worker has already is the same."""
+
+    content: bytes
+    files: Mapping[str, tuple[str, bytes]]
+
+    @classmethod
+    def of(cls, thing: Any) -> Luggage:
+        """Raises TypeError or pickle's errors for what can't be sent."""
+        own = {name: Path(module.__file__ or "") for name, module in sys.modules.items() if name.startswith(_OWN)}
+        files = {name: (file.name, file.read_bytes()) for name, file in own.items() if file.is_file()}
+        return cls(pickle.dumps(thing), files)
+
+    def open(self) -> Any:
+        """The object, in whatever process this is."""
+        for name, (file_name, source) in self.files.items():
+            if name not in sys.modules:
+                _import(name, file_name, source)
+        return pickle.loads(self.content)
+
+
+@cache
+def _place() -> Path:
+    return Path(tempfile.mkdtemp(prefix="rsft-own-"))
+
+
+def _import(name: str, file_name: str, source: bytes) -> None:
+    file = _place() / name / file_name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(source)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

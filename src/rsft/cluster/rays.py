@@ -1,0 +1,319 @@
+"""Workers as Ray's actors: started, told, asked, given up and started again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsft.cluster.connection import connect, disconnect
+from rsft.cluster.engine import Came, Joined, Left
+from rsft.cluster.leases import News
+from rsft.cluster.luggage import Luggage
+from rsft.cluster.worker import Facts, Station, Taken, Worker
+from rsft.config.cluster import ClusterSection, WorkersSection
+from rsft.engines.base import Watch
+from rsft.errors import RunError, UserError
+from rsft.types import Policy
+
+_log = logging.getLogger("rsft")
+
+# So many deaths in a row, of each worker that is wanted, without a candidate from any: then it is not the machines.
+_DEATHS = 3
+# How long after a death the next worker is started, from one death in a row to the next.
+_REST_SECONDS, _LONGEST_REST = 0.5, 30.0
+# How often one says that there is no room for workers yet.
+_SAY_SECONDS = 30.0
+# Calls that a worker may be in at once: one that asks what came, one that tells, and one more.
+_GROUPS = {"asked": 1, "told": 1, "besides": 1}
+
+
+class _Actor:
+    """A worker, as an actor."""
+
+    def __init__(self, station: Luggage, logs: str, neighbours: int, threads: int | None) -> None:
+        # Ray lets an actor have one thread only, unless it is told how many cores it takes.
+        count = threads or max(1, (os.cpu_count() or 1) // neighbours)
+        os.environ["OMP_NUM_THREADS"] = str(count)
+        self._worker = Worker(station.open(), Path(logs))
+
+    def facts(self) -> Facts:
+        return self._worker.facts()
+
+    def begin(self, number: int, policy: Policy, watch: Luggage | None) -> None:
+        self._worker.begin(number, policy, watch.open() if watch else None)
+
+    def tell(self, number: int, news: News) -> None:
+        self._worker.tell(number, news)
+
+    def take(self) -> Taken:
+        return self._worker.take()
+
+    def end(self, number: int) -> None:
+        self._worker.end(number)
+
+    def do(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._worker, method)(*arguments)
+
+
+@dataclass(slots=True, eq=False)
+class _Hired:
+    """An actor, and what its driver knows of it."""
+
+    name: str
+    actor: Any
+    heard_at: float
+    facts: Facts | None = None
+
+
+class RayCrew:
+    """A `Crew` of actors. Those that die are replaced, wherever Ray finds room; so are those that say nothing."""
+
+    def __init__(self, cluster: ClusterSection, wanted: WorkersSection, station: Station, logs: Path) -> None:
+        """Raises RunError where there is no such cluster, or where it could never hold such a worker."""
+        self._cluster = cluster
+        self._wanted = wanted
+        self._logs = logs
+        self._station = Luggage.of(station)
+        connect(cluster.ray)
+        self._resources, self._count, self._neighbours = _measured(wanted, station.options)
+        self._hired: dict[str, _Hired] = {}
+        self._asked: dict[Any, tuple[_Hired, str]] = {}
+        self._joined: list[Joined] = []
+        self._number = 0
+        self._drawing: tuple[Policy, Any] | None = None
+        self._names = 0
+        self._deaths = 0
+        self._rest_until = 0.0
+        self._said_at = time.monotonic()
+        self._first: Facts | None = None
+        self._hire()
+
+    @property
+    def facts(self) -> Facts:
+        while self._first is None:
+            self._hear(1.0)
+        return self._first
+
+    @property
+    def size(self) -> int:
+        return self._count
+
+    def begin(self, policy: Policy, watch: Watch | None) -> None:
+        import ray
+
+        self._number += 1
+        self._drawing = policy, ray.put(Luggage.of(watch)) if watch is not None else None
+        self._joined = [self._begin(hired) for hired in self._hired.values() if hired.facts is not None]
+
+    def tell(self, worker: str, news: News) -> None:
+        if (hired := self._hired.get(worker)) is not None:
+            self._tell(hired, "tell", self._number, news)
+
+    def hear(self, seconds: float) -> Sequence[Joined | Left | Came]:
+        joined, self._joined = self._joined, []
+        return [*joined, *self._hear(0.0 if joined else seconds)]
+
+    def end(self) -> None:
+        self._drawing = None
+        for hired in self._hired.values():
+            self._tell(hired, "end", self._number)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        while True:
+            assert self.facts
+            able = [hired for hired in self._hired.values() if hired.facts is not None]
+            if not able:
+                self._hear(1.0)
+                continue
+            try:
+                return ray.get(self._call(able[0], "do", "besides", method, *arguments))
+            except ray.exceptions.RayTaskError as error:
+                raise _raised(error) from None
+            except ray.exceptions.RayError as error:
+                self._gone(able[0], str(error))
+
+    def release(self) -> None:
+        import ray
+
+        calls = [self._call(hired, "do", "besides", "release") for hired in self._hired.values() if hired.facts]
+        ray.wait(calls, num_returns=len(calls), timeout=self._cluster.patience_seconds) if calls else None
+
+    def close(self) -> None:
+        import ray
+
+        calls = [self._call(hired, "do", "besides", "close") for hired in self._hired.values() if hired.facts]
+        if calls:
+            ray.wait(calls, num_returns=len(calls), timeout=10)
+        for hired in self._hired.values():
+            ray.kill(hired.actor)
+        self._hired.clear()
+        self._asked.clear()
+        disconnect()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _hire(self) -> None:
+        """Start the workers that are missing. Those for which there is no room yet come when there is."""
+        import ray
+
+        now = time.monotonic()
+        if now < self._rest_until:
+            return
+        while len(self._hired) < self._count:
+            self._names += 1
+            name = f"worker-{self._names}"
+            actor = (
+                ray.remote(concurrency_groups=_GROUPS)(_Actor)
+                .options(**self._resources, scheduling_strategy="SPREAD")
+                .remote(self._station, str(self._logs / name), self._neighbours, self._threads)
+            )
+            hired = _Hired(name, actor, now)
+            self._hired[name] = hired
+            self._asked[actor.facts.remote()] = hired, "facts"
+
+    @property
+    def _threads(self) -> int | None:
+        return None if self._wanted.cpus is None else max(1, math.floor(self._wanted.cpus))
+
+    def _begin(self, hired: _Hired) -> Joined:
+        assert self._drawing is not None
+        assert hired.facts is not None
+        self._tell(hired, "begin", self._number, *self._drawing)
+        if not any(other is hired for other, _ in self._asked.values()):
+            self._ask(hired)
+        hired.heard_at = time.monotonic()
+        return Joined(hired.name, hired.facts)
+
+    def _hear(self, seconds: float) -> list[Joined | Left | Came]:
+        import ray
+
+        self._hire()
+        heard: list[Joined | Left | Came] = []
+        asked = list(self._asked)
+        if ray.wait(asked, num_returns=1, timeout=seconds)[0]:
+            for ref in ray.wait(asked, num_returns=len(asked), timeout=0)[0]:
+                heard += self._answered(*self._asked.pop(ref), ref)
+        now = time.monotonic()
+        for hired in list(self._hired.values()):
+            silent = now - hired.heard_at
+            if hired.facts is not None and self._drawing is not None and silent > self._cluster.patience_seconds:
+                ray.kill(hired.actor)
+                heard += self._gone(hired, f"it said nothing for {silent:.0f} s")
+        self._say_what_is_missing(now)
+        return heard
+
+    def _answered(self, hired: _Hired, what: str, ref: Any) -> list[Joined | Left | Came]:
+        """What one worker's answer comes to."""
+        import ray
+
+        if self._hired.get(hired.name) is not hired:
+            return []
+        try:
+            said = ray.get(ref)
+        except ray.exceptions.RayTaskError as error:
+            return self._failed(hired, _raised(error))
+        except ray.exceptions.ActorDiedError as error:
+            if isinstance(cause := error.cause, ray.exceptions.RayTaskError):  # its engine could not be opened there
+                return self._failed(hired, _raised(cause))
+            return self._gone(hired, str(error).strip().splitlines()[0])
+        except ray.exceptions.RayError as error:
+            return self._gone(hired, str(error).strip().splitlines()[0])
+        hired.heard_at = time.monotonic()
+        if isinstance(said, Facts):
+            hired.facts = said
+            self._first = self._first or said
+            self._refuse_another(said)
+            return [self._begin(hired)] if self._drawing is not None else []
+        assert isinstance(said, Taken)
+        if self._drawing is None:
+            return []
+        self._ask(hired)
+        if said.drawing != self._number:
+            return []
+        if said.error is not None:
+            return self._failed(hired, said.error)
+        if said.candidates:
+            self._deaths = 0
+        return [Came(hired.name, said)]
+
+    def _failed(self, hired: _Hired, error: UserError) -> list[Joined | Left | Came]:
+        """A worker's engine gave up: maybe another one's does better, on another machine."""
+        import ray
+
+        ray.kill(hired.actor)
+        left = self._gone(hired, str(error))
+        if self._deaths >= _DEATHS * self._count or (self._first is None and not self._hired):
+            raise error
+        return left
+
+    def _gone(self, hired: _Hired, why: str) -> list[Joined | Left | Came]:
+        del self._hired[hired.name]
+        self._asked = {ref: asked for ref, asked in self._asked.items() if asked[0] is not hired}
+        where = f" on {hired.facts.host}" if hired.facts else ""
+        _log.warning("%s%s is gone: %s", hired.name, where, why)
+        self._deaths += 1
+        if self._deaths >= _DEATHS * self._count:
+            raise RunError(
+                f"{self._deaths} workers died one after the other without a candidate; the last one{where}: {why} What "
+                f"they said is in {self._logs}; what was drawn before is kept: go on with rsft resume."
+            )
+        rest = _REST_SECONDS * 2 ** (self._deaths // max(1, self._count))
+        self._rest_until = time.monotonic() + min(rest, _LONGEST_REST)
+        return [Left(hired.name, why)]
+
+    def _refuse_another(self, facts: Facts) -> None:
+        """Raise RunError for a worker whose engine is not the first one's: its candidates would be of another kind."""
+        assert self._first is not None
+        for what in ("base", "description"):
+            ours, theirs = getattr(self._first, what), getattr(facts, what)
+            if ours != theirs:
+                raise RunError(
+                    f"The workers are not alike. On {self._first.host} the engine's {what} is {ours}, on {facts.host} "
+                    f"{theirs}: give all machines the same model, and of one kind (cluster.engine.resources)."
+                )
+
+    def _say_what_is_missing(self, now: float) -> None:
+        missing = sum(hired.facts is None for hired in self._hired.values())
+        if missing and now - self._said_at > _SAY_SECONDS:
+            self._said_at = now
+            _log.warning("%d of %d workers have not come yet: each takes %s", missing, self._count, self._resources)
+
+    def _ask(self, hired: _Hired) -> None:
+        self._asked[self._call(hired, "take", "asked")] = hired, "take"
+
+    def _tell(self, hired: _Hired, method: str, *arguments: Any) -> None:
+        self._call(hired, method, "told", *arguments)
+
+    def _call(self, hired: _Hired, method: str, group: str, *arguments: Any) -> Any:
+        return getattr(hired.actor, method).options(concurrency_group=group).remote(*arguments)
+
+
+def _raised(error: Any) -> UserError:
+    """The error of ours that a task of Ray's raised."""
+    cause = error.cause
+    return cause if isinstance(cause, UserError) else RunError(f"A worker failed: {error}")
+
+
+def _measured(wanted: WorkersSection, options: Mapping[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """What Ray is asked for each worker, how many there are to be, and how many share a machine."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    gpus_there = sum(node["Resources"].get("GPU", 0) for node in nodes)
+    ranks = int((options.get("arguments") or {}).get("tensor_parallel_size", 1))
+    gpus = wanted.gpus if wanted.gpus is not None else (ranks if gpus_there else 0)
+    count = wanted.workers or (max(1, int(gpus_there // gpus)) if gpus else len(nodes))
+    asked: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 1 if wanted.cpus is None else wanted.cpus}
+    if wanted.memory_gib is not None:
+        asked["memory"] = int(wanted.memory_gib * 2**30)
+    if wanted.resources:
+        asked["resources"] = dict(wanted.resources)
+    return asked, count, math.ceil(count / max(1, len(nodes)))

@@ -1,0 +1,255 @@
+"""What works on a machine of the cluster: an engine in a process of its own, that is told what to draw and asked for
+what came. It knows nothing of Ray: whoever can call its methods may be its driver."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from rsft.cluster.leases import News
+from rsft.engines.base import CANCELLED, Cancelled, EngineKind, Request, Sampling, Watch
+from rsft.errors import RunError, UserError
+from rsft.models.student import Student
+from rsft.types import Candidate, Policy, Prompt
+
+# How long one that is asked waits for a first candidate, and then for some more: each call costs the driver a little.
+_ASKED_SECONDS, _GATHERING_SECONDS = 1.0, 0.01
+_MOST_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What a worker's engine is opened by, on any machine. `references` are those of the model that is trained, None
+    for an engine that does not read like it; `home` is the folder from which a recipe's paths are read."""
+
+    kind: EngineKind
+    options: Mapping[str, Any]
+    references: Sequence[str] | None
+    dtype: str
+    trust_remote_code: bool
+    lora_rank: int | None
+    home: str
+
+    @property
+    def student(self) -> Student | None:
+        if self.references is None:
+            return None
+        return Student(tuple(self.references), self.dtype, self.trust_remote_code, self.lora_rank)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where a worker is, and what its engine says of itself."""
+
+    host: str
+    pid: int
+    base: Policy
+    description: dict[str, object]
+    rows: int
+    tells_tokens: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a drawing since a worker was last asked. `error` ended it."""
+
+    drawing: int
+    candidates: Sequence[Candidate] = ()
+    error: UserError | None = None
+    told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Worker:
+    """Draws with an engine of its own, in a thread beside those that answer the driver."""
+
+    def __init__(self, station: Station, logs: Path) -> None:
+        with contextlib.suppress(OSError):
+            os.chdir(station.home)
+        self._engine = station.kind.open(station.options, station.student, logs)
+        self._at_engine = threading.Lock()
+        self._drawing = _Drawing(0, self._engine.base, None)
+        self._drawing.end()
+
+    def facts(self) -> Facts:
+        engine = self._engine
+        where = socket.gethostname(), os.getpid()
+        return Facts(*where, engine.base, engine.description, engine.rows, engine.tells_tokens)
+
+    def begin(self, number: int, policy: Policy, watch: Watch | None) -> None:
+        """From now on, draw what is told under this number."""
+        self._drawing.end()
+        self._drawing = _Drawing(number, policy, watch)
+        threading.Thread(target=self._draw, args=(self._drawing,), name=f"drawing {number}", daemon=True).start()
+
+    def tell(self, number: int, news: News) -> None:
+        """Further requests, other bounds, what is not wanted any more."""
+        if self._drawing.number == number:
+            self._drawing.hear(news)
+
+    def take(self, seconds: float = _ASKED_SECONDS) -> Taken:
+        """What came since this was last asked; waits for so long where nothing has."""
+        drawing = self._drawing
+        candidates = drawing.take(seconds)
+        return Taken(drawing.number, candidates, None if candidates else drawing.error, self._engine.told)
+
+    def end(self, number: int) -> None:
+        """No more of this drawing is wanted."""
+        if self._drawing.number == number:
+            self._drawing.end()
+
+    def reply_logprobs(
+        self, policy: Policy, replies: Sequence[tuple[Prompt, Candidate]], temperature: float
+    ) -> list[float] | None:
+        """See `Engine.reply_logprobs`."""
+        with self._at_engine:
+            return self._engine.reply_logprobs(policy, replies, temperature)
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """See `Engine.text`."""
+        return self._engine.text(token_ids)
+
+    def release(self) -> None:
+        """See `Engine.release`."""
+        self._drawing.end()
+        with self._at_engine:
+            self._engine.release()
+
+    def close(self) -> None:
+        """Nothing will be sampled any more."""
+        self._drawing.end()
+        with self._at_engine:
+            self._engine.close()
+
+    def _draw(self, drawing: _Drawing) -> None:
+        with self._at_engine:
+            while requests := drawing.next():
+                try:
+                    sampling = self._engine.sample(drawing.policy, requests, drawing.watch, drawing)
+                    drawing.run(sampling)
+                except UserError as error:
+                    drawing.error = error
+                    return
+                except Exception as error:  # the driver says it, with where it happened
+                    drawing.error = RunError(f"A worker's engine failed: {error!r}\n{traceback.format_exc()}")
+                    return
+
+
+class _Drawing:
+    """One drawing: what is owed of it, and how far its prompts may go. It is the pace of the engine."""
+
+    def __init__(self, number: int, policy: Policy, watch: Watch | None) -> None:
+        self.number = number
+        self.policy = policy
+        self.watch = watch
+        self.error: UserError | None = None
+        self._came = SimpleQueue[Candidate]()
+        self._changed = threading.Condition()
+        self._waiting: deque[Request] = deque()
+        self._bounds: dict[str, int] = {}
+        self._prompts: set[str] = set()
+        self._cancelled = Cancelled()
+        self._sampling: Sampling | None = None
+        self._over = False
+        self._heard = 0
+
+    # -- for the engine's thread --
+
+    def bound(self, prompt_id: str) -> int:
+        return 0 if self._over else self._bounds.get(prompt_id, 0)
+
+    def wait(self) -> None:
+        with self._changed:
+            heard = self._heard
+            self._changed.wait_for(lambda: self._over or self._heard != heard or bool(self._waiting))
+
+    @property
+    def expects_more(self) -> bool:
+        return True
+
+    def further(self) -> Sequence[Request]:
+        if not self._waiting:
+            return ()
+        with self._changed:
+            requests = list(self._waiting)
+            self._waiting.clear()
+            return requests
+
+    def next(self) -> Sequence[Request]:
+        """The first requests of a further sampling, when there are some; none once all is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or bool(self._waiting))
+            return () if self._over else self.further()
+
+    def run(self, sampling: Sampling) -> None:
+        """Take what the engine draws."""
+        with self._changed:
+            self._sampling = sampling
+            _cancel(sampling, self._cancelled)  # what was so before the engine was there to hear of it
+        try:
+            for candidate in sampling:
+                if self._over:
+                    break
+                self._came.put(candidate)
+        finally:
+            with self._changed:
+                self._sampling = None
+            sampling.close()
+
+    # -- for those that answer the driver --
+
+    def hear(self, news: News) -> None:
+        with self._changed:
+            self._heard += 1
+            self._bounds.update(news.bounds)
+            self._prompts.update(news.bounds)
+            self._waiting.extend(news.requests)
+            self._cancel(news)
+            self._changed.notify_all()
+
+    def take(self, seconds: float) -> Sequence[Candidate]:
+        found: list[Candidate] = []
+        deadline = time.monotonic() + seconds
+        while len(found) < _MOST_AT_ONCE:
+            try:
+                left = deadline - time.monotonic()
+                found.append(self._came.get(timeout=left) if left > 0 else self._came.get_nowait())
+            except Empty:
+                break
+            if len(found) == 1:
+                deadline = time.monotonic() + _GATHERING_SECONDS
+        return found
+
+    def end(self) -> None:
+        with self._changed:
+            self._over = True
+            if self._sampling is not None:
+                _cancel(self._sampling, Cancelled(prompts=self._prompts))
+            self._changed.notify_all()
+
+    def _cancel(self, news: News) -> None:
+        cancelled = news.cancelled
+        self._cancelled.keys |= cancelled.keys
+        self._cancelled.prompts |= cancelled.prompts
+        unbegun = [request for request in self._waiting if request.key in cancelled]
+        for request in unbegun:  # the engine has not seen it
+            self._waiting.remove(request)
+            self._came.put(Candidate(request.key, "", (), "cancelled", None, None, CANCELLED))
+        if self._sampling is not None:
+            _cancel(self._sampling, cancelled)
+
+
+def _cancel(sampling: Sampling, cancelled: Cancelled) -> None:
+    for prompt_id in cancelled.prompts:
+        sampling.cancel_prompt(prompt_id)
+    for key in cancelled.keys:
+        sampling.cancel(key)
