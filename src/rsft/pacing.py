@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from rsft.budget import Budget, Round
-from rsft.engines.base import Request, Sampling
+from rsft.engines.base import Pace, Sampling
 from rsft.family import Family
 from rsft.scoring import Scored
 
 Listen = Callable[[], None]
 
 
-class Pacing:
+class Pacing(Pace):
     """Lets candidates begin that are needed whatever comes of those in the making, round after round of a budget.
 
     Hears of candidates as they are scored. When all prompts of a round have had what it grants them, the budget is
@@ -55,13 +55,6 @@ class Pacing:
         if self._granted is not None and self._bounds == before:
             # Scorers take their time: better that the engine draws what may turn out unneeded than nothing.
             self._bounds |= {prompt_id: self._granted.limits[prompt_id] for prompt_id in self._open}
-
-    @property
-    def expects_more(self) -> bool:
-        return False
-
-    def further(self) -> Sequence[Request]:
-        return ()
 
     def hear(self, answers: Sequence[Scored]) -> None:
         for scored in answers:

@@ -34,7 +34,7 @@ class Bytes:
         return [*text.encode(), 0]
 
 
-class Stopping:
+class Stopping(Pace):
     """A pace that lets two of each prompt begin, and finds out, when asked to wait, that this was enough."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 
 import rsft.engines.local.engine as engine_module
 import rsft.models.linear as linear_module
-from rsft.engines.base import Request, stream_seed
+from rsft.engines.base import Pace, Request, stream_seed
 from rsft.engines.local import LocalEngine
 from rsft.engines.local.engine import LocalOptions
 from rsft.errors import ModelError, RecipeError
@@ -318,7 +318,7 @@ def test_a_watcher_sees_what_the_reply_will_begin_with(engine: LocalEngine, smal
         assert sum(map(len, texts)) > 0
 
 
-class Stepwise:
+class Stepwise(Pace):
     """Lets one candidate more of a prompt begin each time that the engine has nothing to do."""
 
     def __init__(self) -> None:

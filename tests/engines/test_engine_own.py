@@ -13,6 +13,7 @@ import rsft
 from command import Command
 from questions import write_questions
 from rsft.engines import OwnEngine, Request, Written
+from rsft.engines.base import Pace
 from rsft.engines.build import engine_kind
 from rsft.engines.own import WrittenBy
 from rsft.errors import RecipeError, RunError
@@ -275,7 +276,7 @@ def test_it_is_asked_for_no_more_than_a_batch_and_in_the_order_of_sample_indices
             asked.append([one.key.sample_index for one in requests])
             return ["said"] * len(requests)
 
-    class Slow:
+    class Slow(Pace):
         waits = 0
 
         def bound(self, prompt_id: str) -> int:
@@ -317,7 +318,7 @@ def test_what_it_is_told_apart_by(here: Path) -> None:
 def test_an_engine_goes_no_further_than_its_pace_and_leaves_what_is_cancelled(here: Path) -> None:
     engine = engine_kind("mine.py:Shouts").open({"batch": 2}, None, Path())
 
-    class Waits:
+    class Waits(Pace):
         allowed = 1
         waits = 0
 

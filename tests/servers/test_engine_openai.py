@@ -15,7 +15,7 @@ import pytest
 from faulty import Faulty
 
 from answering import Asked, answering
-from rsft.engines.base import Cancelled, Request, Watch, stream_seed
+from rsft.engines.base import Cancelled, Pace, Request, Watch, stream_seed
 from rsft.engines.remote import OpenAIEngine, VllmEngine
 from rsft.engines.remote.calls import Flight
 from rsft.engines.remote.flights import Flights
@@ -159,7 +159,7 @@ def test_what_is_cancelled_on_its_way_comes_as_cancelled(fault_server: Start) ->
     assert faulty.seen()["posts"] <= 2
 
 
-class _Bound:
+class _Bound(Pace):
     """A pace that lets one more candidate of each prompt begin whenever nothing is in the making."""
 
     def __init__(self) -> None:

@@ -25,13 +25,7 @@ def connect(address: str) -> None:
         raise RunError("The recipe's cluster needs Ray: pip install 'rsft[ray]', on every machine.") from None
     if not ray.is_initialized():
         try:
-            ray.init(
-                address=address,
-                namespace="rsft",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=None if address == "local" else None,
-            )
+            ray.init(address=address, namespace="rsft", log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RunError(
                 f"There is no Ray cluster at '{address}' (cluster.ray): {error}. Start one with ray start --head, and "

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from rsft.cluster.leases import News
-from rsft.engines.base import CANCELLED, Cancelled, EngineKind, Request, Sampling, Watch
+from rsft.engines.base import CANCELLED, Cancelled, EngineKind, Pace, Request, Sampling, Watch
 from rsft.errors import RunError, UserError
 from rsft.models.student import Student
 from rsft.types import Candidate, Policy, Prompt
@@ -144,7 +144,7 @@ class Worker:
                     return
 
 
-class _Drawing:
+class _Drawing(Pace):
     """One drawing: what is owed of it, and how far its prompts may go. It is the pace of the engine."""
 
     def __init__(self, number: int, policy: Policy, watch: Watch | None) -> None:

@@ -48,12 +48,12 @@ class Pace(Protocol):
     @property
     def expects_more(self) -> bool:
         """Whether further requests may come while others are in the making."""
-        ...
+        return False
 
     def further(self) -> Sequence[Request]:
         """The requests that have come since this was last asked. Asked often: must be quick. An engine that does not
         ask is asked again by those who have them, once it has met all that it knows of."""
-        ...
+        return ()
 
 
 @dataclass(slots=True)

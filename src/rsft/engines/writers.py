@@ -201,7 +201,7 @@ class _Table:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class _PassedOn:
+class _PassedOn(Pace):
     """The pace, as a writer's thread sees it."""
 
     def __init__(self, table: _Table) -> None:
@@ -212,10 +212,3 @@ class _PassedOn:
 
     def wait(self) -> None:
         self._table.ask("wait")
-
-    @property
-    def expects_more(self) -> bool:
-        return False
-
-    def further(self) -> Sequence[Request]:
-        return ()
