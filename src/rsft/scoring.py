@@ -1,8 +1,9 @@
-"""Scorers at work beside the engine: quick ones at once, each of the others in a thread of its own; what combines their
-scores when all of these have spoken."""
+"""Scorers at work beside the engine: quick ones at once, each of the others in a thread of its own, or in as many as it
+has hands; what combines their scores when all of these have spoken."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -104,20 +105,22 @@ class Scoring:
         self._done: list[Scored] = []
         self._error: BaseException | None = None
         self._ended = threading.Event()
-        self._busy: dict[str, _Batch] = {}
+        self._busy: dict[int, tuple[str, _Batch]] = {}
         self._turns = threading.Lock()
 
     def __enter__(self) -> Scoring:
         for name in self._slow:
-            self._employ(name)
+            for _ in range(self._scorers[name].hands):
+                self._employ(name)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._ended.set()
-        for inbox in self._slow.values():
-            inbox.put(None)
+        for name, inbox in self._slow.items():
+            for _ in range(self._scorers[name].hands):
+                inbox.put(None)
 
     def ask(self, candidate: Candidate, known: Scores | None = None) -> None:
         """Have a candidate scored by all scorers but those whose word is `known`."""
@@ -209,31 +212,33 @@ class Scoring:
         """Take from scorers the batches that they are too long over: these failed, and the rest is worked on anew. What
         hangs can't be ended; nobody listens to it any more."""
         most = self._record.max_seconds
-        for name, batch in list(self._busy.items()):
-            if time.monotonic() - batch.began > most and self._is_done(name, batch):
+        for name, batch in list(self._busy.values()):
+            if time.monotonic() - batch.began > most and self._is_done(batch):
                 failed = Score.failed(f"the scorer took more than {most:g} s over {len(batch.candidates)} replies")
                 self._said.put((name, batch.candidates, [failed] * len(batch.candidates)))
                 self._employ(name)
 
-    def _is_done(self, name: str, batch: _Batch) -> bool:
+    def _is_done(self, batch: _Batch) -> bool:
         """Take a batch off what is worked on; False if somebody did so before."""
         with self._turns:
-            return self._busy.get(name) is batch and self._busy.pop(name) is batch
+            return self._busy.pop(id(batch), None) is not None
 
     def _work(self, name: str, inbox: SimpleQueue[Candidate | None]) -> None:
         while (first := inbox.get()) is not None and not self._ended.is_set():
             batch = [first]
-            while len(batch) < BATCH and not inbox.empty():
-                if (further := inbox.get()) is None:
-                    return
-                batch.append(further)
-            self._busy[name] = at_work = _Batch(batch, time.monotonic())
+            with contextlib.suppress(Empty):
+                while len(batch) < BATCH:
+                    if (further := inbox.get_nowait()) is None:
+                        return
+                    batch.append(further)
+            at_work = _Batch(batch, time.monotonic())
+            self._busy[id(at_work)] = name, at_work
             said: list[Score] | BaseException
             try:
                 said = _score(self._scorers[name], batch, self._prompts)
             except BaseException as error:  # for the thread that waits for it
                 said = error
-            if not self._is_done(name, at_work):
+            if not self._is_done(at_work):
                 return  # it took too long, and another one works in its place
             self._said.put((name, batch, said))
             if isinstance(said, BaseException):

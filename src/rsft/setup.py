@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from rsft.budget import build_budget
 from rsft.config import Recipe, recipe_yaml
+from rsft.config.cluster import ClusterSection
 from rsft.config.load import bundled_path
 from rsft.config.schedule import at_iteration
 from rsft.engines.base import Engine
@@ -79,6 +80,8 @@ class Parts(Checked):
         with ExitStack() as ending:
             for engine in self._engines:
                 ending.callback(engine.close)
+            for scorer in (*self.scorers.values(), *self.heldout_scorers.values()):
+                ending.callback(scorer.close)
 
     @property
     def _engines(self) -> list[Engine]:
@@ -112,11 +115,15 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     train, heldout, anchors = kept if there else read_prompts(recipe)
     student = student_of(recipe)
     SPENDING.keep_in(folder.path / "spending.json")
-    checked = (train, heldout, anchors, scorers, heldout_scorers, terms, selection)
     with ExitStack() as on_mistakes:
+        if recipe.cluster is not None:
+            scorers, heldout_scorers = _on_cluster(recipe, recipe.cluster, scorers, heldout_scorers)
+        for scorer in (*scorers.values(), *heldout_scorers.values()):
+            on_mistakes.callback(scorer.close)
         engine = open_engine(recipe.engine, student, folder.path / LOGS, recipe.cluster)
         on_mistakes.callback(engine.close)
         writers = open_writers(recipe, engine, student, folder.path / LOGS)
+        checked = (train, heldout, anchors, scorers, heldout_scorers, terms, selection)
         parts = Parts(*checked, engine=engine, student=student, writers=writers)
         on_mistakes.pop_all()
         on_mistakes.callback(parts.close)
@@ -163,6 +170,26 @@ def _anchors(recipe: Recipe) -> list[Prompt]:
     return [replace(row, id=f"anchor:{row.id}") for row in rows]
 
 
+def _on_cluster(
+    recipe: Recipe, cluster: ClusterSection, scorers: Mapping[str, Scorer], heldout: Mapping[str, Scorer]
+) -> tuple[dict[str, Scorer], dict[str, Scorer]]:
+    """The scorers, of which some work on the cluster's machines."""
+    from rsft.cluster.panel import on_cluster
+
+    watches = recipe.budget.speculative.by if recipe.budget.speculative else None
+    most = recipe.scoring.max_seconds
+    return on_cluster(scorers, cluster, most, watches), on_cluster(heldout, cluster, most)
+
+
+def _check_cluster(cluster: ClusterSection, scorers: Mapping[str, Scorer]) -> None:
+    """Raise RecipeError for a scorer in the cluster's section that is not there, or has nothing to do elsewhere."""
+    for name in cluster.scorers:
+        if name not in scorers:
+            raise RecipeError(f"cluster.scorers: there is no scorer '{name}'.{nearest(name, scorers)}")
+        if scorers[name].quick or isinstance(scorers[name], Combined):
+            raise RecipeError(f"cluster.scorers: '{name}' answers at once, in the run's process: leave it out.")
+
+
 def refuse_many_processes() -> None:
     """Raise RunError where a launcher (accelerate's, torchrun) started this run several times."""
     processes = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
@@ -179,7 +206,10 @@ def _plug_ins(recipe: Recipe) -> tuple[dict[str, Scorer], dict[str, Scorer], Seq
     terms = [_terms(at_iteration(recipe, iteration), scorers) for iteration in range(1, recipe.loop.iterations + 1)]
     measuring = measuring_rules(recipe)
     measuring.check(list(scorers))
-    return scorers, _heldout_scorers(recipe), terms, measuring
+    heldout_scorers = _heldout_scorers(recipe)
+    if recipe.cluster is not None:
+        _check_cluster(recipe.cluster, scorers | heldout_scorers)
+    return scorers, heldout_scorers, terms, measuring
 
 
 def measuring_rules(recipe: Recipe) -> Selection:

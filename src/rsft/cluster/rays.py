@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
+from rsft.cluster.resources import asked_of_ray, raised
 from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
@@ -36,10 +36,9 @@ _GROUPS = {"asked": 1, "told": 1, "besides": 1}
 class _Actor:
     """A worker, as an actor."""
 
-    def __init__(self, station: Luggage, logs: str, neighbours: int, threads: int | None) -> None:
+    def __init__(self, station: Luggage, logs: str, threads: int) -> None:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
-        count = threads or max(1, (os.cpu_count() or 1) // neighbours)
-        os.environ["OMP_NUM_THREADS"] = str(count)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
         self._worker = Worker(station.open(), Path(logs))
 
     def facts(self) -> Facts:
@@ -77,11 +76,11 @@ class RayCrew:
     def __init__(self, cluster: ClusterSection, wanted: WorkersSection, station: Station, logs: Path) -> None:
         """Raises RunError where there is no such cluster, or where it could never hold such a worker."""
         self._cluster = cluster
-        self._wanted = wanted
         self._logs = logs
         self._station = Luggage.of(station)
         connect(cluster.ray)
-        self._resources, self._count, self._neighbours = _measured(wanted, station.options)
+        ranks = int((station.options.get("arguments") or {}).get("tensor_parallel_size", 1))
+        self._resources, self._count, self._threads = asked_of_ray(wanted, ranks=ranks)
         self._hired: dict[str, _Hired] = {}
         self._asked: dict[Any, tuple[_Hired, str]] = {}
         self._joined: list[Joined] = []
@@ -135,10 +134,10 @@ class RayCrew:
                 continue
             try:
                 return ray.get(self._call(able[0], "do", "besides", method, *arguments))
-            except ray.exceptions.RayTaskError as error:
-                raise _raised(error) from None
             except ray.exceptions.RayError as error:
-                self._gone(able[0], str(error))
+                if (cause := raised(error)) is not None:
+                    raise cause from None
+                self._gone(able[0], _first_line(error))
 
     def release(self) -> None:
         import ray
@@ -173,15 +172,11 @@ class RayCrew:
             actor = (
                 ray.remote(concurrency_groups=_GROUPS)(_Actor)
                 .options(**self._resources, scheduling_strategy="SPREAD")
-                .remote(self._station, str(self._logs / name), self._neighbours, self._threads)
+                .remote(self._station, str(self._logs / name), self._threads)
             )
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
             self._asked[actor.facts.remote()] = hired, "facts"
-
-    @property
-    def _threads(self) -> int | None:
-        return None if self._wanted.cpus is None else max(1, math.floor(self._wanted.cpus))
 
     def _begin(self, hired: _Hired) -> Joined:
         assert self._drawing is not None
@@ -218,14 +213,9 @@ class RayCrew:
             return []
         try:
             said = ray.get(ref)
-        except ray.exceptions.RayTaskError as error:
-            return self._failed(hired, _raised(error))
-        except ray.exceptions.ActorDiedError as error:
-            if isinstance(cause := error.cause, ray.exceptions.RayTaskError):  # its engine could not be opened there
-                return self._failed(hired, _raised(cause))
-            return self._gone(hired, str(error).strip().splitlines()[0])
         except ray.exceptions.RayError as error:
-            return self._gone(hired, str(error).strip().splitlines()[0])
+            cause = raised(error)
+            return self._gone(hired, _first_line(error)) if cause is None else self._failed(hired, cause)
         hired.heard_at = time.monotonic()
         if isinstance(said, Facts):
             hired.facts = said
@@ -296,24 +286,5 @@ class RayCrew:
         return getattr(hired.actor, method).options(concurrency_group=group).remote(*arguments)
 
 
-def _raised(error: Any) -> UserError:
-    """The error of ours that a task of Ray's raised."""
-    cause = error.cause
-    return cause if isinstance(cause, UserError) else RunError(f"A worker failed: {error}")
-
-
-def _measured(wanted: WorkersSection, options: Mapping[str, Any]) -> tuple[dict[str, Any], int, int]:
-    """What Ray is asked for each worker, how many there are to be, and how many share a machine."""
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    gpus_there = sum(node["Resources"].get("GPU", 0) for node in nodes)
-    ranks = int((options.get("arguments") or {}).get("tensor_parallel_size", 1))
-    gpus = wanted.gpus if wanted.gpus is not None else (ranks if gpus_there else 0)
-    count = wanted.workers or (max(1, int(gpus_there // gpus)) if gpus else len(nodes))
-    asked: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 1 if wanted.cpus is None else wanted.cpus}
-    if wanted.memory_gib is not None:
-        asked["memory"] = int(wanted.memory_gib * 2**30)
-    if wanted.resources:
-        asked["resources"] = dict(wanted.resources)
-    return asked, count, math.ceil(count / max(1, len(nodes)))
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

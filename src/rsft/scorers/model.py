@@ -33,6 +33,8 @@ class ModelScorer(Scorer):
     not_what_is_asked: ClassVar[frozenset[str]] = frozenset({"model", "device"})
     """Options that say where a model is: they make no other scorer of it."""
 
+    not_sent: ClassVar[frozenset[str]] = frozenset({"_lock", "_loaded"})
+
     model: OneOrMore = Field(description="Hub name, folder or package:NAME. Of several, the first that is there.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, ...; by default the GPU with most free memory.")
     trust_remote_code: bool = Field(False, description="Let the model bring code of its own.")

@@ -12,6 +12,10 @@ from rsft.cli.arguments import JsonOption, RecipeArgument, RunArgument, SetOptio
 
 commands = typer.Typer()
 
+RayOption = Annotated[
+    bool, typer.Option("--ray", help="Sample and score on all machines of the Ray cluster that this one is part of.")
+]
+
 
 @commands.command()
 def run(
@@ -30,12 +34,13 @@ def run(
         int | None,
         typer.Option("--seeds", min=1, help="Run it under so many seeds, each in a folder of its own, and pool them."),
     ] = None,
+    ray: RayOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe to its end, or go on with it where it was interrupted."""
     from rsft.config import load_recipe
 
-    said = load_recipe(recipe, overrides or ())
+    said = _on_ray(load_recipe(recipe, overrides or ()), ray)
     if seeds is not None:
         _run_seeds(said, seeds, fork, as_json)
         return
@@ -60,11 +65,20 @@ def _run_seeds(recipe: Any, seeds: int, fork: Path | None, as_json: bool) -> Non
 
 
 @commands.command()
-def resume(run: RunArgument, as_json: JsonOption = False) -> None:
+def resume(run: RunArgument, ray: RayOption = False, as_json: JsonOption = False) -> None:
     """Go on with a run where it was interrupted. A finished run is left as it is."""
     from rsft.saved import saved_recipe
 
-    _run(saved_recipe(run), as_json)
+    _run(_on_ray(saved_recipe(run), ray), as_json)
+
+
+def _on_ray(recipe: Any, wanted: bool) -> Any:
+    """The recipe, to be run on the machines that Ray knows of if that is wanted; as it says otherwise."""
+    from rsft.config.cluster import ClusterSection
+
+    if not wanted or recipe.cluster is not None:
+        return recipe
+    return recipe.model_copy(update={"cluster": ClusterSection()})
 
 
 def _run(recipe: Any, as_json: bool, fork: Path | None = None) -> None:
@@ -98,6 +112,7 @@ def doctor(
         ),
     ] = None,
     overrides: SetOption = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Also look at each machine of the Ray cluster.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether rsft can work here: versions, device, speed, memory, keys, and what a recipe's servers can do.
@@ -112,9 +127,11 @@ def doctor(
 
     if overrides and recipe is None:
         raise RecipeError("--set overrides a recipe's keys: name one, as in rsft doctor RECIPE --set KEY=VALUE.")
-    said = examine(load_recipe(recipe, overrides or ()) if recipe is not None else None)
-    printed(said, as_json, print_examined)
-    if said["counts"]["problem"]:
+    said = load_recipe(recipe, overrides or ()) if recipe is not None else None
+    address = said.cluster.ray if said is not None and said.cluster is not None else "auto" if ray else None
+    found = examine(said, address)
+    printed(found, as_json, print_examined)
+    if found["counts"]["problem"]:
         raise typer.Exit(2)
 
 

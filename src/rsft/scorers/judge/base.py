@@ -55,6 +55,8 @@ class Judge(Scorer):
     max_tokens: int = Field(512, ge=16, description="Tokens of an answer.")
     structured: bool = Field(True, description="Have a server force the answer's form, if it can.")
 
+    not_sent: ClassVar[frozenset[str]] = frozenset({"_lock", "_voice"})
+
     _lock: Any = PrivateAttr(default_factory=threading.RLock)
     _voice: Any = PrivateAttr(default=None)
     _is_the_runs: bool = PrivateAttr(default=False)

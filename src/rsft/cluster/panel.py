@@ -1,0 +1,200 @@
+"""A scorer that is many: copies of it in processes of a Ray cluster, each of which scores a batch at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from rsft.cluster.connection import connect, disconnect
+from rsft.cluster.luggage import Luggage
+from rsft.cluster.resources import asked_of_ray, raised
+from rsft.config.cluster import ClusterSection, WorkersSection
+from rsft.errors import RunError
+from rsft.scorers import Baseline, Combined, Scorer, run_scorer
+from rsft.scorers.model import ModelScorer
+from rsft.types import Reply, Score
+
+_log = logging.getLogger("rsft")
+
+# So many deaths in a row, of each copy, without a score from any: then it is not the machines.
+_DEATHS = 3
+
+
+class _Actor:
+    """One copy of a scorer."""
+
+    def __init__(self, luggage: Luggage, home: str, threads: int) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        if os.path.isdir(home):
+            os.chdir(home)
+        self._scorer: Scorer = luggage.open()
+        self._scorer.prepare()
+
+    def fingerprint(self) -> str:
+        return self._scorer.fingerprint
+
+    def score(self, replies: Sequence[Reply]) -> list[Score]:
+        return run_scorer(self._scorer, replies)
+
+
+class _Copies:
+    """The copies of one scorer. A copy that dies over a batch, or takes too long, is replaced."""
+
+    def __init__(self, name: str, scorer: Scorer, cluster: ClusterSection, max_seconds: float) -> None:
+        connect(cluster.ray)
+        self.name = name
+        self._max_seconds = max_seconds
+        wanted = cluster.scorers.get(name, WorkersSection())
+        self._resources, self.count, threads = asked_of_ray(wanted, gpus=wanted.gpus or 0)
+        self._made_of = Luggage.of(scorer), os.getcwd(), threads
+        self._idle = SimpleQueue[Any]()
+        self._all: list[Any] = []
+        self._deaths = 0
+        for _ in range(self.count):
+            self._idle.put(self._begun())
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """What a copy answers; None where it took longer than it may. Raises the UserError that it raised, or RunError
+        where one after the other dies."""
+        import ray
+
+        copy = self._idle.get()
+        try:
+            while True:
+                try:
+                    said = ray.get(getattr(copy, method).remote(*arguments), timeout=self._max_seconds)
+                    self._deaths = 0
+                    return said
+                except ray.exceptions.GetTimeoutError:
+                    copy = self._replaced(copy)
+                    return None
+                except ray.exceptions.RayError as error:
+                    if (cause := raised(error)) is not None:
+                        copy = self._replaced(copy) if isinstance(error, ray.exceptions.ActorDiedError) else copy
+                        raise cause from None
+                    self._deaths += 1
+                    _log.warning("a worker of scorer '%s' is gone: %s", self.name, str(error).strip().splitlines()[0])
+                    if self._deaths >= _DEATHS * self.count:
+                        raise RunError(
+                            f"{self._deaths} workers of the scorer '{self.name}' died one after the other without a "
+                            f"score; the last one: {error} Go on with rsft resume; or let it score in this process "
+                            f"(--set cluster.scorers.{self.name}.workers=0)."
+                        ) from None
+                    copy = self._replaced(copy)
+        finally:
+            self._idle.put(copy)
+
+    def close(self) -> None:
+        import ray
+
+        for copy in self._all:
+            ray.kill(copy)
+        self._all.clear()
+        disconnect()
+
+    def _begun(self) -> Any:
+        import ray
+
+        actor = ray.remote(_Actor).options(**self._resources, scheduling_strategy="SPREAD").remote(*self._made_of)
+        self._all.append(actor)
+        return actor
+
+    def _replaced(self, copy: Any) -> Any:
+        import ray
+
+        ray.kill(copy)
+        self._all.remove(copy)
+        return self._begun()
+
+
+class Panel(Scorer):
+    """A scorer at work on the cluster's machines."""
+
+    _copies: _Copies = PrivateAttr()
+    _scorer: Scorer = PrivateAttr()
+    _cluster: ClusterSection = PrivateAttr()
+    _max_seconds: float = PrivateAttr()
+    _fingerprint: str | None = PrivateAttr(None)
+    _all: list[_Copies] = PrivateAttr()
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        scorer: Scorer,
+        cluster: ClusterSection,
+        max_seconds: float,
+        earlier: list[_Copies] | None = None,
+    ) -> Panel:
+        panel = cls()
+        panel._copies = _Copies(name, scorer, cluster, max_seconds)
+        panel._scorer, panel._cluster, panel._max_seconds = scorer, cluster, max_seconds
+        panel._all = [] if earlier is None else earlier
+        panel._all.append(panel._copies)
+        return panel
+
+    def prepare(self) -> None:
+        _ = self.fingerprint
+
+    def score(self, replies: Sequence[Reply]) -> Sequence[Score]:
+        said: list[Score] | None = self._copies.call("score", list(replies))
+        if said is None:
+            most = f"the scorer took more than {self._max_seconds:g} s over {len(replies)} replies"
+            return [Score.failed(most)] * len(replies)
+        return said
+
+    @property
+    def hands(self) -> int:
+        return self._copies.count
+
+    def close(self) -> None:
+        while self._all:
+            self._all.pop().close()
+
+    @property
+    def compares(self) -> bool:
+        return self._scorer.compares
+
+    def beside(self, baseline: Baseline) -> Panel:
+        other = self._scorer.beside(baseline)
+        return Panel.of(self._copies.name, other, self._cluster, self._max_seconds, self._all)
+
+    @property
+    def fingerprint(self) -> str:
+        """What a copy says of itself: its machine decides what its model works in."""
+        if self._fingerprint is None:
+            self._fingerprint = str(self._copies.call("fingerprint"))
+        return self._fingerprint
+
+    @property
+    def description(self) -> str:
+        return self._scorer.description
+
+
+def on_cluster(
+    scorers: Mapping[str, Scorer], cluster: ClusterSection, max_seconds: float, watches: str | None = None
+) -> dict[str, Scorer]:
+    """The scorers, of which those with a model of their own, and those that the cluster's section names, work there.
+
+    `workers: 0` keeps one in this process, and so does one that `watches` candidates in the making.
+    """
+    bound: dict[str, Scorer] = {}
+    for name, scorer in scorers.items():  # parts come before what combines them
+        if isinstance(scorer, Combined):
+            bound[name] = scorer.of(bound)
+        else:
+            goes = name != watches and _goes(name, scorer, cluster)
+            bound[name] = Panel.of(name, scorer, cluster, max_seconds) if goes else scorer
+    return bound
+
+
+def _goes(name: str, scorer: Scorer, cluster: ClusterSection) -> bool:
+    said = cluster.scorers.get(name)
+    if said is not None:
+        return said.workers != 0
+    return isinstance(scorer, ModelScorer) and getattr(scorer, "server", None) is None

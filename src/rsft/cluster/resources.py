@@ -1,0 +1,42 @@
+"""What Ray is asked for each worker, how many there are to be, and what Ray's errors say."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rsft.config.cluster import WorkersSection
+from rsft.errors import UserError
+
+
+def asked_of_ray(
+    wanted: WorkersSection, *, gpus: float | None = None, ranks: int = 1
+) -> tuple[dict[str, Any], int, int]:
+    """An actor's options, how many actors there are to be, and how many threads of a CPU's each has.
+
+    By default one for each GPU, or each group of `ranks`, where the cluster has any; else one for each machine, with
+    the machine's cores shared among those that are on it.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus_there = sum(node.get("GPU", 0) for node in nodes)
+    if gpus is None:
+        gpus = wanted.gpus if wanted.gpus is not None else (ranks if gpus_there else 0)
+    count = wanted.workers or (max(1, int(gpus_there // gpus)) if gpus else max(1, len(nodes)))
+    asked: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 1 if wanted.cpus is None else wanted.cpus}
+    if wanted.memory_gib is not None:
+        asked["memory"] = int(wanted.memory_gib * 2**30)
+    if wanted.resources:
+        asked["resources"] = dict(wanted.resources)
+    if wanted.cpus is not None:
+        return asked, count, max(1, math.floor(wanted.cpus))
+    least = min((node.get("CPU", 1) for node in nodes), default=1)
+    return asked, count, max(1, int(least // math.ceil(count / max(1, len(nodes)))))
+
+
+def raised(error: Any) -> UserError | None:
+    """The error of ours behind one of Ray's: what an actor raised, or what ended its making."""
+    cause = getattr(error, "cause", None)
+    cause = getattr(cause, "cause", cause)
+    return cause if isinstance(cause, UserError) else None
