@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class ThreadCrew:
         while len(self.workers) < self.size:
             self._names += 1
             name = f"worker-{self._names}"
-            self.workers[name] = Worker(self.at, Path())
+            self.workers[name] = Worker(self.at, Path(tempfile.mkdtemp()))
             if self._policy is not None:
                 self._told.append(self._begin(name))
 

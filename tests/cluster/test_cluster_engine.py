@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def drawn(engine: Engine, requests: Sequence[Request], **options: Any) -> dict[C
 
 
 def many(kind: Any, *, count: int = 3, fate: Callable[..., str | None] = lambda _: None, **options: Any) -> Any:
-    return ClusterEngine(ThreadCrew(count, station(kind, **options), fate), None)
+    return ClusterEngine(ThreadCrew(count, station(kind, **options), fate), None, Path(tempfile.mkdtemp()))
 
 
 @pytest.mark.parametrize("seed", range(6))

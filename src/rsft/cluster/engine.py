@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from rsft.cluster.leases import Leases, News
+from rsft.cluster.roll import Roll
 from rsft.cluster.worker import Facts, Taken
 from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
 from rsft.models.student import Student
@@ -90,9 +92,10 @@ class ClusterEngine:
     """Samples by way of workers. See `Engine` for what its methods promise; the pace and the watchers are the run's,
     asked by the thread that takes the candidates alone, so that budgets are those of the whole run."""
 
-    def __init__(self, crew: Crew, student: Student | None) -> None:
+    def __init__(self, crew: Crew, student: Student | None, logs: Path) -> None:
+        """The folder `logs` comes to hold what workers log, and who they are."""
         self.crew = crew
-        self.overtaken = 0
+        self.roll = Roll(logs)
         self._student = student
         self._told: dict[str, dict[str, None]] = {}
 
@@ -167,18 +170,25 @@ class ClusterEngine:
                     pace.wait()
                     next_look = 0.0
                 idle = leases.workers and not leases.in_the_making
+                self.roll.write()
                 for heard in self.crew.hear(0.0 if idle else _LISTEN_SECONDS):
                     yield from self._heard(leases, heard)
         finally:
-            self.overtaken += leases.overtaken
+            self.roll.overtaken += leases.overtaken
+            self.roll.write(at_once=True)
             self.crew.end()
 
     def _heard(self, leases: Leases, heard: Joined | Left | Came) -> Sequence[Candidate]:
         if isinstance(heard, Joined):
+            self.roll.joined(heard.worker, heard.facts.host, heard.facts.pid)
             leases.join(heard.worker, heard.facts.rows)
             return ()
         if isinstance(heard, Left):
+            self.roll.left(heard.worker, heard.why)
             return leases.leave(heard.worker)
+        self.roll.logged(heard.worker, heard.taken.logs)
         for key, said in heard.taken.told.items():
             self._told.setdefault(key, {}).update(dict.fromkeys(said))
-        return leases.came(heard.worker, heard.taken.candidates, time.monotonic())
+        first = leases.came(heard.worker, heard.taken.candidates, time.monotonic())
+        self.roll.came(heard.worker, len(first), sum(len(candidate.token_ids) for candidate in first))
+        return first

@@ -28,4 +28,4 @@ def hire(
         student.lora_rank if student else None,
         os.getcwd(),
     )
-    return ClusterEngine(RayCrew(cluster, cluster.engine, station, logs), student)
+    return ClusterEngine(RayCrew(cluster, cluster.engine, station, logs), student, logs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,10 +37,10 @@ _GROUPS = {"asked": 1, "told": 1, "besides": 1}
 class _Actor:
     """A worker, as an actor."""
 
-    def __init__(self, station: Luggage, logs: str, threads: int) -> None:
+    def __init__(self, station: Luggage, threads: int) -> None:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        self._worker = Worker(station.open(), Path(logs))
+        self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
 
     def facts(self) -> Facts:
         return self._worker.facts()
@@ -172,7 +173,7 @@ class RayCrew:
             actor = (
                 ray.remote(concurrency_groups=_GROUPS)(_Actor)
                 .options(**self._resources, scheduling_strategy="SPREAD")
-                .remote(self._station, str(self._logs / name), self._threads)
+                .remote(self._station, self._threads)
             )
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
@@ -248,7 +249,6 @@ class RayCrew:
         del self._hired[hired.name]
         self._asked = {ref: asked for ref, asked in self._asked.items() if asked[0] is not hired}
         where = f" on {hired.facts.host}" if hired.facts else ""
-        _log.warning("%s%s is gone: %s", hired.name, where, why)
         self._deaths += 1
         if self._deaths >= _DEATHS * self._count:
             raise RunError(

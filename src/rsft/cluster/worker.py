@@ -4,11 +4,11 @@ what came. It knows nothing of Ray: whoever can call its methods may be its driv
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,10 @@ from rsft.types import Candidate, Policy, Prompt
 # How long one that is asked waits for a first candidate, and then for some more: each call costs the driver a little.
 _ASKED_SECONDS, _GATHERING_SECONDS = 1.0, 0.01
 _MOST_AT_ONCE = 4096
+# How often logs are looked at, and how much of each is told at once.
+_LOGS_SECONDS, _MOST_LOGGED = 2.0, 2**18
+
+_log = logging.getLogger("rsft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Taken:
     candidates: Sequence[Candidate] = ()
     error: UserError | None = None
     told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    logs: Mapping[str, bytes] = field(default_factory=dict)
+    """What was written into its logs meanwhile, by file."""
 
 
 class Worker:
@@ -75,6 +81,7 @@ class Worker:
     def __init__(self, station: Station, logs: Path) -> None:
         with contextlib.suppress(OSError):
             os.chdir(station.home)
+        self._logs = _Logs(logs)
         self._engine = station.kind.open(station.options, station.student, logs)
         self._at_engine = threading.Lock()
         self._drawing = _Drawing(0, self._engine.base, None)
@@ -100,7 +107,8 @@ class Worker:
         """What came since this was last asked; waits for so long where nothing has."""
         drawing = self._drawing
         candidates = drawing.take(seconds)
-        return Taken(drawing.number, candidates, None if candidates else drawing.error, self._engine.told)
+        error = None if candidates else drawing.error
+        return Taken(drawing.number, candidates, error, self._engine.told, self._logs.further())
 
     def end(self, number: int) -> None:
         """No more of this drawing is wanted."""
@@ -139,9 +147,37 @@ class Worker:
                 except UserError as error:
                     drawing.error = error
                     return
-                except Exception as error:  # the driver says it, with where it happened
-                    drawing.error = RunError(f"A worker's engine failed: {error!r}\n{traceback.format_exc()}")
+                except Exception as error:
+                    _log.exception("the engine failed")
+                    drawing.error = RunError(f"A worker's engine failed: {error!r} (its log says where)")
                     return
+
+
+class _Logs:
+    """A folder of logs, this process's own among them, and how much of each has been told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._told: dict[Path, int] = {}
+        self._looked_at = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "worker.log", encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(handler)
+
+    def further(self) -> dict[str, bytes]:
+        """What the files have come to hold since this was last asked; nothing if that was just now."""
+        if time.monotonic() - self._looked_at < _LOGS_SECONDS:
+            return {}
+        self._looked_at = time.monotonic()
+        found: dict[str, bytes] = {}
+        for file in sorted(self._folder.rglob("*.log")):
+            with file.open("rb") as stream:
+                stream.seek(self._told.get(file, 0))
+                if further := stream.read(_MOST_LOGGED):
+                    found[str(file.relative_to(self._folder))] = further
+                self._told[file] = stream.tell()
+        return found
 
 
 class _Drawing(Pace):
