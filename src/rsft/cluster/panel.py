@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 
 from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.luggage import Luggage
-from rsft.cluster.resources import asked_of_ray, raised
+from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.errors import RunError
 from rsft.scorers import Baseline, Combined, Scorer, run_scorer
@@ -78,11 +78,11 @@ class _Copies:
                         copy = self._replaced(copy) if isinstance(error, ray.exceptions.ActorDiedError) else copy
                         raise cause from None
                     self._deaths += 1
-                    _log.warning("a worker of scorer '%s' is gone: %s", self.name, str(error).strip().splitlines()[0])
+                    _log.warning("a worker of the scorer '%s' is gone: %s", self.name, said_of(error))
                     if self._deaths >= _DEATHS * self.count:
                         raise RunError(
                             f"{self._deaths} workers of the scorer '{self.name}' died one after the other without a "
-                            f"score; the last one: {error} Go on with rsft resume; or let it score in this process "
+                            f"score; the last one: {said_of(error)}. Go on with rsft resume; or let it score in this process "
                             f"(--set cluster.scorers.{self.name}.workers=0)."
                         ) from None
                     copy = self._replaced(copy)

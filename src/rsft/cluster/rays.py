@@ -15,7 +15,7 @@ from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
-from rsft.cluster.resources import asked_of_ray, raised
+from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
@@ -138,7 +138,7 @@ class RayCrew:
             except ray.exceptions.RayError as error:
                 if (cause := raised(error)) is not None:
                     raise cause from None
-                self._gone(able[0], _first_line(error))
+                self._gone(able[0], said_of(error))
 
     def release(self) -> None:
         import ray
@@ -216,7 +216,7 @@ class RayCrew:
             said = ray.get(ref)
         except ray.exceptions.RayError as error:
             cause = raised(error)
-            return self._gone(hired, _first_line(error)) if cause is None else self._failed(hired, cause)
+            return self._gone(hired, said_of(error)) if cause is None else self._failed(hired, cause)
         hired.heard_at = time.monotonic()
         if isinstance(said, Facts):
             hired.facts = said
@@ -284,7 +284,3 @@ class RayCrew:
 
     def _call(self, hired: _Hired, method: str, group: str, *arguments: Any) -> Any:
         return getattr(hired.actor, method).options(concurrency_group=group).remote(*arguments)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

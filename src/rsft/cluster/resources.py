@@ -40,3 +40,10 @@ def raised(error: Any) -> UserError | None:
     cause = getattr(error, "cause", None)
     cause = getattr(cause, "cause", cause)
     return cause if isinstance(cause, UserError) else None
+
+
+def said_of(error: Exception) -> str:
+    """What matters of one of Ray's errors, in a line: what was raised there, or that somebody died."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raised_there = "creation task" in lines[0] or "ray::" in lines[0]
+    return lines[-1] if raised_there else lines[0]

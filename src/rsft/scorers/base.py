@@ -96,7 +96,8 @@ class Scorer(BaseModel):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         for name in self.not_sent:
-            setattr(self, name, self.__private_attributes__[name].get_default())
+            attribute = self.__private_attributes__[name]
+            setattr(self, name, attribute.default_factory() if attribute.default_factory else attribute.default)
 
     @property
     def description(self) -> str:
