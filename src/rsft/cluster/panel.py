@@ -82,8 +82,8 @@ class _Copies:
                     if self._deaths >= _DEATHS * self.count:
                         raise RunError(
                             f"{self._deaths} workers of the scorer '{self.name}' died one after the other without a "
-                            f"score; the last one: {said_of(error)}. Go on with rsft resume; or let it score in this process "
-                            f"(--set cluster.scorers.{self.name}.workers=0)."
+                            f"score; the last one: {said_of(error)}. Go on with rsft resume; or let it score in the "
+                            f"run's own process (--set cluster.scorers.{self.name}.workers=0)."
                         ) from None
                     copy = self._replaced(copy)
         finally:

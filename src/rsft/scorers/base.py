@@ -96,8 +96,8 @@ class Scorer(BaseModel):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         for name in self.not_sent:
-            attribute = self.__private_attributes__[name]
-            setattr(self, name, attribute.default_factory() if attribute.default_factory else attribute.default)
+            made: Any = self.__private_attributes__[name]
+            setattr(self, name, made.default_factory() if made.default_factory else made.default)
 
     @property
     def description(self) -> str:
