@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 
 from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.luggage import Luggage
+from rsft.cluster.orphans import end_with_parent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.errors import RunError
@@ -29,6 +30,7 @@ class _Actor:
     """One copy of a scorer."""
 
     def __init__(self, luggage: Luggage, home: str, threads: int) -> None:
+        end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         if os.path.isdir(home):
             os.chdir(home)

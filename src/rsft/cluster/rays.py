@@ -15,6 +15,7 @@ from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
+from rsft.cluster.orphans import end_with_parent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
@@ -39,6 +40,7 @@ class _Actor:
 
     def __init__(self, station: Luggage, threads: int) -> None:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
+        end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
 

@@ -1,0 +1,74 @@
+"""Workers, machines and the run itself are killed in every stage: what is left in the end is what an undisturbed run
+without any cluster leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from driver import on_machines
+from machines import Machines, actors, machines
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "trust"))
+
+from runs import acknowledged, elsewhere, make_recipe, outcome
+
+from rsft.loop import run
+
+DRIVER = Path(__file__).with_name("driver.py")
+KILLED: Counter[str] = Counter()
+SEEDS = range(10)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What an undisturbed run without a cluster comes to. The tests work in its folder."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("machines"))
+    make_recipe()
+    run(elsewhere("runs/whole"))
+    yield outcome("runs/whole")
+    os.chdir(here)
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Machines]:
+    with machines() as started:
+        yield started
+
+
+def test_undisturbed_it_comes_to_the_same_as_without_a_cluster(whole: dict[str, Any], three: Machines) -> None:
+    run(elsewhere("runs/undisturbed", *on_machines("undisturbed", three.address)))
+    assert outcome("runs/undisturbed") == whole
+    assert not actors()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_anywhere(seed: int, whole: dict[str, Any], three: Machines) -> None:
+    folder = f"runs/{seed}"
+    words = [sys.executable, str(DRIVER), folder, three.address, str(seed), *map(str, three.raylets())]
+    died = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    for line in died.stdout.splitlines():
+        KILLED[line] += line.startswith("killed")
+    psutil.wait_procs([psutil.Process(pid) for pid in actors()], timeout=30)  # those of the dead driver go by themselves
+    assert not actors()
+    before = acknowledged(folder)
+    three.mend()
+    run(elsewhere(folder, *on_machines(folder, three.address)))
+    assert before <= acknowledged(folder)
+    assert outcome(folder) == whole
+
+
+def test_it_was_killed_often_enough() -> None:
+    if len(KILLED) == 0:
+        pytest.skip("the kills were not asked for")
+    assert KILLED == {"killed worker": len(SEEDS), "killed machine": len(SEEDS), "killed driver": len(SEEDS)}
