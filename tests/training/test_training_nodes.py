@@ -112,3 +112,139 @@ def network(tiny_folder: Path) -> Network:
 @pytest.mark.usefixtures("cluster")
 def test_two_nodes_learn_as_one_process_does(network: Network, tmp_path: Path, one_each: Any) -> None:
     compare(network, tmp_path, LORA, one_each("ddp"))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_nodes_that_share_no_disk_hold_a_part_of_the_weights_each(
+    network: Network, tmp_path: Path, one_each: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch_module, "PROGRAM", "cpus_as_gpus")
+    monkeypatch.setattr(nodes_module, "_is_shared", lambda *_: False)
+    compare(network, tmp_path, FULL, one_each("fsdp2"))
+    homes = Path(os.environ["RSFT_CACHE"]) / "trainings"
+    assert [entry.name for entry in homes.iterdir()] == ["lock"]
+
+
+def launched(rank: int | None = None) -> list[psutil.Process]:
+    """What actors have launched, or of it the process of this rank."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        if STARTER in environment and (rank is None or environment.get("RANK") == str(rank)):
+            found.append(process)
+    return found
+
+
+def test_a_killed_process_and_a_lost_node_cost_some_steps(
+    cluster: Any,
+    network: Network,
+    tmp_path: Path,
+    one_each: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(launch_module, "PROGRAM", "often")
+    monkeypatch.setattr(nodes_module, "_is_shared", lambda *_: False)
+    monkeypatch.setattr(nodes_module, "_PATIENCE_AFTER_LOSS_SECONDS", 2.0)
+    monkeypatch.setattr(cluster_module, "_LOOK_SECONDS", 1.0)
+    first, _ = learn(network, tmp_path / "start", LORA)
+    steps: list[int] = []
+    killed: list[str] = []
+
+    def progress(step: int, of: int) -> None:
+        steps.append(step)
+        if step == 3 and not killed:
+            (victim,) = launched(rank=1)
+            victim.kill()
+            killed.append("process")
+        elif step == 6 and len(killed) == 1:
+            cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+            killed.append("node")
+
+    work = tmp_path / "both.work"
+    logs: dict[str, str] = {}
+    keep = shutil.rmtree
+
+    def look(folder: Any, **options: Any) -> None:
+        if Path(folder) == work:
+            logs.update({file.name: file.read_text() for file in work.glob("processes-*.log")})
+        keep(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    one = SftTraining(**LORA).train_rows(network, rows(), first.policy, tmp_path / "one", 0, lambda *_: None)
+    training = SftTraining(**LORA, launch=one_each("ddp"), nodes=2)
+    both = training.train_rows(network, rows(), first.policy, tmp_path / "both", 0, progress)
+    try:
+        assert killed == ["process", "node"]
+        again = [after for before, after in zip(steps, steps[1:], strict=False) if after != before + 1]
+        assert len(again) == 2, steps
+        assert all(step > 1 for step in again), "both times it goes on from a checkpoint"
+        same(one, both, tmp_path)
+        said = " ".join(caplog.messages)
+        assert re.search(r"On the node node-\d a process was killed by SIGKILL", said)
+        assert re.search(r"The node node-\d is lost", said)
+        assert "Of 2 nodes to train on, 1 are there" in said
+        assert set(logs) == {"processes-node-0.log", "processes-node-1.log"}
+        assert any("SIGKILL" in log for log in logs.values())
+        assert not launched()
+    finally:
+        cluster.add_node(num_cpus=1, node_name="node-2", **SMALL)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_made_one_of_them_fail_is_said_with_its_node(network: Network, tmp_path: Path, one_each: Any) -> None:
+    beyond = [ReplyRow((65, 66), (67,)), ReplyRow((66, 67), (100_000,))]  # a token that the model does not have
+    training = SftTraining(**FULL, launch=one_each("ddp"), nodes=2)
+    with pytest.raises(TrainingError, match=r"(?s)nodes: 2\) failed\. On the node node-\d: IndexError: Target 100000.*rsft"):
+        training.train_rows(network, beyond, network.base, tmp_path / "both", 0, lambda *_: None)
+    assert not launched()
+    logs = list((tmp_path / "both.work").glob("processes-*.log"))
+    assert any("Traceback" in log.read_text() for log in logs)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+import ray
+from rsft.models.network import Network
+from rsft.models.references import ModelFolder
+from rsft.training import launch
+from rsft.training.sft import SftTraining
+from test_training_processes import FULL, rows
+
+launch.PROGRAM = "often"
+address, model, where, configuration = sys.argv[1:]
+ray.init(address=address, log_to_driver=False)
+network = Network.load(ModelFolder("tiny", Path(model)), dtype="float32")
+training = SftTraining(**FULL, launch=configuration, nodes=2)
+training.train_rows(network, rows(), network.base, Path(where), 0, lambda step, _: print("step", step, flush=True))
+"""
+
+
+def test_with_the_driver_all_ends_on_every_node(
+    cluster: Any, network: Network, tmp_path: Path, one_each: Any
+) -> None:
+    command = [sys.executable, "-c", DRIVER, cluster.address, str(network.folder), str(tmp_path / "both"), one_each("ddp")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as driver:
+        assert driver.stdout is not None
+        while driver.stdout.readline().strip() != "step 2":
+            assert driver.poll() is None
+        there = launched()
+        driver.send_signal(signal.SIGKILL)
+    assert len(there) == 4, "accelerate's own and one that trains, on each of two nodes"
+    _, left = psutil.wait_procs(there, timeout=60)
+    assert not left
+    assert list((tmp_path / "both.work").glob("checkpoint-*"))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_node_that_lacks_the_model_is_named(tiny_folder: Path, tmp_path: Path, one_each: Any) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    network = Network.load(ModelFolder("tiny-that-nobody-has", tmp_path / "model"), dtype="float32")
+    shutil.rmtree(tmp_path / "model")
+    training = SftTraining(**FULL, launch=one_each("ddp"), nodes=1)
+    with pytest.raises(ModelError, match=r"The node node-\d lacks the base model: 'tiny-that-nobody-has' is"):
+        training.train_rows(network, rows(), network.base, tmp_path / "both", 0, lambda *_: None)
