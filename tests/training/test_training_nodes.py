@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,7 @@ def learn(
     """The result of a training, and the steps that it told of."""
     steps: list[tuple[int, int]] = []
     training = SftTraining(**options, launch=launch, nodes=nodes)
-    result = training.train_rows(
-        network, rows(), network.base, where, 0, lambda step, of: steps.append((step, of))
-    )
+    result = training.train_rows(network, rows(), network.base, where, 0, lambda step, of: steps.append((step, of)))
     return result, steps
 
 
@@ -133,7 +131,8 @@ def launched(rank: int | None = None) -> list[psutil.Process]:
             environment = process.environ()
         except (psutil.Error, OSError):
             continue
-        if STARTER in environment and (rank is None or environment.get("RANK") == str(rank)):
+        ours = environment.get("RSFT_CACHE") == os.environ["RSFT_CACHE"]
+        if ours and STARTER in environment and (rank is None or environment.get("RANK") == str(rank)):
             found.append(process)
     return found
 
@@ -179,7 +178,7 @@ def test_a_killed_process_and_a_lost_node_cost_some_steps(
     both = training.train_rows(network, rows(), first.policy, tmp_path / "both", 0, progress)
     try:
         assert killed == ["process", "node"]
-        again = [after for before, after in zip(steps, steps[1:], strict=False) if after != before + 1]
+        again = [after for before, after in pairwise(steps) if after != before + 1]
         assert len(again) == 2, steps
         assert all(step > 1 for step in again), "both times it goes on from a checkpoint"
         same(one, both, tmp_path)
@@ -197,8 +196,10 @@ def test_a_killed_process_and_a_lost_node_cost_some_steps(
 @pytest.mark.usefixtures("cluster")
 def test_what_made_one_of_them_fail_is_said_with_its_node(network: Network, tmp_path: Path, one_each: Any) -> None:
     beyond = [ReplyRow((65, 66), (67,)), ReplyRow((66, 67), (100_000,))]  # a token that the model does not have
-    training = SftTraining(**FULL, launch=one_each("ddp"), nodes=2)
-    with pytest.raises(TrainingError, match=r"(?s)nodes: 2\) failed\. On the node node-\d: IndexError: Target 100000.*rsft"):
+    training = SftTraining(**FULL, launch=one_each("ddp"), nodes=1)
+    with pytest.raises(
+        TrainingError, match=r"(?s)nodes: 1\) failed\. On the node node-\d: IndexError: Target 100000.*rsft"
+    ):
         training.train_rows(network, beyond, network.base, tmp_path / "both", 0, lambda *_: None)
     assert not launched()
     logs = list((tmp_path / "both.work").glob("processes-*.log"))
@@ -224,10 +225,16 @@ training.train_rows(network, rows(), network.base, Path(where), 0, lambda step, 
 """
 
 
-def test_with_the_driver_all_ends_on_every_node(
-    cluster: Any, network: Network, tmp_path: Path, one_each: Any
-) -> None:
-    command = [sys.executable, "-c", DRIVER, cluster.address, str(network.folder), str(tmp_path / "both"), one_each("ddp")]
+def test_with_the_driver_all_ends_on_every_node(cluster: Any, network: Network, tmp_path: Path, one_each: Any) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        cluster.address,
+        str(network.folder),
+        str(tmp_path / "both"),
+        one_each("ddp"),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as driver:
         assert driver.stdout is not None
         while driver.stdout.readline().strip() != "step 2":

@@ -116,7 +116,7 @@ class Unpacking:
     def add(self, part: bytes) -> None:
         """Take the next bytes."""
         rest = memoryview(part)
-        while len(rest):
+        while rest:
             if self._stream is None:
                 raise StoreError(f"More came of the folder {self.target} than was announced.")
             taken = rest[: self._left]

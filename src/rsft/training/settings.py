@@ -94,9 +94,11 @@ class SftSettings(BaseModel):
     gpus_per_node: int | None = Field(
         None,
         ge=0,
-        description="What is reserved of each node, a process for each GPU. Left out: the most that so many nodes have.",
+        description="Reserved of each node, with a process for each. Left out: the most that so many nodes have.",
     )
-    cpus_per_node: int | None = Field(None, ge=1, description="The same of CPUs. Left out: one for each process.")
+    cpus_per_node: int | None = Field(
+        None, ge=1, description="CPUs that are reserved of each node. Left out: one for each process."
+    )
 
     @model_validator(mode="after")
     def _score_needs_conversations(self) -> SftSettings:

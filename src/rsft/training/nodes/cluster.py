@@ -26,7 +26,8 @@ def connect(address: str = "auto") -> Any:
         import ray
     except ImportError as error:
         raise TrainingError(
-            "training.nodes trains on the nodes of a Ray cluster, and Ray is not installed here: pip install 'rsft[ray]'"
+            "training.nodes trains on the nodes of a Ray cluster, and Ray is not installed here. Install it:"
+            " pip install 'rsft[ray]'"
         ) from error
     if not ray.is_initialized():
         try:
@@ -49,9 +50,15 @@ class Share:
     cpus: int
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What the processes of a node are told of it."""
+        threads = {"OMP_NUM_THREADS": str(max(1, self.cpus // self.processes))}
+        return threads if self.gpus else threads | {"CUDA_VISIBLE_DEVICES": ""}
+
+    @property
     def bundle(self) -> dict[str, float]:
         """The same as Ray says it."""
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        return {"CPU": float(self.cpus)} | ({"GPU": float(self.gpus)} if self.gpus else {})
 
 
 def share(settings: SftSettings, found: list[Mapping[str, Any]]) -> Share:
@@ -66,14 +73,14 @@ def share(settings: SftSettings, found: list[Mapping[str, Any]]) -> Share:
     fixed = int(said.get("num_processes") or 0) // int(said.get("num_machines") or 1)
     gpus = settings.gpus_per_node
     if gpus is None:
-        counts = sorted((int(_has(node).get("GPU", 0)) for node in found if node["Alive"]), reverse=True)
-        gpus = counts[: settings.nodes][-1] if counts else 0
+        counts = [int(_has(node).get("GPU", 0)) for node in found if node["Alive"]]
+        gpus = min(sorted(filter(None, counts), reverse=True)[: settings.nodes], default=0)
     gpus = min(gpus, fixed) if fixed else gpus
     processes = fixed or gpus
     if processes == 0:
         raise TrainingError(
-            f"training.launch: {settings.launch} trains on all GPUs of each node, and no {settings.nodes} nodes of the"
-            " Ray cluster have any. Say how many a node will have (training.gpus_per_node) if nodes are still to come,"
+            f"training.launch: {settings.launch} trains on all GPUs of each node, and no node of the Ray cluster has"
+            " any. Say how many a node will have (training.gpus_per_node) if nodes are still to come,"
             f" or how many processes there shall be (num_processes) in a copy of {launch_file(settings.launch)}."
         )
     return Share(processes, gpus, settings.cpus_per_node or processes)
@@ -127,8 +134,8 @@ def reserved(ray: Any, asked: Share, wanted: int, *, least: int, patience: float
             elif waited > _WAIT_SECONDS:
                 raise TrainingError(
                     f"The Ray cluster had no {count} nodes ({_in_words(asked)} each) to train on for"
-                    f" {_WAIT_SECONDS / 60:.0f} minutes; {there} could do it when nothing else uses them. Add nodes, ask"
-                    " for fewer or less (training.nodes, gpus_per_node, cpus_per_node), and go on with rsft resume."
+                    f" {_WAIT_SECONDS / 60:.0f} minutes; {there} could do it when nothing else uses them. Add nodes,"
+                    " ask for fewer or less (training.nodes, gpus_per_node, cpus_per_node), and go on with rsft resume."
                 )
             elif waited > _TELL_SECONDS and not told:
                 told = True
@@ -143,7 +150,7 @@ def _group(ray: Any, asked: Share, count: int) -> Any:
 
 
 def _names(ray: Any, group: Any, count: int) -> tuple[str, ...]:
-    """What the nodes of the bundles are called: by the name they were started with, or their host's; each by its own."""
+    """What the nodes of the bundles are called: by the name they were started with, or their host's. No two by one."""
     nodes = {node["NodeID"]: node for node in ray.nodes()}
     where = ray.util.placement_group_table(group)["bundles_to_node_id"]
     names: list[str] = []

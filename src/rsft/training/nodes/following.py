@@ -29,8 +29,9 @@ _LATE_SECONDS = 90.0
 # How torchrun tells that a process was killed. (It terminates the others itself.)
 _KILLED = re.compile(r"Signal \d+ \((?!SIGTERM)(SIG\w+)\) received by PID")
 # What processes say whose peers went away: no reason, but what follows from one.
-_SEQUELS = ("DistBackendError", "DistNetworkError", "DistStoreError", "NCCL", "Gloo", "gloo", "closed by peer")
-_SEQUELS += ("reset by peer", "Broken pipe", "Timed out waiting")
+_SEQUEL = re.compile(
+    r"Dist(Backend|Network|Store)Error|NCCL|[Gg]loo|(closed|reset) by peer|Broken pipe|Timed out waiting"
+)
 
 _log = logging.getLogger("rsft")
 
@@ -44,7 +45,7 @@ class Following:
         self._job = job
         self._progress = progress
         self._logs = {member: job.work / f"processes-{_as_file(member.name)}.log" for member in members}
-        self._made: dict[Member, tuple[str, ...]] = {member: () for member in members}
+        self._made: dict[Member, tuple[str, ...]] = dict.fromkeys(members, ())
         self._have: set[str] = set()
         self._reached = "They did not even begin"
         self._losses: list[str] = []
@@ -109,8 +110,7 @@ class Following:
     def _note_failure(self, member: Member, line: str) -> None:
         if line.startswith(FAILED):
             said = line.removeprefix(FAILED).strip()
-            is_sequel = any(word in said for word in _SEQUELS)
-            (self._sequels if is_sequel else self._reasons).append(f"On the node {member.name}: {said}")
+            (self._sequels if _SEQUEL.search(said) else self._reasons).append(f"On the node {member.name}: {said}")
             self._explained.add(member)
         if killed := _KILLED.search(line):
             why = " (it may have been short of memory)" if killed[1] == "SIGKILL" else ""

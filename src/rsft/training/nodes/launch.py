@@ -37,8 +37,8 @@ _log = logging.getLogger("rsft")
 def launch(network: Network, job: Job, progress: Progress) -> None:
     """Train as `fit` does, in processes on as many nodes of the Ray cluster as the settings say.
 
-    Where a node or a process is lost it goes on from the last checkpoint at once, on the nodes that are left or come. What
-    the nodes say is kept in the job's folder (`processes-NODE.log`). Raises TrainingError, with the reason and the
+    Where a node or a process is lost it goes on from the last checkpoint at once, on the nodes that are left or come.
+    What the nodes say is kept in the job's folder (`processes-NODE.log`). Raises TrainingError, with the reason and the
     node's name, if they fail for another reason or again and again.
     """
     ray = cluster.connect()
@@ -57,7 +57,7 @@ def launch(network: Network, job: Job, progress: Progress) -> None:
                 if tries >= _TRIES:
                     raise TrainingError(
                         f"The training over {wanted} nodes (training.nodes) failed {_TRIES} times without a checkpoint"
-                        f" between, at last since {lost}\nAll that its processes said is in {job.work} (processes-*.log)."
+                        f" between. {lost}\nAll that its processes said is in {job.work} (processes-*.log)."
                         " Go on from the last checkpoint with rsft resume."
                     ) from lost
                 _log.warning("%s The training goes on from the last checkpoint on the nodes that are there.", lost)
@@ -103,7 +103,9 @@ def _bring(ray: Any, members: list[Member], network: Network, job: Job) -> list[
     for member, found in zip(members, _all(members, "model", network.reference, str(network.folder)), strict=True):
         path, reason = found
         if not path:
-            raise ModelError(f"The node {member.name} lacks the base model: {reason} Put it there, under the same path.")
+            raise ModelError(
+                f"The node {member.name} lacks the base model: {reason} Put it there, under the same path."
+            )
         models.append(path)
     start = job.start.adapter or job.start.weights
     wanted = [job.work / "job.json", *(Path(start).rglob("*") if start else ())]
@@ -111,7 +113,9 @@ def _bring(ray: Any, members: list[Member], network: Network, job: Job) -> list[
     with job.visible() as mark:
         shared = _is_shared(members, sizes | {str(mark.absolute()): 0})
     if shared:
-        return [[str(job.work.absolute()), model, *([str(Path(start).absolute())] if start else [])] for model in models]
+        return [
+            [str(job.work.absolute()), model, *([str(Path(start).absolute())] if start else [])] for model in models
+        ]
     jobs = _ship(ray, members, job.work, None, job.to_carry())
     starts = _ship(ray, members, Path(start), job.start.hash) if start else [""] * len(members)
     return [[*(one for one in three if one)] for three in zip(jobs, models, starts, strict=True)]
@@ -150,12 +154,10 @@ def _begin(members: list[Member], works: list[list[str]], asked: Share, job: Job
     options += ["--main_process_ip", abouts[0].address, "--main_process_port", str(abouts[0].port)]
     if _is_of_one_size(job):
         options += ["--deepspeed_multinode_launcher", "standard"]  # not over ssh: each node has its own
-    begun = [
-        member.ask(
-            "begin", configuration, [*options, "--machine_rank", str(rank), "-m", one_machine.PROGRAM, *works[rank]]
-        )
-        for rank, member in enumerate(members)
-    ]
+    begun = []
+    for rank, (member, work) in enumerate(zip(members, works, strict=True)):
+        command = [*options, "--machine_rank", str(rank), "-m", one_machine.PROGRAM, *work]
+        begun.append(member.ask("begin", configuration, command, asked.environment))
     for member, answer in zip(members, begun, strict=True):
         member.get(answer)
 

@@ -108,12 +108,12 @@ class Node:
             done.finish()
         self._receiving = None
 
-    def begin(self, configuration: str, options: Sequence[str]) -> None:
+    def begin(self, configuration: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
         """Have accelerate launch."""
         file = self._own_home() / "accelerate.yaml"
         file.write_text(configuration, encoding="utf-8")
         apart = {OWN_DISK: "1"} if self._job.is_dir() else {}
-        self._running = start(["--config_file", str(file), *options], **apart)
+        self._running = start(["--config_file", str(file), *options], **apart, **environment)
         self._reader = threading.Thread(target=self._read, args=(self._running.stdout,), daemon=True)
         self._reader.start()
 
