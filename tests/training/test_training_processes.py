@@ -125,7 +125,7 @@ def test_killed_they_end_and_another_run_goes_on(
     configuration = tmp_path / "two.yaml"
     configuration.write_text(launch_file("ddp").read_text() + "num_processes: 2\n")
     tests = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests.parent)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests.parent)]), prepend=os.pathsep)
     command = [sys.executable, "-c", STARTER, str(tiny_folder), str(tmp_path / "both"), str(configuration)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
