@@ -25,6 +25,7 @@ from rsft.models.references import ModelFolder
 from rsft.training import launch as launch_module
 from rsft.training.launch import STARTER
 from rsft.training.nodes import cluster as cluster_module
+from rsft.training.nodes import following as following_module
 from rsft.training.nodes import launch as nodes_module
 from rsft.training.settings import launch_file
 from rsft.training.sft import SftTraining
@@ -32,7 +33,6 @@ from rsft.training.sft import SftTraining
 ray = pytest.importorskip("ray")
 
 TESTS = Path(__file__).parent
-FILES_OF_A_CHECKPOINT = {"model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("RSFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]), prepend=os.pathsep)
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": QUICK, **SMALL})
         try:
             for number in range(2):
                 made.add_node(num_cpus=1, node_name=f"node-{number}", **SMALL)
@@ -57,7 +57,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             made.shutdown()
 
 
+# A node that died is noticed in a few seconds.
+QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False, "num_gpus": 0}
+
+
+@pytest.fixture(autouse=True)
+def few_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following_module, "_LAST_WORDS_SECONDS", 2.0)
 
 
 @pytest.fixture
@@ -70,25 +77,6 @@ def one_each(tmp_path: Path) -> Any:
         return str(file)
 
     return write
-
-
-def learn(
-    network: Network, where: Path, options: dict[str, Any], launch: str | None = None, nodes: int | None = None
-) -> tuple[Any, list[tuple[int, int]]]:
-    """The result of a training, and the steps that it told of."""
-    steps: list[tuple[int, int]] = []
-    training = SftTraining(**options, launch=launch, nodes=nodes)
-    result = training.train_rows(network, rows(), network.base, where, 0, lambda step, of: steps.append((step, of)))
-    return result, steps
-
-
-def compare(network: Network, where: Path, options: dict[str, Any], launch: str) -> None:
-    """The same losses, gradients and weights, by one process here and by one on each of two nodes."""
-    one, _ = learn(network, where / "one", options)
-    both, steps = learn(network, where / "both", options, launch, nodes=2)
-    assert steps == [(step, len(steps)) for step in range(1, len(steps) + 1)]
-    same(one, both, where)
-    assert not (where / "both.work").exists()
 
 
 def same(one: Any, both: Any, where: Path) -> None:
@@ -107,22 +95,6 @@ def network(tiny_folder: Path) -> Network:
     return Network.load(ModelFolder("tiny", tiny_folder), dtype="float32")
 
 
-@pytest.mark.usefixtures("cluster")
-def test_two_nodes_learn_as_one_process_does(network: Network, tmp_path: Path, one_each: Any) -> None:
-    compare(network, tmp_path, LORA, one_each("ddp"))
-
-
-@pytest.mark.usefixtures("cluster")
-def test_nodes_that_share_no_disk_hold_a_part_of_the_weights_each(
-    network: Network, tmp_path: Path, one_each: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(launch_module, "PROGRAM", "cpus_as_gpus")
-    monkeypatch.setattr(nodes_module, "_is_shared", lambda *_: False)
-    compare(network, tmp_path, FULL, one_each("fsdp2"))
-    homes = Path(os.environ["RSFT_CACHE"]) / "trainings"
-    assert [entry.name for entry in homes.iterdir()] == ["lock"]
-
-
 def launched(rank: int | None = None) -> list[psutil.Process]:
     """What actors have launched, or of it the process of this rank."""
     found = []
@@ -137,60 +109,101 @@ def launched(rank: int | None = None) -> list[psutil.Process]:
     return found
 
 
-def test_a_killed_process_and_a_lost_node_cost_some_steps(
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The logs that were in the folder of the work when that was removed."""
+    found: dict[str, str] = {}
+    remove, work = shutil.rmtree, tmp_path / "both.work"
+
+    def look(folder: Any, **options: Any) -> None:
+        if Path(folder) == work:
+            found.update({file.name: file.read_text() for file in work.glob("processes-*.log")})
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    return found
+
+
+def again(steps: list[int]) -> list[int]:
+    """The steps that did not follow upon the one before: where it went on from a checkpoint."""
+    return [after for before, after in pairwise(steps) if after != before + 1]
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("shipped", ["fsdp2", "zero3"])
+def test_nodes_without_a_common_disk_learn_as_one_process_does_though_one_is_killed(
+    network: Network,
+    tmp_path: Path,
+    one_each: Any,
+    logs: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    shipped: str,
+) -> None:
+    """Each node holds a part of the weights, and its part of a checkpoint."""
+    if shipped == "zero3":
+        pytest.importorskip("deepspeed")
+    monkeypatch.setattr(launch_module, "PROGRAM", "parts_often")
+    monkeypatch.setattr(nodes_module, "_is_shared", lambda *_: False)
+    steps: list[int] = []
+    victims: list[int] = []
+
+    def progress(step: int, of: int) -> None:
+        steps.append(step)
+        if step == 3 and not victims:
+            (victim,) = launched(rank=1)
+            victim.kill()
+            victims.append(victim.pid)
+
+    one = SftTraining(**FULL).train_rows(network, rows(), network.base, tmp_path / "one", 0, lambda *_: None)
+    training = SftTraining(**FULL, launch=one_each(shipped), nodes=2)
+    both = training.train_rows(network, rows(), network.base, tmp_path / "both", 0, progress)
+    assert victims
+    assert set(steps) == set(range(1, max(steps) + 1))
+    assert all(step > 1 for step in again(steps)), "it goes on from a checkpoint"
+    same(one, both, tmp_path)
+    assert re.search(r"On the node node-\d a process was killed by SIGKILL", caplog.text)
+    assert len(logs) == 2
+    assert all("shards: " in log for log in logs.values())
+    assert "SIGKILL" in "".join(logs.values())
+    assert not launched()
+    homes = Path(os.environ["RSFT_CACHE"]) / "trainings"
+    assert [entry.name for entry in homes.iterdir()] == ["lock"]
+
+
+def test_where_a_node_is_lost_the_others_learn_the_same(
     cluster: Any,
     network: Network,
     tmp_path: Path,
     one_each: Any,
+    logs: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(launch_module, "PROGRAM", "often")
-    monkeypatch.setattr(nodes_module, "_is_shared", lambda *_: False)
     monkeypatch.setattr(nodes_module, "_PATIENCE_AFTER_LOSS_SECONDS", 2.0)
     monkeypatch.setattr(cluster_module, "_LOOK_SECONDS", 1.0)
-    first, _ = learn(network, tmp_path / "start", LORA)
+    start = SftTraining(**LORA).train_rows(network, rows(), network.base, tmp_path / "start", 0, lambda *_: None).policy
     steps: list[int] = []
-    killed: list[str] = []
 
     def progress(step: int, of: int) -> None:
         steps.append(step)
-        if step == 3 and not killed:
-            (victim,) = launched(rank=1)
-            victim.kill()
-            killed.append("process")
-        elif step == 6 and len(killed) == 1:
+        if step == 5 and steps.count(5) == 1:
             cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-            killed.append("node")
 
-    work = tmp_path / "both.work"
-    logs: dict[str, str] = {}
-    keep = shutil.rmtree
-
-    def look(folder: Any, **options: Any) -> None:
-        if Path(folder) == work:
-            logs.update({file.name: file.read_text() for file in work.glob("processes-*.log")})
-        keep(folder, **options)
-
-    monkeypatch.setattr(shutil, "rmtree", look)
-    one = SftTraining(**LORA).train_rows(network, rows(), first.policy, tmp_path / "one", 0, lambda *_: None)
+    one = SftTraining(**LORA).train_rows(network, rows(), start, tmp_path / "one", 0, lambda *_: None)
     training = SftTraining(**LORA, launch=one_each("ddp"), nodes=2)
-    both = training.train_rows(network, rows(), first.policy, tmp_path / "both", 0, progress)
     try:
-        assert killed == ["process", "node"]
-        again = [after for before, after in pairwise(steps) if after != before + 1]
-        assert len(again) == 2, steps
-        assert all(step > 1 for step in again), "both times it goes on from a checkpoint"
-        same(one, both, tmp_path)
-        said = " ".join(caplog.messages)
-        assert re.search(r"On the node node-\d a process was killed by SIGKILL", said)
-        assert re.search(r"The node node-\d is lost", said)
-        assert "Of 2 nodes to train on, 1 are there" in said
-        assert set(logs) == {"processes-node-0.log", "processes-node-1.log"}
-        assert any("SIGKILL" in log for log in logs.values())
-        assert not launched()
+        both = training.train_rows(network, rows(), start, tmp_path / "both", 0, progress)
     finally:
         cluster.add_node(num_cpus=1, node_name="node-2", **SMALL)
+    assert set(steps) == set(range(1, max(steps) + 1))
+    assert all(step > 3 for step in again(steps)), "it goes on from a checkpoint"
+    same(one, both, tmp_path)
+    assert re.search(r"The node node-\d is lost", caplog.text)
+    assert "Of 2 nodes to train on, 1 are there" in caplog.text
+    assert set(logs) == {"processes-node-0.log", "processes-node-1.log"}
+    assert not launched()
 
 
 @pytest.mark.usefixtures("cluster")
