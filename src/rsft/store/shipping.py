@@ -28,6 +28,9 @@ from rsft.store.files import TEMPORARY, sha256
 PART_BYTES = 16 * 2**20
 """The most bytes of a part: a few of them fit into the smallest object store."""
 
+KEPT = 4
+"""So many policies stay in a machine's cache."""
+
 # What stands aside for so long was left by a process that was killed.
 _LEFT_SECONDS = 24 * 3600.0
 
@@ -183,7 +186,7 @@ def is_there(folder: Path, manifest: Manifest) -> bool:
 
 
 def fetched(
-    cache: Path, policy: str, manifest: Manifest, receive: Callable[[], Iterable[bytes]], *, keep: int = 4
+    cache: Path, policy: str, manifest: Manifest, receive: Callable[[], Iterable[bytes]], *, keep: int = KEPT
 ) -> Path:
     """The folder with a policy's files on this machine. Of several processes that ask, one receives them.
 
@@ -199,12 +202,12 @@ def fetched(
             shutil.rmtree(target, ignore_errors=True)
             unpack(manifest, receive(), target)
         os.utime(target)
-        _sweep(cache, keep)
+        sweep(cache, keep)
     return target
 
 
-def _sweep(cache: Path, keep: int) -> None:
-    """Remove what was not asked for lately, and what a killed process left behind."""
+def sweep(cache: Path, keep: int = KEPT) -> None:
+    """Remove what was not asked for lately, but `keep` folders, and what a killed process left behind."""
     folders = [entry for entry in cache.iterdir() if entry.is_dir()]
     whole = sorted((entry for entry in folders if entry.suffix != TEMPORARY), key=_age)
     left = [entry for entry in folders if entry.suffix == TEMPORARY and _age(entry) > _LEFT_SECONDS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ _log = logging.getLogger("rsft")
 
 def connect(address: str = "auto") -> Any:
     """The module ray, connected: as this process is already, or to the cluster at this address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
     try:
         import ray
     except ImportError as error:

@@ -92,6 +92,7 @@ class Node:
         else:
             target = shipping.place(cache_folder() / "policies", policy, manifest)
             if shipping.is_there(target, manifest):
+                os.utime(target)
                 return str(target), False
         self._receiving = Unpacking(manifest, target)
         return str(target), True
@@ -107,6 +108,9 @@ class Node:
         with self._receiving as done:
             done.finish()
         self._receiving = None
+        if self._home is None or done.target.parent != self._home:
+            os.utime(done.target)
+            shipping.sweep(done.target.parent)
 
     def begin(self, configuration: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
         """Have accelerate launch."""
@@ -166,6 +170,9 @@ class Node:
         for process in launched:
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
+        if self._running is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._running.wait(_END_SECONDS)
         _, left = psutil.wait_procs(launched, timeout=_END_SECONDS)
         for process in left:
             with suppress(psutil.NoSuchProcess):
@@ -173,8 +180,12 @@ class Node:
         psutil.wait_procs(left, timeout=_END_SECONDS)
         if self._receiving is not None:
             self._receiving.close()
-        if self._home is not None:
+        if self._reader is not None and self._running is not None and self._running.stdout is not None:
+            self._reader.join(_END_SECONDS)
+            self._running.stdout.close()
+        if self._home is not None and self._lock is not None:
             shutil.rmtree(self._home, ignore_errors=True)
+            self._lock.close()
 
     def _launched(self) -> list[psutil.Process]:
         """The processes that end with this one, whoever is their parent by now."""
