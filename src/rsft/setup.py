@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from rsft.budget import build_budget
 from rsft.config import Recipe, recipe_yaml
@@ -61,6 +62,15 @@ class Checked:
     selection: Selection
 
 
+@runtime_checkable
+class Hired(Protocol):
+    """Engines and scorers that work on a cluster."""
+
+    def dismiss(self) -> None:
+        """Leave to others what they hold of it, until there is work again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts(Checked):
     """The working parts of a run. `engine` samples from the policies, `student` is what they are trained from, and
@@ -69,15 +79,25 @@ class Parts(Checked):
     engine: Engine
     student: Student
     writers: Writers
+    on_cluster: bool
 
     def release(self) -> None:
-        """A policy will be trained now: have all engines leave it the device."""
+        """A policy will be trained now: have all engines leave it the device, and, where it is trained on the cluster,
+        all that work there leave it their machines."""
         for engine in self._engines:
             engine.release()
+        if any(getattr(one.trainer, "nodes", None) for one in self.terms):
+            for one in (*self._engines, *self.scorers.values(), *self.heldout_scorers.values()):
+                if isinstance(one, Hired):
+                    one.dismiss()
 
     def close(self) -> None:
         """Nothing will be sampled any more, by anybody."""
         with ExitStack() as ending:
+            if self.on_cluster:
+                from rsft.cluster.connection import disconnect
+
+                ending.callback(disconnect)
             for engine in self._engines:
                 ending.callback(engine.close)
             for scorer in (*self.scorers.values(), *self.heldout_scorers.values()):
@@ -108,14 +128,16 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     if begun:
         refuse_other_recipe(recipe, folder.path)
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
-    for one in terms:
-        one.trainer.check_machine()
-    kept = tuple(folder.load_prompts(split) for split in ("train", "heldout", "anchor"))
-    there = begun and bool(kept[0])  # they are not if they got damaged
-    train, heldout, anchors = kept if there else read_prompts(recipe)
-    student = student_of(recipe)
-    SPENDING.keep_in(folder.path / "spending.json")
     with ExitStack() as on_mistakes:
+        if recipe.cluster is not None:
+            on_mistakes.callback(_connected(recipe.cluster))
+        for one in terms:
+            one.trainer.check_machine()
+        kept = tuple(folder.load_prompts(split) for split in ("train", "heldout", "anchor"))
+        there = begun and bool(kept[0])  # they are not if they got damaged
+        train, heldout, anchors = kept if there else read_prompts(recipe)
+        student = student_of(recipe)
+        SPENDING.keep_in(folder.path / "spending.json")
         if recipe.cluster is not None:
             scorers, heldout_scorers = _on_cluster(recipe, recipe.cluster, scorers, heldout_scorers)
         for scorer in (*scorers.values(), *heldout_scorers.values()):
@@ -124,7 +146,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
         on_mistakes.callback(engine.close)
         writers = open_writers(recipe, engine, student, folder.path / LOGS)
         checked = (train, heldout, anchors, scorers, heldout_scorers, terms, selection)
-        parts = Parts(*checked, engine=engine, student=student, writers=writers)
+        parts = Parts(*checked, engine, student, writers, recipe.cluster is not None)
         on_mistakes.pop_all()
         on_mistakes.callback(parts.close)
         for scorer in (*scorers.values(), *heldout_scorers.values()):
@@ -137,6 +159,14 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
         _same_base(folder, engine.base)
         on_mistakes.pop_all()
     return parts
+
+
+def _connected(cluster: ClusterSection) -> Callable[[], None]:
+    """Connect to the cluster; gives what ends that. Raises RunError where there is none."""
+    from rsft.cluster.connection import connect, disconnect
+
+    connect(cluster.ray)
+    return disconnect
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
@@ -227,6 +257,8 @@ def _terms(recipe: Recipe, scorers: Mapping[str, Scorer]) -> Terms:
     _check_budget(recipe, rounds[0], scorers)
     trainer = trainer_of(recipe)
     refuse_unserved(recipe, trainer)
+    if getattr(trainer, "nodes", None) and recipe.cluster is None:
+        raise RecipeError("training.nodes trains on a Ray cluster: say which (cluster: auto, or rsft run --ray).")
     return Terms(recipe, rounds, trainer)
 
 

@@ -12,11 +12,11 @@ from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.worker import Facts, Station, Worker
 from rsft.engines.base import EngineKind, Watch
-from rsft.types import Policy
+from rsft.types import Policy, Prompt
 
 
 def station(kind: EngineKind, **options: Any) -> Station:
-    return Station(kind, options, None, "auto", False, None, ".")
+    return Station(kind, options, None, "auto", False, None, ".", "")
 
 
 class ThreadCrew:
@@ -33,7 +33,7 @@ class ThreadCrew:
         self._names = 0
         self._number = 0
         self._told: list[Joined | Left | Came] = []
-        self._policy: tuple[Policy, Watch | None] | None = None
+        self._policy: tuple[Policy, Watch | None, Prompt] | None = None
         self.size = count
         self._hire()
 
@@ -41,9 +41,9 @@ class ThreadCrew:
     def facts(self) -> Facts:
         return next(iter(self.workers.values())).facts()
 
-    def begin(self, policy: Policy, watch: Watch | None) -> None:
+    def begin(self, policy: Policy, watch: Watch | None, witness: Prompt) -> None:
         self._number += 1
-        self._policy = policy, watch
+        self._policy = policy, watch, witness
         self._told = [self._begin(name) for name in self.workers]
 
     def tell(self, worker: str, news: News) -> None:
@@ -76,6 +76,10 @@ class ThreadCrew:
     def release(self) -> None:
         for worker in self.workers.values():
             worker.release()
+
+    def dismiss(self) -> None:
+        self.close()
+        self.workers.clear()
 
     def close(self) -> None:
         for worker in self.workers.values():

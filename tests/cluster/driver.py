@@ -1,6 +1,6 @@
 """A run in a process of its own, in which a worker dies, then a machine, and then, in some stage, the run itself.
 
-    python driver.py RUN ADDRESS SEED RAYLET...
+python driver.py RUN ADDRESS SEED RAYLET...
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "trust"), str(Path(__file__).parent)]
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("", "trust", "cluster"))
 
 from machines import actors
 from runs import elsewhere

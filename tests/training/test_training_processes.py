@@ -95,7 +95,7 @@ def test_two_processes_that_hold_a_part_of_the_weights_each_do_too(
         keep(folder, **options)
 
     monkeypatch.setattr(shutil, "rmtree", look)
-    monkeypatch.setattr(launch_module, "_PROGRAM", "cpus_as_gpus")
+    monkeypatch.setattr(launch_module, "PROGRAM", "cpus_as_gpus")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     compare(tiny_folder, tmp_path, options, shipped)
     (lines,) = said
@@ -111,7 +111,7 @@ from rsft.training import launch
 from rsft.training.sft import SftTraining
 from test_training_processes import FULL, rows
 
-launch._PROGRAM = "often"
+launch.PROGRAM = "often"
 model, where, configuration = map(Path, sys.argv[1:])
 network = Network.load(ModelFolder("tiny", model), dtype="float32")
 training = SftTraining(**FULL, launch=str(configuration))
@@ -125,7 +125,7 @@ def test_killed_they_end_and_another_run_goes_on(
     configuration = tmp_path / "two.yaml"
     configuration.write_text(launch_file("ddp").read_text() + "num_processes: 2\n")
     tests = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests.parent)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests.parent)]), prepend=os.pathsep)
     command = [sys.executable, "-c", STARTER, str(tiny_folder), str(tmp_path / "both"), str(configuration)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None

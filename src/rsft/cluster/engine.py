@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rsft.cluster.leases import Leases, News
+from rsft.cluster.policies import Proofs
 from rsft.cluster.roll import Roll
 from rsft.cluster.worker import Facts, Taken
 from rsft.engines.base import Cancelled, Pace, Request, Sampling, Watch
@@ -58,8 +59,9 @@ class Crew(Protocol):
         """How many workers there are now, or are wanted, whichever is more."""
         ...
 
-    def begin(self, policy: Policy, watch: Watch | None) -> None:
-        """A drawing begins. All that come from now on are told of it, those that are there among them."""
+    def begin(self, policy: Policy, watch: Watch | None, witness: Prompt) -> None:
+        """A drawing begins. All that come from now on are told of it, those that are there among them. `witness` is
+        the prompt by which they prove the policy's weights."""
         ...
 
     def tell(self, worker: str, news: News) -> None:
@@ -83,6 +85,10 @@ class Crew(Protocol):
         """Have all workers leave their devices to training."""
         ...
 
+    def dismiss(self) -> None:
+        """Let all workers go, with what they hold of the cluster, until somebody draws again."""
+        ...
+
     def close(self) -> None:
         """No worker is wanted any more."""
         ...
@@ -98,6 +104,8 @@ class ClusterEngine:
         self.roll = Roll(logs)
         self._student = student
         self._told: dict[str, dict[str, None]] = {}
+        self._witness: Prompt | None = None
+        self._proofs = Proofs()
 
     @property
     def base(self) -> Policy:
@@ -139,6 +147,10 @@ class ClusterEngine:
     def release(self) -> None:
         self.crew.release()
 
+    def dismiss(self) -> None:
+        """Leave to others what the workers hold of the cluster, until somebody samples again."""
+        self.crew.dismiss()
+
     def close(self) -> None:
         self.crew.close()
 
@@ -150,9 +162,12 @@ class ClusterEngine:
         pace: Pace | None,
         cancelled: Cancelled,
     ) -> Iterator[Candidate]:
+        if not requests:
+            return
         leases = Leases(requests, pace.bound if pace is not None else None)
         heeded, next_look = 0, 0.0
-        self.crew.begin(policy, watch)
+        self._witness = self._witness or requests[0].prompt
+        self.crew.begin(policy, watch, self._witness)
         try:
             while leases.owed:
                 if len(cancelled) != heeded:
@@ -187,6 +202,8 @@ class ClusterEngine:
             self.roll.left(heard.worker, heard.why)
             return leases.leave(heard.worker)
         self.roll.logged(heard.worker, heard.taken.logs)
+        if heard.taken.proof is not None:
+            self._proofs.add(heard.worker, self.roll.entries[heard.worker].host, heard.taken.proof)
         for key, said in heard.taken.told.items():
             self._told.setdefault(key, {}).update(dict.fromkeys(said))
         first = leases.came(heard.worker, heard.taken.candidates, time.monotonic())

@@ -27,5 +27,6 @@ def hire(
         student.trust_remote_code if student else False,
         student.lora_rank if student else None,
         os.getcwd(),
+        "",
     )
     return ClusterEngine(RayCrew(cluster, cluster.engine, station, logs), student, logs)

@@ -65,7 +65,7 @@ class _Copies:
         where one after the other dies."""
         import ray
 
-        copy = self._idle.get()
+        copy = self._idle.get() or self._begun()
         try:
             while True:
                 try:
@@ -91,12 +91,18 @@ class _Copies:
         finally:
             self._idle.put(copy)
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
+        """Let all copies go, with what they hold of the cluster, until somebody asks again."""
         import ray
 
         for copy in self._all:
             ray.kill(copy)
+            self._idle.get()
+            self._idle.put(None)
         self._all.clear()
+
+    def close(self) -> None:
+        self.dismiss()
         disconnect()
 
     def _begun(self) -> Any:
@@ -153,6 +159,11 @@ class Panel(Scorer):
     @property
     def hands(self) -> int:
         return self._copies.count
+
+    def dismiss(self) -> None:
+        """Leave to others what the copies hold of the cluster, until somebody asks for scores again."""
+        for copies in self._all:
+            copies.dismiss()
 
     def close(self) -> None:
         while self._all:

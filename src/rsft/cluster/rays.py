@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_with_parent
+from rsft.cluster.policies import Sent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
 from rsft.errors import RunError, UserError
-from rsft.types import Policy
+from rsft.store.shipping import parts
+from rsft.types import Policy, Prompt
 
 _log = logging.getLogger("rsft")
 
@@ -47,8 +50,11 @@ class _Actor:
     def facts(self) -> Facts:
         return self._worker.facts()
 
-    def begin(self, number: int, policy: Policy, watch: Luggage | None) -> None:
-        self._worker.begin(number, policy, watch.open() if watch else None)
+    def begin(self, number: int, sent: Sent, watch: Luggage | None, witness: Prompt) -> None:
+        import ray
+
+        policy = sent.arrived(lambda parts: map(ray.get, parts))
+        self._worker.begin(number, policy, watch.open() if watch else None, witness)
 
     def tell(self, number: int, news: News) -> None:
         self._worker.tell(number, news)
@@ -80,15 +86,19 @@ class RayCrew:
         """Raises RunError where there is no such cluster, or where it could never hold such a worker."""
         self._cluster = cluster
         self._logs = logs
-        self._station = Luggage.of(station)
         connect(cluster.ray)
+        logs.mkdir(parents=True, exist_ok=True)
+        self._token = logs.absolute() / f".here-{secrets.token_hex(8)}"
+        self._token.touch()
+        self._station = Luggage.of(replace(station, token=str(self._token)))
         ranks = int((station.options.get("arguments") or {}).get("tensor_parallel_size", 1))
         self._resources, self._count, self._threads = asked_of_ray(wanted, ranks=ranks)
         self._hired: dict[str, _Hired] = {}
         self._asked: dict[Any, tuple[_Hired, str]] = {}
         self._joined: list[Joined] = []
         self._number = 0
-        self._drawing: tuple[Policy, Any] | None = None
+        self._drawing: tuple[Sent, Any, Prompt] | None = None
+        self._sent: Sent | None = None
         self._names = 0
         self._deaths = 0
         self._rest_until = 0.0
@@ -106,11 +116,13 @@ class RayCrew:
     def size(self) -> int:
         return self._count
 
-    def begin(self, policy: Policy, watch: Watch | None) -> None:
+    def begin(self, policy: Policy, watch: Watch | None, witness: Prompt) -> None:
         import ray
 
         self._number += 1
-        self._drawing = policy, ray.put(Luggage.of(watch)) if watch is not None else None
+        sent = self._sent if self._sent is not None and self._sent.policy == policy else Sent.of(policy)
+        self._sent = sent
+        self._drawing = sent, ray.put(Luggage.of(watch)) if watch is not None else None, witness
         self._joined = [self._begin(hired) for hired in self._hired.values() if hired.facts is not None]
 
     def tell(self, worker: str, news: News) -> None:
@@ -148,16 +160,22 @@ class RayCrew:
         calls = [self._call(hired, "do", "besides", "release") for hired in self._hired.values() if hired.facts]
         ray.wait(calls, num_returns=len(calls), timeout=self._cluster.patience_seconds) if calls else None
 
+    def dismiss(self) -> None:
+        import ray
+
+        for hired in self._hired.values():
+            ray.kill(hired.actor)
+        self._hired.clear()
+        self._asked.clear()
+
     def close(self) -> None:
         import ray
 
         calls = [self._call(hired, "do", "besides", "close") for hired in self._hired.values() if hired.facts]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=10)
-        for hired in self._hired.values():
-            ray.kill(hired.actor)
-        self._hired.clear()
-        self._asked.clear()
+        self.dismiss()
+        self._token.unlink(missing_ok=True)
         disconnect()
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -184,11 +202,25 @@ class RayCrew:
     def _begin(self, hired: _Hired) -> Joined:
         assert self._drawing is not None
         assert hired.facts is not None
-        self._tell(hired, "begin", self._number, *self._drawing)
+        sent, *rest = self._drawing
+        if not hired.facts.sees and sent.folder is not None:
+            self._drawing = (sent := self._on_the_way(sent), *rest)
+        self._tell(hired, "begin", self._number, sent, *rest)
         if not any(other is hired for other, _ in self._asked.values()):
             self._ask(hired)
         hired.heard_at = time.monotonic()
         return Joined(hired.name, hired.facts)
+
+    def _on_the_way(self, sent: Sent) -> Sent:
+        """A policy with its bytes in Ray's object store, put there once for all that do not see this disk."""
+        import ray
+
+        if sent.parts is None:
+            assert sent.folder is not None
+            assert sent.manifest is not None
+            refs = [ray.put(part) for part in parts(Path(sent.folder), sent.manifest)]
+            self._sent = sent = replace(sent, parts=refs)
+        return sent
 
     def _hear(self, seconds: float) -> list[Joined | Left | Came]:
         import ray

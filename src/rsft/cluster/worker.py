@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from rsft.cluster.leases import News
+from rsft.cluster.policies import Proof, proof
 from rsft.engines.base import CANCELLED, Cancelled, EngineKind, Pace, Request, Sampling, Watch
 from rsft.errors import RunError, UserError
 from rsft.models.student import Student
@@ -43,6 +44,8 @@ class Station:
     trust_remote_code: bool
     lora_rank: int | None
     home: str
+    token: str
+    """A file that is there wherever the driver's disk is seen."""
 
     @property
     def student(self) -> Student | None:
@@ -61,6 +64,8 @@ class Facts:
     description: dict[str, object]
     rows: int
     tells_tokens: bool
+    sees: bool = True
+    """Whether it sees its driver's disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Taken:
     candidates: Sequence[Candidate] = ()
     error: UserError | None = None
     told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    proof: Proof | None = None
+    """Once of each policy that it draws from."""
     logs: Mapping[str, bytes] = field(default_factory=dict)
     """What was written into its logs meanwhile, by file."""
 
@@ -82,20 +89,24 @@ class Worker:
         with contextlib.suppress(OSError):
             os.chdir(station.home)
         self._logs = _Logs(logs)
-        self._engine = station.kind.open(station.options, station.student, logs)
+        self._student = station.student
+        self._engine = station.kind.open(station.options, self._student, logs)
+        self._sees = Path(station.token).is_file()
         self._at_engine = threading.Lock()
-        self._drawing = _Drawing(0, self._engine.base, None)
+        self._proven: set[str] = set()
+        self._drawing = _Drawing(0, self._engine.base, None, None)
         self._drawing.end()
 
     def facts(self) -> Facts:
         engine = self._engine
         where = socket.gethostname(), os.getpid()
-        return Facts(*where, engine.base, engine.description, engine.rows, engine.tells_tokens)
+        return Facts(*where, engine.base, engine.description, engine.rows, engine.tells_tokens, self._sees)
 
-    def begin(self, number: int, policy: Policy, watch: Watch | None) -> None:
-        """From now on, draw what is told under this number."""
+    def begin(self, number: int, policy: Policy, watch: Watch | None, witness: Prompt | None = None) -> None:
+        """From now on, draw what is told under this number. `witness` is a prompt by which the policy's weights are
+        proven, the same for all workers."""
         self._drawing.end()
-        self._drawing = _Drawing(number, policy, watch)
+        self._drawing = _Drawing(number, policy, watch, witness)
         threading.Thread(target=self._draw, args=(self._drawing,), name=f"drawing {number}", daemon=True).start()
 
     def tell(self, number: int, news: News) -> None:
@@ -108,7 +119,7 @@ class Worker:
         drawing = self._drawing
         candidates = drawing.take(seconds)
         error = None if candidates else drawing.error
-        return Taken(drawing.number, candidates, error, self._engine.told, self._logs.further())
+        return Taken(drawing.number, candidates, error, self._engine.told, drawing.proven(), self._logs.further())
 
     def end(self, number: int) -> None:
         """No more of this drawing is wanted."""
@@ -138,10 +149,16 @@ class Worker:
         with self._at_engine:
             self._engine.close()
 
+    def _prove(self, drawing: _Drawing) -> None:
+        if drawing.witness is not None and drawing.policy.hash not in self._proven:
+            self._proven.add(drawing.policy.hash)
+            drawing.proof = proof(self._engine, self._student, drawing.policy, drawing.witness)
+
     def _draw(self, drawing: _Drawing) -> None:
         with self._at_engine:
             while requests := drawing.next():
                 try:
+                    self._prove(drawing)
                     sampling = self._engine.sample(drawing.policy, requests, drawing.watch, drawing)
                     drawing.run(sampling)
                 except UserError as error:
@@ -183,11 +200,13 @@ class _Logs:
 class _Drawing(Pace):
     """One drawing: what is owed of it, and how far its prompts may go. It is the pace of the engine."""
 
-    def __init__(self, number: int, policy: Policy, watch: Watch | None) -> None:
+    def __init__(self, number: int, policy: Policy, watch: Watch | None, witness: Prompt | None) -> None:
         self.number = number
         self.policy = policy
         self.watch = watch
+        self.witness = witness
         self.error: UserError | None = None
+        self.proof: Proof | None = None
         self._came = SimpleQueue[Candidate]()
         self._changed = threading.Condition()
         self._waiting: deque[Request] = deque()
@@ -264,6 +283,11 @@ class _Drawing(Pace):
             if len(found) == 1:
                 deadline = time.monotonic() + _GATHERING_SECONDS
         return found
+
+    def proven(self) -> Proof | None:
+        """What is to be told of the weights, once."""
+        said, self.proof = self.proof, None
+        return said
 
     def end(self) -> None:
         with self._changed:

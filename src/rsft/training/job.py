@@ -7,7 +7,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,46 @@ class Job:
         aside.write_text(json.dumps(log), encoding="utf-8")
         os.replace(aside, self.work / "log.json")
 
+    @contextmanager
+    def visible(self) -> Iterator[Path]:
+        """An empty file in the folder for a while, of a name that never was: who sees it sees the folder of now."""
+        mark = self.work / f"seen-{uuid.uuid4().hex}"
+        mark.touch()
+        try:
+            yield mark
+        finally:
+            mark.unlink()
+
+    def to_carry(self) -> list[str]:
+        """What another machine needs of the folder to begin, or to go on from the last checkpoint."""
+        last = [folder.name for folder in list(self.checkpoints.values())[-1:]]
+        return ["training", "job.json", "rows.parquet", "heldout.parquet", *last]
+
+    def keep(self, made: Path) -> None:
+        """Take over weights, a checkpoint or the log that were made elsewhere; what they replace is removed."""
+        target = self.work / made.name
+        if made.is_file():
+            os.replace(made, target)
+            return
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.rename(made, target)
+        kind = made.name.partition("-")[0]
+        if kind == "checkpoint" or self.keeps_one:
+            for older in self.work.glob(f"{kind}-*"):
+                if older != target:
+                    shutil.rmtree(older)
+
+    @property
+    def keeps_one(self) -> bool:
+        """Whether of all weights only the last, or the best, are kept."""
+        return not self.heldout or self.settings.keep_by == "loss"
+
+    @property
+    def checkpoints(self) -> dict[int, Path]:
+        """Whole checkpoints, by their steps."""
+        return _by_step(self.work.glob("checkpoint-*"))
+
     @property
     def log(self) -> tuple[dict[str, Any], ...] | None:
         """What was logged, if the training is done."""
@@ -73,5 +115,8 @@ class Job:
     @property
     def weights(self) -> dict[int, Path]:
         """The folders of weights, by the steps after which they were saved."""
-        found = {int(folder.name.partition("-")[2]): folder for folder in self.work.glob("weights-*")}
-        return dict(sorted(found.items()))
+        return _by_step(self.work.glob("weights-*"))
+
+
+def _by_step(folders: Iterable[Path]) -> dict[int, Path]:
+    return dict(sorted((int(folder.name.partition("-")[2]), folder) for folder in folders))

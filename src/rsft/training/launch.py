@@ -7,9 +7,9 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,7 +32,10 @@ WARNING = "rsft.warning "
 """What a line of the first process begins with that its starter shall say."""
 STARTER = "RSFT_STARTER"
 """The environment variable with the number of the process without which a launched one ends."""
-_PROGRAM = "rsft.training.process"
+OWN_DISK = "RSFT_OWN_DISK"
+"""The environment variable that is there if other machines that train along do not see the job's folder."""
+PROGRAM = "rsft.training.process"
+"""What each of the processes runs."""
 
 _log = logging.getLogger("rsft")
 
@@ -60,7 +63,7 @@ def launch(network: Network, job: Job, progress: Progress) -> None:
     assert named is not None
     Model.of(network).write(job)
     options = ["--config_file", str(launch_file(named)), "--num_processes", str(processes(named))]
-    options += ["-m", _PROGRAM, str(job.work)]
+    options += ["-m", PROGRAM, str(job.work)]
     log = job.work / "processes.log"
     reached, reasons = "they did not even begin", list[str]()
     with network.elsewhere(), log.open("w", encoding="utf-8") as said, _accelerate(options) as running:
@@ -83,19 +86,22 @@ def launch(network: Network, job: Job, progress: Progress) -> None:
         )
 
 
-@contextmanager
-def _accelerate(options: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """`accelerate launch`, which ends when this does."""
-    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *options]
-    environment = {**os.environ, STARTER: str(os.getpid())}
-    with subprocess.Popen(
-        command,
+def start(options: Sequence[str], **environment: str) -> subprocess.Popen[str]:
+    """`accelerate launch` and what it launches, which end when this process does. They all speak to one pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",  # lines of several processes may be torn
-        env=environment,
-    ) as running:
+        env={**os.environ, **environment, STARTER: str(os.getpid())},
+    )
+
+
+@contextmanager
+def _accelerate(options: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """The same, ended when this is interrupted."""
+    with start(options) as running:
         try:
             yield running
         except BaseException:
@@ -111,11 +117,12 @@ class Model:
     folder: str
     dtype: str
     trust_remote_code: bool
+    hash: str
 
     @classmethod
     def of(cls, network: Network) -> Model:
         dtype = str(network.dtype).removeprefix("torch.")
-        return cls(network.reference, str(network.folder), dtype, network.trust_remote_code)
+        return cls(network.reference, str(network.folder), dtype, network.trust_remote_code, network.base.hash)
 
     def write(self, job: Job) -> None:
         """Put a job into its folder, with what it trains."""
@@ -135,8 +142,9 @@ class Model:
         (job.work / "job.json").write_text(json.dumps(said), encoding="utf-8")
 
 
-def read_job(work: Path) -> tuple[Model, Job]:
-    """What `Model.write` put there."""
+def read_job(work: Path, model_folder: str = "", start_folder: str = "") -> tuple[Model, Job]:
+    """What `Model.write` put there. The folders of the base model and of the policy to start from may be others on this
+    machine."""
     said = json.loads((work / "job.json").read_text(encoding="utf-8"))
     rows, heldout = (
         tuple(
@@ -146,4 +154,9 @@ def read_job(work: Path) -> tuple[Model, Job]:
         for name in ("rows", "heldout")
     )
     settings = SftSettings.model_validate(said["settings"])
-    return Model(**said["model"]), Job(settings, rows, heldout, Policy(**said["start"]), said["seed"], work)
+    model, start = Model(**said["model"]), Policy(**said["start"])
+    if model_folder:
+        model = replace(model, folder=model_folder)
+    if start_folder:
+        start = replace(start, **{"adapter" if start.adapter else "weights": start_folder})
+    return model, Job(settings, rows, heldout, start, said["seed"], work)

@@ -1,9 +1,13 @@
-"""One of the processes that train together: `accelerate launch ... -m rsft.training.process FOLDER`."""
+"""One of the processes that train together: `accelerate launch ... -m rsft.training.process FOLDER [MODEL [START]]`.
+
+MODEL and START are the folders of the base model and of the policy to start from, where they are others on this machine
+than on the one that wrote the job."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -13,6 +17,7 @@ import psutil
 import torch
 from accelerate import PartialState
 
+from rsft.errors import ModelError
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
 from rsft.training.fitting import fit
@@ -26,7 +31,7 @@ def main() -> None:
         threading.Thread(target=_end_with, args=(int(os.environ[STARTER]),), daemon=True).start()
     logging.getLogger("rsft").addHandler(_Teller())
     try:
-        _train(*read_job(Path(sys.argv[1])))
+        _train(*read_job(Path(sys.argv[1]), *sys.argv[2:]))
     except Exception as error:
         print(f"{FAILED}{type(error).__name__}: {' '.join(str(error).split())}", flush=True)
         raise
@@ -52,6 +57,11 @@ def _train(model: Model, job: Job) -> None:
         device=device,
         trust_remote_code=model.trust_remote_code,
     )
+    if network.base.hash != model.hash:
+        raise ModelError(
+            f"The model '{model.reference}' in {model.folder} on {socket.gethostname()} is another one than the run's:"
+            f" its hash is {network.base.hash}, and that of the run's is {model.hash}. Put the same one there."
+        )
     fit(network, job, _report)
 
 
@@ -62,8 +72,13 @@ def _report(step: int, of: int) -> None:
 
 def _end_with(starter: int) -> None:
     """End this process as soon as another one has: a second training in the same folder may begin then."""
-    while psutil.pid_exists(starter):
-        time.sleep(0.5)
+    try:
+        process = psutil.Process(starter)
+        # Who was killed and has no parent that asks how it ended stays in the list.
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    except psutil.NoSuchProcess:
+        pass
     os._exit(1)
 
 

@@ -86,9 +86,30 @@ class SftSettings(BaseModel):
         None,
         description="Train in several processes (accelerate launch): ddp, fsdp2, zero3, or a file of accelerate's.",
     )
+    nodes: int | None = Field(
+        None,
+        ge=1,
+        description="Launch them on so many nodes of the Ray cluster, rather than on this machine.",
+    )
+    gpus_per_node: int | None = Field(
+        None,
+        ge=0,
+        description="Reserved of each node, with a process for each. Left out: the most that so many nodes have.",
+    )
+    cpus_per_node: int | None = Field(
+        None, ge=1, description="CPUs that are reserved of each node. Left out: one for each process."
+    )
 
     @model_validator(mode="after")
     def _score_needs_conversations(self) -> SftSettings:
         if self.keep_by == "score" and not self.heldout_share:
             raise ValueError("keep_by: score needs conversations to score on; set heldout_share, e.g. to 0.1")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_are_launched_on(self) -> SftSettings:
+        if self.nodes is not None and self.launch is None:
+            raise ValueError(f"nodes: {self.nodes} needs launch: {', '.join(launches())}, or a file of accelerate's")
+        if self.nodes is None and (self.gpus_per_node, self.cpus_per_node) != (None, None):
+            raise ValueError("gpus_per_node and cpus_per_node are of nodes of a Ray cluster; say how many (nodes)")
         return self

@@ -43,7 +43,11 @@ class SftTraining(SftSettings):
 
     def check_machine(self) -> None:
         """See `Trainer.check_machine`."""
-        if self.launch is not None:
+        if self.nodes is not None:
+            from rsft.training.nodes.cluster import check
+
+            check(self)
+        elif self.launch is not None:
             from rsft.training.launch import processes
 
             processes(self.launch)
@@ -79,14 +83,11 @@ class SftTraining(SftSettings):
         judge: Callable[[Policy, Sequence[ReplyRow]], float] | None = None,
     ) -> TrainingResult:
         """The same, on rows of token ids. `judge` scores a policy on the conversations of some rows."""
-        from rsft.training.fitting import fit
-        from rsft.training.launch import launch
-
         learnt, heldout = apart(rows, self.heldout_share, seed)
         job = Job(self, tuple(learnt), tuple(heldout), start, seed, folder.with_name(folder.name + ".work"))
         job.begin()
         if job.log is None:
-            (fit if self.launch is None else launch)(network, job, progress)
+            self._carry_out(network, job, progress)
         assert job.log is not None
         log = list(job.log)
         kept = max(job.weights)
@@ -102,6 +103,16 @@ class SftTraining(SftSettings):
         failpoints.reached("weights.kept")
         shutil.rmtree(job.work)
         return TrainingResult(self._policy(network, folder), tuple(log))
+
+    def _carry_out(self, network: Network, job: Job, progress: Progress) -> None:
+        """In this process, in several of this machine, or in those of several machines."""
+        if self.launch is None:
+            from rsft.training.fitting import fit as carry_out
+        elif self.nodes is None:
+            from rsft.training.launch import launch as carry_out
+        else:
+            from rsft.training.nodes.launch import launch as carry_out
+        carry_out(network, job, progress)
 
     def _policy(self, network: Network, folder: Path) -> Policy:
         """The policy whose weights these are."""

@@ -23,6 +23,7 @@ from rsft.models.packed_attention import attend
 from rsft.models.packing import Pack, ReplyRow, pack, packs
 from rsft.training.base import Progress
 from rsft.training.batches import split
+from rsft.training.launch import OWN_DISK
 from rsft.training.memory import is_too_short
 
 _log = logging.getLogger("rsft")
@@ -114,19 +115,24 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
         return str(self._aside)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.is_world_process_zero():
+        if self._tends_folder():
             shutil.rmtree(self._aside, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
-        if self.is_world_process_zero():
+        if self._tends_folder():
             failpoints.reached("checkpoint.written")
             older = checkpoint(self._work)
             (written,) = self._aside.glob("checkpoint-*")
             os.rename(written, self._work / written.name)
             if older is not None:
-                shutil.rmtree(older)
+                self._remove(older)
         self.accelerator.wait_for_everyone()
+
+    def _tends_folder(self) -> bool:
+        """Whether this is the process that gives checkpoints their name: the first, or where each machine has a folder
+        of its own, which holds what its own processes write, the first of each."""
+        return bool(self.is_local_process_zero() if OWN_DISK in os.environ else self.is_world_process_zero())
 
     @property
     def _work(self) -> Path:
@@ -142,15 +148,24 @@ class ReplyTrainer(Trainer):  # type: ignore[misc]
         state = self.accelerator.get_state_dict(self.model_wrapped) if is_sharded() else None
         if self.is_world_process_zero():
             aside, kept = self._aside / "weights", self._work / f"weights-{self.state.global_step}"
-            for left in (aside, kept):
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            self._remove(kept)
             self.accelerator.unwrap_model(self.model_wrapped).save_pretrained(aside, state_dict=state)
             failpoints.reached("weights.written")
             os.rename(aside, kept)
             for older in self._work.glob("weights-*"):
                 if instead and older != kept:
-                    shutil.rmtree(older)
+                    self._remove(older)
         self.accelerator.wait_for_everyone()
+
+    def _remove(self, folder: Path) -> None:
+        """Have a folder gone at once, whoever is reading it, if it is there."""
+        if folder.is_dir():
+            gone = self._aside / "gone"
+            shutil.rmtree(gone, ignore_errors=True)
+            self._aside.mkdir(exist_ok=True)
+            os.rename(folder, gone)
+            shutil.rmtree(gone)
 
     @torch.no_grad()
     def mean_loss(self, rows: Sequence[ReplyRow]) -> float:

@@ -1,0 +1,172 @@
+"""The Ray cluster: whether it is there, what is asked of a node, and nodes that are reserved for a while."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from rsft.errors import TrainingError
+from rsft.training.settings import SftSettings, launch_file
+
+# Nodes that are busy, or that an autoscaler is about to start, are waited for; who waits long is told for what.
+_WAIT_SECONDS, _TELL_SECONDS, _LOOK_SECONDS = 1800.0, 30.0, 5.0
+
+_log = logging.getLogger("rsft")
+
+
+def connect(address: str = "auto") -> Any:
+    """The module ray, connected: as this process is already, or to the cluster at this address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
+    try:
+        import ray
+    except ImportError as error:
+        raise TrainingError(
+            "training.nodes trains on the nodes of a Ray cluster, and Ray is not installed here. Install it:"
+            " pip install 'rsft[ray]'"
+        ) from error
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise TrainingError(
+                f"training.nodes trains on the nodes of a Ray cluster, and there is none at '{address}': {reason} Start"
+                " one (ray start --head), or leave training.nodes out to train on this machine."
+            ) from error
+    return ray
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a training asks of each node."""
+
+    processes: int
+    gpus: int
+    cpus: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the processes of a node are told of it."""
+        threads = {"OMP_NUM_THREADS": str(max(1, self.cpus // self.processes))}
+        return threads if self.gpus else threads | {"CUDA_VISIBLE_DEVICES": ""}
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """The same as Ray says it."""
+        return {"CPU": float(self.cpus)} | ({"GPU": float(self.gpus)} if self.gpus else {})
+
+
+def share(settings: SftSettings, found: list[Mapping[str, Any]]) -> Share:
+    """What `settings` ask of each node of a cluster with these (as ray.nodes() tells them).
+
+    A configuration's num_processes are those of its num_machines; without it there is one for each GPU. Raises
+    TrainingError where that makes none.
+    """
+    assert settings.launch is not None
+    assert settings.nodes is not None
+    said = yaml.safe_load(launch_file(settings.launch).read_text(encoding="utf-8"))
+    fixed = int(said.get("num_processes") or 0) // int(said.get("num_machines") or 1)
+    gpus = settings.gpus_per_node
+    if gpus is None:
+        counts = [int(_has(node).get("GPU", 0)) for node in found if node["Alive"]]
+        gpus = min(sorted(filter(None, counts), reverse=True)[: settings.nodes], default=0)
+    gpus = min(gpus, fixed) if fixed else gpus
+    processes = fixed or gpus
+    if processes == 0:
+        raise TrainingError(
+            f"training.launch: {settings.launch} trains on all GPUs of each node, and no node of the Ray cluster has"
+            " any. Say how many a node will have (training.gpus_per_node) if nodes are still to come,"
+            f" or how many processes there shall be (num_processes) in a copy of {launch_file(settings.launch)}."
+        )
+    return Share(processes, gpus, settings.cpus_per_node or processes)
+
+
+def check(settings: SftSettings) -> None:
+    """Raise TrainingError if there is no cluster, or nothing to train on; warn if nodes are still to come."""
+    found = connect().nodes()
+    asked = share(settings, found)
+    there = sum(fits(node, asked) for node in found)
+    if there < (settings.nodes or 0):
+        _log.warning(
+            "training.nodes is %s, and %s of the Ray cluster's nodes could train (%s each): the others are waited for"
+            " when it comes to training.",
+            settings.nodes,
+            there,
+            _in_words(asked),
+        )
+
+
+def fits(node: Mapping[str, Any], asked: Share) -> bool:
+    """Whether a node is alive and has what is asked, in use or not."""
+    return bool(node["Alive"]) and all(_has(node).get(name, 0) >= count for name, count in asked.bundle.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Nodes that are held: Ray's placement group, with a bundle on each, and what the nodes are called."""
+
+    group: Any
+    names: tuple[str, ...]
+
+
+@contextmanager
+def reserved(ray: Any, asked: Share, wanted: int, *, least: int, patience: float) -> Iterator[Reserved]:
+    """`wanted` nodes; after `patience` seconds as many as are there, but not fewer than `least`.
+
+    Raises TrainingError if they can't be had in half an hour.
+    """
+    began, told, count = time.monotonic(), False, wanted
+    group = _group(ray, asked, count)
+    try:
+        while not group.wait(_LOOK_SECONDS):
+            waited = time.monotonic() - began
+            there = sum(fits(node, asked) for node in ray.nodes())
+            if waited > patience and least <= there < count:
+                _log.warning("Of %s nodes to train on, %s are there: these train.", wanted, there)
+                ray.util.remove_placement_group(group)
+                count = there
+                group = _group(ray, asked, count)
+            elif waited > _WAIT_SECONDS:
+                raise TrainingError(
+                    f"The Ray cluster had no {count} nodes ({_in_words(asked)} each) to train on for"
+                    f" {_WAIT_SECONDS / 60:.0f} minutes; {there} could do it when nothing else uses them. Add nodes,"
+                    " ask for fewer or less (training.nodes, gpus_per_node, cpus_per_node), and go on with rsft resume."
+                )
+            elif waited > _TELL_SECONDS and not told:
+                told = True
+                _log.warning("Waiting for %s nodes to train on (%s each); %s have it.", count, _in_words(asked), there)
+        yield Reserved(group, _names(ray, group, count))
+    finally:
+        ray.util.remove_placement_group(group)
+
+
+def _group(ray: Any, asked: Share, count: int) -> Any:
+    return ray.util.placement_group([asked.bundle] * count, strategy="STRICT_SPREAD", name="rsft training")
+
+
+def _names(ray: Any, group: Any, count: int) -> tuple[str, ...]:
+    """What the nodes of the bundles are called: by the name they were started with, or their host's. No two by one."""
+    nodes = {node["NodeID"]: node for node in ray.nodes()}
+    where = ray.util.placement_group_table(group)["bundles_to_node_id"]
+    names: list[str] = []
+    for bundle in range(count):
+        node = nodes.get(where.get(bundle), {})
+        named, address = node.get("NodeName", ""), node.get("NodeManagerAddress", "")
+        name = named if named and named != address else node.get("NodeManagerHostname") or address or "node"
+        names.append(name if name not in names else f"{name}-{bundle}")
+    return tuple(names)
+
+
+def _has(node: Mapping[str, Any]) -> Mapping[str, float]:
+    return node.get("Resources") or {}
+
+
+def _in_words(asked: Share) -> str:
+    return ", ".join(f"{count:g} {name}{'s' if count != 1 else ''}" for name, count in asked.bundle.items())
