@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from driver import on_machines
-from machines import Machines, actors, machines
+from machines import Machines, actors
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trust"))
 
@@ -37,12 +37,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     run(elsewhere("runs/whole"))
     yield outcome("runs/whole")
     os.chdir(here)
-
-
-@pytest.fixture(scope="module")
-def three() -> Iterator[Machines]:
-    with machines() as started:
-        yield started
 
 
 def test_undisturbed_it_comes_to_the_same_as_without_a_cluster(whole: dict[str, Any], three: Machines) -> None:
