@@ -204,7 +204,7 @@ class _Meter:
 # -- simulation -------------------------------------------------------------------------------------------------------
 
 
-def measure_simulation(arguments: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
+def measure_simulation(_: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
     """Workers of which each draws ROWS candidates at a time, with latencies spread around LATENCY × 10; the driver does
     one thing after the other."""
     per_candidate = found.get("driver_cpu_us_per_candidate", 50.0) * 1e-6
