@@ -24,6 +24,7 @@ from rsft.selection import Selection, parse_selection
 from rsft.selection.better import BetterThan
 from rsft.servers import SPENDING
 from rsft.store import RunFolder
+from rsft.store.places import check_url
 from rsft.tracking import check_trackers
 from rsft.training.base import Trainer
 from rsft.types import Policy, Prompt
@@ -88,6 +89,7 @@ class Parts(Checked):
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
     check_trackers(recipe)
+    check_store(recipe)
     check_engines(recipe)
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
     train, heldout, anchors = read_prompts(recipe)
@@ -101,12 +103,15 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     Raises RunError with the keys that differ if the folder holds a run of another recipe or of another base model.
     """
     check_trackers(recipe)
+    check_store(recipe)
     begun = (folder.path / "recipe.yaml").is_file()
     if begun:
         refuse_other_recipe(recipe, folder.path)
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
     for one in terms:
         one.trainer.check_machine()
+    if not begun:
+        folder.keep_segments_at(recipe.store.segments)
     kept = tuple(folder.load_prompts(split) for split in ("train", "heldout", "anchor"))
     there = begun and bool(kept[0])  # they are not if they got damaged
     train, heldout, anchors = kept if there else read_prompts(recipe)
@@ -130,6 +135,12 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
         _same_base(folder, engine.base)
         on_mistakes.pop_all()
     return parts
+
+
+def check_store(recipe: Recipe) -> None:
+    """Raise RecipeError where nothing here can keep segments where the recipe wants them. Nobody is asked."""
+    if recipe.store.segments is not None:
+        check_url(recipe.store.segments)
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:
