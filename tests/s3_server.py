@@ -77,8 +77,8 @@ class Faulty:
             return self._controlled(environ, start)
         with self.lock:
             fault = self.lots.choice(["busy", "broken", "cut", "after"]) if self.lots.random() < self.share else None
-        if fault and environ["REQUEST_METHOD"] == "PUT":
-            fault = "after"  # what was sent is read, or the client would not hear the answer
+        if fault and environ["REQUEST_METHOD"] in ("PUT", "HEAD"):
+            fault = "after"  # what was sent is read, or the client would not hear the answer; and nothing can be cut
         if fault == "busy":
             return self._answered(environ, start, "503 Slow Down", b"<Error><Code>SlowDown</Code></Error>")
         if fault == "broken":

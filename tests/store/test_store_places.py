@@ -159,7 +159,7 @@ def test_what_never_answers_is_a_clear_error_without_secrets(s3: S3Server, monke
             place.is_as_written("scores/a", "")  # what can't be reached is not damaged
     finally:
         s3.fail(0)
-    with pytest.raises(RunError, match="can't be written: .*bucket"):
+    with pytest.raises(RunError, match=r"can't be written: .*bucket"):
         put(place_at("s3://no-such-bucket/x", "run"), "scores/a", b"")
 
 
@@ -178,7 +178,7 @@ def test_a_store_that_refuses_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_damaged_segment_is_told_with_its_url(place: Place) -> None:
     put(place, "scores/a", b"no parquet")
-    with pytest.raises(RunError, match="scores/a can't be read: .*rsft resume runs/x"):
+    with pytest.raises(RunError, match=r"scores/a can't be read: .*rsft resume runs/x"):
         next(_groups("runs/x", place, Segment("scores/a", "scores", "1", "", 3), ["value"], (), (), 0))
 
 

@@ -23,7 +23,7 @@ from rsft.exporting import Wanted, export
 from rsft.keeping import Keeping
 from rsft.loop import run
 from rsft.reading import Filter, decided_candidates, status
-from rsft.report import write_report
+from rsft.report.write import write_report
 from rsft.reselection import reselect
 from rsft.store import RunFolder, remote, segments
 from rsft.store.ledger import Segment
@@ -98,8 +98,8 @@ def test_a_run_comes_to_the_same_wherever_its_segments_lie(scheme: str, whole: d
     assert outcome(moved) == whole
     assert status(moved)["finished"]
     assert len(decided_candidates(moved, Filter(limit=1000))) == len(whole["decisions"]["policy"])
-    assert export(moved, Path("out") / scheme, Wanted(model="none"))
-    assert write_report(moved).is_file()
+    assert export(moved, Path("out") / scheme, Wanted(model="none", iteration=2))
+    assert write_report(moved, moved / "report.html")
     reselect(moved, ["selection=[polite >= 1, words >= 5]"], "strict")
     with RunFolder.open(moved, write=False) as read:
         assert "strict" in read.selections()
@@ -141,14 +141,15 @@ def test_a_store_that_cant_be_written_ends_a_run_before_anything_is_drawn(whole:
         shutil.rmtree("runs/nowhere")
 
 
-@pytest.mark.parametrize("scheme", ["file", "s3"])
+KILLED_AT = [
+    "store.noted",
+    "store.marked",
+    *(f"{kind}.{step}" for kind in SHARED_KINDS for step in ("written", "renamed", "committed")),
+]
+
+
 @pytest.mark.parametrize(
-    "point",
-    [
-        "store.noted",
-        "store.marked",
-        *(f"{kind}.{step}" for kind in SHARED_KINDS for step in ("written", "renamed", "committed")),
-    ],
+    ("scheme", "point"), [*(("s3", point) for point in KILLED_AT), ("file", "store.noted"), ("file", "scores.renamed")]
 )
 def test_killed_it_loses_nothing_and_clears_up(scheme: str, point: str, whole: dict[str, Any]) -> None:
     name = f"{scheme}-{point}"

@@ -77,7 +77,8 @@ class Remote:
     def names(self, folder: str) -> list[str]:
         def found(system: Any, path: str) -> list[str]:
             system.invalidate_cache()  # others write there
-            return sorted(system.find(path, maxdepth=1))
+            # Not by find: that takes what fails for what is not there.
+            return sorted(one["name"] for one in system.ls(path, detail=True) if one["type"] == "file")
 
         try:
             paths = self._ask("listed", folder, found)
