@@ -7,7 +7,9 @@ import re
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
+from rsft.config.mistakes import SECRET
 from rsft.config.section import Section
 
 
@@ -28,11 +30,11 @@ class StoreSection(Section):
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", said) or "::" in said:
             raise ValueError(f"'{said}' is no URL such as s3://bucket/prefix or file:///shared/runs")
         parts = urlsplit(said)
-        # What was said is not told here: it would show the password.
         if parts.password is not None or parts.query or parts.fragment:
-            raise ValueError(
+            raise PydanticCustomError(
+                SECRET,
                 "a URL of a store has no password, no ? and no #: what opens the store is read from environment "
-                "variables, by the storage's own library"
+                "variables, by the storage's own library",
             )
         if parts.scheme == "file" and (parts.netloc or ".." in parts.path.split("/")):
             raise ValueError(f"'{said}' is no absolute path: write file:///shared/runs")

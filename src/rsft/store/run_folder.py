@@ -32,8 +32,9 @@ ARMS = ("policy", "control", "unfiltered")
 class RunFolder:
     """A run's files under one ledger.
 
-    Writing follows one protocol: each segment is written aside, flushed, renamed, and the folder flushed; then one
-    ledger transaction makes all of a commit's segments exist. A file that the ledger does not name is not there.
+    Writing follows one protocol: each segment is written aside, flushed, renamed, and the folder flushed (or uploaded,
+    where segments are kept behind a URL), in this process or by whoever writes for it; then one ledger transaction
+    makes all of a commit's segments exist. A file that the ledger does not name is not there.
     """
 
     def __init__(self, path: Path, ledger: Ledger) -> None:
