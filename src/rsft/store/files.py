@@ -25,7 +25,8 @@ def put(path: Path, write: Callable[[Path], None], *, before_rename: Callable[[]
         os.replace(aside, path)
         _flush(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may lie where nothing can be reached
+            aside.unlink()
         raise RunError(
             f"{path} can't be written: {error.strerror or error}. Nothing that was saved before is lost: "
             "mend this (free some space, say) and go on with rsft resume."
