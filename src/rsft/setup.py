@@ -26,6 +26,8 @@ from rsft.selection import Selection, parse_selection
 from rsft.selection.better import BetterThan
 from rsft.servers import SPENDING
 from rsft.store import RunFolder
+from rsft.store.places import check_url
+from rsft.store.writing import Writer
 from rsft.tracking import check_trackers
 from rsft.training.base import Trainer
 from rsft.types import Policy, Prompt
@@ -111,6 +113,7 @@ class Parts(Checked):
 def check(recipe: Recipe) -> Checked:
     """Build what the recipe names and read its prompts. Raises a UserError for whatever can't be."""
     check_trackers(recipe)
+    check_store(recipe)
     check_engines(recipe)
     scorers, heldout_scorers, terms, selection = _plug_ins(recipe)
     train, heldout, anchors = read_prompts(recipe)
@@ -124,6 +127,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
     Raises RunError with the keys that differ if the folder holds a run of another recipe or of another base model.
     """
     check_trackers(recipe)
+    check_store(recipe)
     begun = (folder.path / "recipe.yaml").is_file()
     if begun:
         refuse_other_recipe(recipe, folder.path)
@@ -133,6 +137,10 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
             on_mistakes.callback(_connected(recipe.cluster))
         for one in terms:
             one.trainer.check_machine()
+        if not begun:
+            folder.keep_segments_at(recipe.store.segments)
+        if recipe.cluster is not None:
+            folder.written_by(_writer(folder))
         kept = tuple(folder.load_prompts(split) for split in ("train", "heldout", "anchor"))
         there = begun and bool(kept[0])  # they are not if they got damaged
         train, heldout, anchors = kept if there else read_prompts(recipe)
@@ -167,6 +175,19 @@ def _connected(cluster: ClusterSection) -> Callable[[], None]:
 
     connect(cluster.ray)
     return disconnect
+
+
+def _writer(folder: RunFolder) -> Writer:
+    """Who writes segments where there is a cluster."""
+    from rsft.cluster.writing import RayWriter
+
+    return RayWriter(folder.path)
+
+
+def check_store(recipe: Recipe) -> None:
+    """Raise RecipeError where nothing here can keep segments where the recipe wants them. Nobody is asked."""
+    if recipe.store.segments is not None:
+        check_url(recipe.store.segments)
 
 
 def read_prompts(recipe: Recipe) -> tuple[list[Prompt], list[Prompt], list[Prompt]]:

@@ -12,7 +12,7 @@ from test_store_run_folder import candidate, key, score_row
 
 from rsft import failpoints
 from rsft.errors import RunError, StoreError
-from rsft.store import RunFolder, ScoreRow, claims, segments
+from rsft.store import RunFolder, ScoreRow, claims, segments, writing
 from rsft.types import Candidate, Decision, Score
 
 POINTS = ("merge.written", "merge.renamed", "merge.committed", "merge.cleared")
@@ -24,6 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four segments are many; a group has three rows; what has eight is not small, and what has 24 is large."""
     monkeypatch.setattr(segments, "MERGED_AT_ONCE", 4)
     monkeypatch.setattr(segments, "GROUP_ROWS", 3)
+    monkeypatch.setattr(writing, "GROUP_ROWS", 3)
     monkeypatch.setattr(segments, "_SMALL_ROWS", (8, 24))
 
 

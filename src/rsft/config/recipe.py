@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from rsft.config.cluster import ClusterSection
 from rsft.config.guards import GuardsSection
 from rsft.config.section import OneOrMore, PlugIn, Section, as_list
+from rsft.config.store import StoreSection
 from rsft.config.tracking import Tracking, TrackingSection
 from rsft.types import SamplingParams
 
@@ -340,6 +341,7 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     guards: GuardsSection = GuardsSection()
     loop: LoopSection = LoopSection()
+    store: StoreSection = StoreSection()
     tracking: Tracking = Field(
         TrackingSection(),
         description="Trackers that are told the run's numbers: tensorboard, wandb, mlflow, trackio; a list of names, "

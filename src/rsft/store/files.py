@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def put(path: Path, write: Callable[[Path], None], *, before_rename: Callable[[]
         os.replace(aside, path)
         _flush(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may lie where nothing can be reached
+            aside.unlink()
         raise RunError(
             f"{path} can't be written: {error.strerror or error}. Nothing that was saved before is lost: "
             "mend this (free some space, say) and go on with rsft resume."
@@ -37,6 +39,13 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"The folder {path} can't be made: {error.strerror or error}.") from error
+
+
+def move(path: Path, to: Path) -> None:
+    """Move a file or folder, if it is there, also to another disk. The folder that it goes into is made."""
+    if path.exists():
+        make_folder(to.parent)
+        shutil.move(path, to)
 
 
 def size(path: Path) -> int:
@@ -60,12 +69,17 @@ def is_as_written(path: Path, checksum: str) -> bool:
 
 def inside(root: Path, relative: str) -> Path:
     """The path of a file that the ledger names, which must lie in the run folder. Raises StoreError."""
-    path = root / relative
-    if "\0" in relative or Path(relative).is_absolute() or ".." in Path(relative).parts:
-        raise StoreError(f"The ledger of {root} names a file outside of it: {relative!r}")
+    path = root / relative_name(root, relative)
     if not path.resolve().is_relative_to(root.resolve()):
         raise StoreError(f"The ledger of {root} names a link that leads out of it: {relative!r}")
     return path
+
+
+def relative_name(root: Path | str, name: str) -> str:
+    """A name below a root, if it is one. Raises StoreError for what leads out of it."""
+    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise StoreError(f"The ledger of {root} names a file outside of it: {name!r}")
+    return name
 
 
 def _flush(path: Path) -> None:

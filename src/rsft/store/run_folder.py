@@ -18,7 +18,9 @@ from rsft.store import files, lock, rows
 from rsft.store.claims import Claims
 from rsft.store.ledger import Ledger, Segment
 from rsft.store.policies import Policies, round_name
-from rsft.store.segments import GROUP_ROWS, Segments
+from rsft.store.segments import Segments
+from rsft.store.whereabouts import Whereabouts
+from rsft.store.writing import GROUP_ROWS, Writer
 from rsft.types import Candidate, CandidateKey, Decision, Label, Preference, Prompt, Score
 
 _Item = TypeVar("_Item")
@@ -30,8 +32,9 @@ ARMS = ("policy", "control", "unfiltered")
 class RunFolder:
     """A run's files under one ledger.
 
-    Writing follows one protocol: each segment is written aside, flushed, renamed, and the folder flushed; then one
-    ledger transaction makes all of a commit's segments exist. A file that the ledger does not name is not there.
+    Writing follows one protocol: each segment is written aside, flushed, renamed, and the folder flushed (or uploaded,
+    where segments are kept behind a URL), in this process or by whoever writes for it; then one ledger transaction
+    makes all of a commit's segments exist. A file that the ledger does not name is not there.
     """
 
     def __init__(self, path: Path, ledger: Ledger) -> None:
@@ -39,7 +42,8 @@ class RunFolder:
         self.ledger = ledger
         self.writes = ledger.writes
         self.policies = Policies(path, ledger)
-        self._segments = Segments(path, ledger)
+        self._places = Whereabouts(path, ledger)
+        self._segments = Segments(path, ledger, self._places)
         self._claims = Claims(self._segments)
 
     @classmethod
@@ -70,6 +74,17 @@ class RunFolder:
 
     # -- segments ----------------------------------------------------------------------------------------------------
 
+    def keep_segments_at(self, url: str | None) -> None:
+        """Keep candidates, scores and decisions at a URL of shared storage, in a folder of this run's own; without one,
+        in the run folder. To be said before there are any. Raises RunError where such a place can't be written, read
+        and listed."""
+        self._places.begin(url)
+
+    def written_by(self, writer: Writer) -> None:
+        """From now on somebody else writes the segments of commits, and joins small ones. This process alone makes
+        them exist."""
+        self._segments.writer = writer
+
     def commit(
         self,
         *,
@@ -89,7 +104,7 @@ class RunFolder:
             if len(table):
                 tables["scores", scope] = table
         claimed = {of: self._claims.refuse_known(*of, table) for of, table in tables.items()}
-        made = [self._segments.write(*of, [table]) for of, table in tables.items()]
+        made = self._segments.write_together(tables)
         for name, decided in (decisions or {}).items():
             made += self._write_decisions(name, sorted(decided.items(), key=lambda one: one[0].iteration))
         self._acknowledge(made)
@@ -325,7 +340,7 @@ class RunFolder:
         return not self._damaged_segments() and not self.policies.damaged()
 
     def _damaged_segments(self) -> list[Segment]:
-        return [segment for segment in self.ledger.segments() if not self._segments.is_intact(segment)]
+        return self._segments.damaged(self.ledger.segments())
 
     # -- other files -------------------------------------------------------------------------------------------------
 
@@ -383,34 +398,29 @@ class RunFolder:
             for segment in made:
                 failpoints.reached(f"{segment.kind}.committed")
 
-    def _set_aside(self, named: str) -> None:
-        """Move a damaged file or folder out of the way. What it held is owed again, whoever repairs."""
+    def _aside(self, named: str) -> Path:
+        """Where a damaged file or folder goes, out of the way. What it held is owed again, whoever repairs."""
         self.reopen()
-        path = files.inside(self.path, named)
-        if path.exists():
-            aside = self.path / "damaged" / named.replace("/", "-")
-            files.make_folder(aside.parent)
-            if aside.is_dir():
-                shutil.rmtree(aside)
-            path.rename(aside)
+        aside = self.path / "damaged" / named.replace("/", "-")
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        return aside
 
     def _repair(self) -> None:
         """Set aside what is damaged, so that just this is owed again, and remove what no ledger entry names."""
+        self._places.take()
         for segment in self._damaged_segments():
-            self._set_aside(segment.path)
+            self._segments.set_aside(segment, self._aside(segment.path))
             self.ledger.drop_segment(segment.path)
             self.ledger.event("segment_damaged", {"path": segment.path, "rows": segment.rows, "scope": segment.scope})
         for stage in self.policies.damaged():
             policy = stage["info"]["policy"]
             where = {"iteration": stage["iteration"], "arm": stage["arm"]}
-            self._set_aside(policy.get("adapter") or policy["weights"])
+            named = policy.get("adapter") or policy["weights"]
+            files.move(files.inside(self.path, named), self._aside(named))
             self.ledger.event("policy_damaged", {**where, "hash": policy["hash"]})
             self.ledger.drop_stage(**where, stage="train")
-        named = {self.path / segment.path for segment in self.ledger.segments()}
-        for kind in rows.KINDS:
-            for file in (self.path / kind).glob("*"):
-                if file not in named:
-                    file.unlink()
+        self._segments.remove_orphans()
 
 
 def _scope(iteration: int, name: str | None = None) -> str:

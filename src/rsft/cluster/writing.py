@@ -1,0 +1,52 @@
+"""Segments written by the cluster's machines, wherever they see the place where these lie; the run's process, which has
+other things to do, only names them in the ledger."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from rsft.cluster.resources import raised
+from rsft.store.ledger import Segment
+from rsft.store.places import Local
+from rsft.store.writing import Order, WriterLost, written
+
+# How long a machine may take over a segment.
+_SECONDS = 600.0
+
+
+def carried_out(order: Order, token: str) -> Segment | None:
+    """What an order comes to on whatever machine this is; None where it does not see the run's disk, which it would
+    have to write to."""
+    if isinstance(order.place, Local) and not Path(token).is_file():
+        return None
+    return written(order)
+
+
+class RayWriter:
+    """A `Writer` whose orders go to any machine that has time."""
+
+    def __init__(self, run: Path) -> None:
+        self._token = run.absolute() / f".written-{secrets.token_hex(8)}"
+        self._is_seen = True
+
+    def write(self, orders: Sequence[Order]) -> Sequence[Segment]:
+        import ray
+
+        if not self._is_seen:
+            return [written(order) for order in orders]
+        self._token.touch()
+        try:
+            task = ray.remote(carried_out).options(num_cpus=0, scheduling_strategy="SPREAD", max_retries=0)
+            segments = ray.get([task.remote(order, str(self._token)) for order in orders], timeout=_SECONDS)
+        except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
+            if (cause := raised(error)) is not None:
+                raise cause from None
+            raise WriterLost(str(error)) from error
+        finally:
+            self._token.unlink(missing_ok=True)
+        if any(segment is None for segment in segments):
+            self._is_seen = False  # a disk that some do not share is written to from here
+            raise WriterLost("a machine does not see the run's disk")
+        return list(segments)
