@@ -2,13 +2,13 @@
 
     python examples/cluster/keep.py runs/bot /kept/bot rsft run bot.yaml --set run=runs/bot
 
-Where there is no such run folder but a copy of it, the copy is brought back first. Then the command is started; every two
-minutes, and when it has ended, what has changed is copied. The exit code is the command's.
+Where there is no such run folder but a copy of it, the copy is brought back first. Then the command is started; every
+two minutes, and when it has ended, what has changed is copied. The exit code is the command's.
 
-A run folder itself can't be in a bucket: its ledger is a database, which wants a real disk. A copy of it is one of a moment:
-the ledger is read first and written last, so all that it names is there; what else is there is forgotten by rsft when it
-goes on. Nothing is ever deleted from the copy. A file in a bucket has its new content when it is whole, and the old one
-before; the copy relies on that.
+A run folder itself can't be in a bucket: its ledger is a database, which wants a real disk. A copy of it is one of a
+moment: the ledger is read first and written last, so all that it names is there; what else is there is forgotten by
+rsft when it goes on. Nothing is ever deleted from the copy. A file in a bucket has its new content when it is whole,
+and the old one before; the copy relies on that.
 """
 
 from __future__ import annotations
@@ -40,16 +40,20 @@ def files_of(folder: Path) -> Seen:
 
 
 def copy(run: Path, kept: Path, seen: Seen) -> bool:
-    """Copy what is not as it was when `seen` was noted, and note it there. Whether that came to an end: not where a file
-    went away meanwhile, which is no harm, for the next copy will be whole."""
-    if not (run / LEDGER).is_file():
+    """Copy what is not as it was when `seen` was noted, and note it there. Whether that came to an end: not where a
+    file went away meanwhile, which is no harm, for the next copy will be whole."""
+    if not (run / "recipe.yaml").is_file():  # nothing has been done in it
         return False
     with tempfile.TemporaryDirectory() as beside:
         moment = Path(beside) / LEDGER
-        source, target = sqlite3.connect(f"{(run / LEDGER).absolute().as_uri()}?mode=ro", uri=True), sqlite3.connect(moment)
+        source, target = (
+            sqlite3.connect(f"{(run / LEDGER).absolute().as_uri()}?mode=ro", uri=True),
+            sqlite3.connect(moment),
+        )
         source.backup(target)
         source.close()
         target.close()
+        kept.mkdir(parents=True, exist_ok=True)
         try:
             for name, about in files_of(run).items():
                 if seen.get(name) != about:
@@ -81,8 +85,11 @@ def main(run: Path, kept: Path, command: list[str], seconds: float = SECONDS) ->
                 process.wait(seconds)
                 break
             except subprocess.TimeoutExpired:
-                copy(run, kept, seen)
-    copy(run, kept, seen)
+                try:
+                    copy(run, kept, seen)
+                except (OSError, sqlite3.Error) as error:
+                    print(f"keep: not copied, and tried again: {error}", file=sys.stderr)
+    copy(run, kept, seen)  # what goes wrong now is told, after all that could be done
     return process.returncode
 
 

@@ -33,12 +33,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_whose_disk_is_gone_is_taken_up_from_its_copy() -> None:
     # As the script does, but for how often it copies.
-    often = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import keep; from pathlib import Path; keep.SECONDS = 0.1\n"
+    often = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import keep; from pathlib import Path; "
     often += f"sys.exit(keep.main(Path({str(RUN)!r}), Path({str(KEPT)!r}), ['rsft', 'run', 'bot.yaml'], 0.1))"
     with machine() as environment:
         keeper = subprocess.Popen([sys.executable, "-c", often], env=environment, start_new_session=True)
         wait_for(lambda: Path("reached").exists() and (KEPT / "iterations/1/policy/training.json").exists())
-        wait_for(lambda: (KEPT / "ledger.sqlite").exists())
+        wait_for((KEPT / "ledger.sqlite").exists)
         os.killpg(keeper.pid, signal.SIGKILL)
         keeper.wait()
         shutil.rmtree(RUN)
@@ -101,3 +101,21 @@ def test_the_exit_code_is_the_commands_and_what_is_there_is_not_overwritten(keep
     assert not list(RUN.iterdir())
     assert keep.bring_back(KEPT, Path("runs/back")).keys() == keep.files_of(KEPT).keys()
     assert outcome(Path("runs/back")) == outcome(Path("runs/alone"))
+
+
+def test_a_bucket_that_fails_for_a_while_does_not_end_the_keeping(
+    keep: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed()
+    real, failures = keep.copy, [OSError("the bucket is away"), OSError("the bucket is away")]
+
+    def copy(run: Path, kept: Path, seen: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return bool(real(run, kept, seen))
+
+    monkeypatch.setattr(keep, "copy", copy)
+    waiting = "import pathlib, time\nwhile not pathlib.Path('bucket/bot/ledger.sqlite').exists(): time.sleep(0.05)"
+    assert keep.main(Path("runs/alone"), KEPT, [sys.executable, "-c", waiting], 0.05) == 0
+    assert capsys.readouterr().err.count("keep: not copied, and tried again: the bucket is away") == 2
+    assert outcome(KEPT) == outcome(Path("runs/alone"))

@@ -49,9 +49,11 @@ def test_a_job_that_is_queued_again_goes_on_and_leaves_nothing_behind(
     monkeypatch.chdir(tmp_path)
     write_recipe()
     with machine() as environment:
-        environment |= JOB | {"CALLS": str(tmp_path / "calls")}
+        environment.update(JOB | {"CALLS": str(tmp_path / "calls")})
         stand_in(
-            environment, "scontrol", 'echo "scontrol $*" >> "$CALLS"; if [ "$1" = show ]; then echo 127.0.0.1; echo 2; fi'
+            environment,
+            "scontrol",
+            'echo "scontrol $*" >> "$CALLS"; if [ "$1" = show ]; then echo 127.0.0.1; echo 2; fi',
         )
         # A node more is a process more.
         stand_in(environment, "srun", 'echo "srun $*" >> "$CALLS"; while [[ $1 == --* ]]; do shift; done; exec "$@"')
@@ -86,7 +88,7 @@ def test_a_job_whose_run_fails_fails_and_is_not_queued_again(tmp_path: Path, mon
     pytest.importorskip("ray")
     monkeypatch.chdir(tmp_path)
     with machine() as environment:
-        environment |= JOB | {"SLURM_JOB_NUM_NODES": "1", "CALLS": str(tmp_path / "calls")}
+        environment.update(JOB | {"SLURM_JOB_NUM_NODES": "1", "CALLS": str(tmp_path / "calls")})
         stand_in(environment, "scontrol", 'echo "scontrol $*" >> "$CALLS"; echo 127.0.0.1')
         stand_in(environment, "srun", 'while [[ $1 == --* ]]; do shift; done; exec "$@"')
         command = ["bash", str(SCRIPT), "nothing.yaml"]

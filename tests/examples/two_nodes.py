@@ -64,13 +64,13 @@ def outcome(folder: Path) -> object:
     """All candidates and decisions of a run."""
     with RunFolder.open(folder, write=False) as opened:
         candidates = {one.key: one for one in opened.candidates()}
-        return candidates, {one.key: one for one in opened.decisions()}
+        return candidates, opened.decisions("policy")
 
 
 @contextmanager
 def machine() -> Iterator[dict[str, str]]:
-    """The environment of processes that belong together, with this interpreter's commands first. Whatever is left of them
-    in the end is killed. Ray's sockets want a short path."""
+    """The environment of processes that belong together, with this interpreter's commands first. Whatever is left of
+    them in the end is killed. Ray's sockets want a short path."""
     with tempfile.TemporaryDirectory(prefix="n", ignore_cleanup_errors=True) as folder:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SKYPILOT", "RAY"))},
