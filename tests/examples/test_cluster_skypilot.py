@@ -57,6 +57,7 @@ def test_two_nodes_run_it_to_its_end_and_the_bucket_has_it(tmp_path: Path, monke
             {
                 **TASK["envs"],
                 "RECIPE": "bot.yaml",
+                "RAY_AUTH_TOKEN": "ab" * 32,
                 "PORT": str(port),
                 "HOME": str(tmp_path / "home"),
                 "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.2",
