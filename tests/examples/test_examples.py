@@ -8,7 +8,11 @@ from pathlib import Path
 import nbformat
 
 FOLDER = Path(__file__).parents[2] / "examples"
-FILES = {file.name for file in FOLDER.iterdir() if file.is_file() and file.name != "README.md"}
+FILES = {
+    file.relative_to(FOLDER).as_posix()
+    for file in FOLDER.rglob("*")
+    if file.is_file() and file.name != "README.md" and "__pycache__" not in file.parts
+}
 
 
 def test_the_list_has_one_line_for_each_example() -> None:
