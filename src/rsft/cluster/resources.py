@@ -19,7 +19,8 @@ def asked_of_ray(
     """
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in there if node.get("CPU") or node.get("GPU")]  # a head may be there to direct only
     gpus_there = sum(node.get("GPU", 0) for node in nodes)
     if gpus is None:
         gpus = wanted.gpus if wanted.gpus is not None else (ranks if gpus_there else 0)
