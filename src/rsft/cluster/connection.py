@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 
 from rsft.errors import RunError
+
+# How long the head of a cluster may take to answer.
+_SECONDS = 10.0
 
 _users = 0
 
@@ -25,13 +29,21 @@ def connect(address: str) -> None:
         raise RunError("The recipe's cluster needs Ray: pip install 'rsft[ray]', on every machine.") from None
     if not ray.is_initialized():
         try:
+            _somebody_listens(address)
             ray.init(address=address, namespace="rsft", log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise RunError(
-                f"There is no Ray cluster at '{address}' (cluster.ray): {error}. Start one with ray start --head, and "
+                f"There is no Ray cluster at '{address}' (cluster.ray): {error} Start one with ray start --head, and "
                 "ray start --address=HOST:6379 on each further machine; or say --set cluster.ray=local."
             ) from error
     _users += 1
+
+
+def _somebody_listens(address: str) -> None:
+    """Raises OSError where nobody does: Ray would go on asking for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
 
 
 def disconnect() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
+import signal
 import tempfile
 import time
 from collections.abc import Sequence
@@ -48,7 +50,9 @@ class _Actor:
         self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
 
     def facts(self) -> Facts:
-        return self._worker.facts()
+        import ray
+
+        return replace(self._worker.facts(), node=ray.get_runtime_context().get_node_id())
 
     def begin(self, number: int, sent: Sent, watch: Luggage | None, witness: Prompt) -> None:
         import ray
@@ -101,6 +105,7 @@ class RayCrew:
         self._sent: Sent | None = None
         self._names = 0
         self._deaths = 0
+        self._said: list[str] = []
         self._rest_until = 0.0
         self._said_at = time.monotonic()
         self._first: Facts | None = None
@@ -235,7 +240,7 @@ class RayCrew:
         for hired in list(self._hired.values()):
             silent = now - hired.heard_at
             if hired.facts is not None and self._drawing is not None and silent > self._cluster.patience_seconds:
-                ray.kill(hired.actor)
+                _end_for_good(hired)
                 heard += self._gone(hired, f"it said nothing for {silent:.0f} s")
         self._say_what_is_missing(now)
         return heard
@@ -267,6 +272,7 @@ class RayCrew:
             return self._failed(hired, said.error)
         if said.candidates:
             self._deaths = 0
+            self._said.clear()
         return [Came(hired.name, said)]
 
     def _failed(self, hired: _Hired, error: UserError) -> list[Joined | Left | Came]:
@@ -274,9 +280,11 @@ class RayCrew:
         import ray
 
         ray.kill(hired.actor)
+        self._said.append(str(error))
         left = self._gone(hired, str(error))
-        if self._deaths >= _DEATHS * self._count or (self._first is None and not self._hired):
-            raise error
+        as_often = len(self._said) >= max(2, self._count)
+        if self._deaths >= _DEATHS * self._count or (as_often and len(set(self._said)) == 1):
+            raise error  # it is not the machine
         return left
 
     def _gone(self, hired: _Hired, why: str) -> list[Joined | Left | Came]:
@@ -318,3 +326,19 @@ class RayCrew:
 
     def _call(self, hired: _Hired, method: str, group: str, *arguments: Any) -> Any:
         return getattr(hired.actor, method).options(concurrency_group=group).remote(*arguments)
+
+
+def _end_for_good(hired: _Hired) -> None:
+    """End a worker that does not answer: Ray asks one to end, and one that hangs would keep its GPU."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.kill(hired.actor)
+    if hired.facts is not None:
+        there = NodeAffinitySchedulingStrategy(hired.facts.node, soft=False)
+        ray.remote(_kill).options(num_cpus=0, scheduling_strategy=there, max_retries=0).remote(hired.facts.pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -64,6 +64,8 @@ class Facts:
     description: dict[str, object]
     rows: int
     tells_tokens: bool
+    node: str = ""
+    """What Ray calls its machine."""
     sees: bool = True
     """Whether it sees its driver's disk."""
 
@@ -100,7 +102,7 @@ class Worker:
     def facts(self) -> Facts:
         engine = self._engine
         where = socket.gethostname(), os.getpid()
-        return Facts(*where, engine.base, engine.description, engine.rows, engine.tells_tokens, self._sees)
+        return Facts(*where, engine.base, engine.description, engine.rows, engine.tells_tokens, sees=self._sees)
 
     def begin(self, number: int, policy: Policy, watch: Watch | None, witness: Prompt | None = None) -> None:
         """From now on, draw what is told under this number. `witness` is a prompt by which the policy's weights are
