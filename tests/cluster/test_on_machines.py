@@ -58,6 +58,9 @@ class Broken(OwnEngine):
     def prepare(self, student):
         raise RunError("this machine has no licence")
 
+    def replies(self, policy, requests):
+        return []
+
 
 class Breaks(OwnEngine):
     trained = ("adapter", "weights")
@@ -102,7 +105,7 @@ def killed_at_draw(number: int, kill: Callable[[], None]) -> Callable[[str], Non
 @pytest.mark.model
 def test_the_service_recipe_comes_to_the_same_candidates_and_decisions(here: Path, three: Machines) -> None:
     small = ["prompts.train_limit=6", "prompts.heldout_limit=3", "loop={iterations: 1, control: none}"]
-    small += ["sampling.candidates=4", "evaluation.samples=1", 'training={type: "null"}', "dtype=float32"]
+    small += ["sampling.candidates=4", "evaluation.samples=1", 'training={type: "null"}', "selection=[relevant >= 0.2]"]
     rsft.run(rsft.load_recipe("service", "run=alone", *small))
     rsft.run(
         rsft.load_recipe("service", "run=many", *small, on(three, scorers={"relevant": {"workers": 1, "cpus": 1}}))
