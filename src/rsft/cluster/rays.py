@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from rsft.cluster.connection import connect, disconnect
+from rsft.cluster.dashboard import Counted, engine_name
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.resources import asked_of_ray, raised, said_of
+from rsft.cluster.roll import last_number
 from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
@@ -37,10 +39,11 @@ _GROUPS = {"asked": 1, "told": 1, "besides": 1}
 class _Actor:
     """A worker, as an actor."""
 
-    def __init__(self, station: Luggage, threads: int) -> None:
+    def __init__(self, station: Luggage, threads: int, name: str) -> None:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
+        self._counted = Counted(name, "rsft_candidates", "rsft_tokens")
 
     def facts(self) -> Facts:
         return self._worker.facts()
@@ -52,7 +55,10 @@ class _Actor:
         self._worker.tell(number, news)
 
     def take(self) -> Taken:
-        return self._worker.take()
+        taken = self._worker.take()
+        tokens = sum(len(candidate.token_ids) for candidate in taken.candidates)
+        self._counted.add(rsft_candidates=len(taken.candidates), rsft_tokens=tokens)
+        return taken
 
     def end(self, number: int) -> None:
         self._worker.end(number)
@@ -85,9 +91,11 @@ class RayCrew:
         self._hired: dict[str, _Hired] = {}
         self._asked: dict[Any, tuple[_Hired, str]] = {}
         self._joined: list[Joined] = []
+        self._left: list[Left] = []
+        """Those that went while nobody listened."""
         self._number = 0
         self._drawing: tuple[Policy, Any] | None = None
-        self._names = 0
+        self._names = last_number(logs)
         self._deaths = 0
         self._rest_until = 0.0
         self._said_at = time.monotonic()
@@ -97,7 +105,7 @@ class RayCrew:
     @property
     def facts(self) -> Facts:
         while self._first is None:
-            self._hear(1.0)
+            self._wait()
         return self._first
 
     @property
@@ -116,8 +124,9 @@ class RayCrew:
             self._tell(hired, "tell", self._number, news)
 
     def hear(self, seconds: float) -> Sequence[Joined | Left | Came]:
+        left, self._left = self._left, []
         joined, self._joined = self._joined, []
-        return [*joined, *self._hear(0.0 if joined else seconds)]
+        return [*left, *joined, *self._hear(0.0 if left or joined else seconds)]
 
     def end(self) -> None:
         self._drawing = None
@@ -131,14 +140,14 @@ class RayCrew:
             assert self.facts
             able = [hired for hired in self._hired.values() if hired.facts is not None]
             if not able:
-                self._hear(1.0)
+                self._wait()
                 continue
             try:
                 return ray.get(self._call(able[0], "do", "besides", method, *arguments))
             except ray.exceptions.RayError as error:
                 if (cause := raised(error)) is not None:
                     raise cause from None
-                self._gone(able[0], said_of(error))
+                self._left += self._gone(able[0], said_of(error))
 
     def release(self) -> None:
         import ray
@@ -172,8 +181,8 @@ class RayCrew:
             name = f"worker-{self._names}"
             actor = (
                 ray.remote(concurrency_groups=_GROUPS)(_Actor)
-                .options(**self._resources, scheduling_strategy="SPREAD")
-                .remote(self._station, self._threads)
+                .options(**self._resources, scheduling_strategy="SPREAD", name=engine_name(self._logs, name))
+                .remote(self._station, self._threads, name)
             )
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
@@ -187,6 +196,10 @@ class RayCrew:
             self._ask(hired)
         hired.heard_at = time.monotonic()
         return Joined(hired.name, hired.facts)
+
+    def _wait(self) -> None:
+        """Wait for somebody while nothing is drawn."""
+        self._left += [heard for heard in self._hear(1.0) if isinstance(heard, Left)]
 
     def _hear(self, seconds: float) -> list[Joined | Left | Came]:
         import ray
@@ -206,7 +219,7 @@ class RayCrew:
         self._say_what_is_missing(now)
         return heard
 
-    def _answered(self, hired: _Hired, what: str, ref: Any) -> list[Joined | Left | Came]:
+    def _answered(self, hired: _Hired, what: str, ref: Any) -> Sequence[Joined | Left | Came]:
         """What one worker's answer comes to."""
         import ray
 
@@ -235,7 +248,7 @@ class RayCrew:
             self._deaths = 0
         return [Came(hired.name, said)]
 
-    def _failed(self, hired: _Hired, error: UserError) -> list[Joined | Left | Came]:
+    def _failed(self, hired: _Hired, error: UserError) -> list[Left]:
         """A worker's engine gave up: maybe another one's does better, on another machine."""
         import ray
 
@@ -245,7 +258,7 @@ class RayCrew:
             raise error
         return left
 
-    def _gone(self, hired: _Hired, why: str) -> list[Joined | Left | Came]:
+    def _gone(self, hired: _Hired, why: str) -> list[Left]:
         del self._hired[hired.name]
         self._asked = {ref: asked for ref, asked in self._asked.items() if asked[0] is not hired}
         where = f" on {hired.facts.host}" if hired.facts else ""
