@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 _log = logging.getLogger("rsft")
 
@@ -43,6 +44,19 @@ class Entry:
 
 
 @dataclass(slots=True)
+class Told:
+    """What a roll's file has."""
+
+    start: int = 0
+    """How often the run was begun or gone on with."""
+    overtaken: int = 0
+    workers: list[Entry] = field(default_factory=list)
+
+
+_TOLD = TypeAdapter(Told)
+
+
+@dataclass(slots=True)
 class Roll:
     """The workers of one engine, in the order of their coming. Kept in a folder, and taken up again from there."""
 
@@ -57,10 +71,10 @@ class Roll:
     _window: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        said = read_roll(self.folder / ROLL)
-        self.earlier = [Entry(**entry) for entry in said["workers"]]
-        self.overtaken = said["overtaken"]
-        self._start = 1 + max((entry.start for entry in self.earlier), default=0)
+        told = read_roll(self.folder / ROLL)
+        self.earlier, self.overtaken, self._start = told.workers, told.overtaken, told.start + 1
+        if self.earlier:
+            self._put()  # they are not at work any more
 
     def joined(self, worker: str, host: str, pid: int) -> None:
         """A worker takes part in a drawing from now on."""
@@ -127,26 +141,24 @@ class Roll:
             self._counted[entry.worker] = now
 
     def _put(self) -> None:
-        workers = [asdict(entry) for entry in (*self.earlier, *self.entries.values())]
+        told = Told(self._start, self.overtaken, [*self.earlier, *self.entries.values()])
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f"{ROLL}.part"
-        aside.write_text(json.dumps({"overtaken": self.overtaken, "workers": workers}, indent=1), encoding="utf-8")
+        aside.write_text(json.dumps(asdict(told), indent=1), encoding="utf-8")
         os.replace(aside, self.folder / ROLL)  # it only tells: no crash makes it wrong for long
 
 
-def read_roll(file: Path) -> dict[str, Any]:
-    """The `workers` (each as an `Entry` has it) and how many shares were `overtaken`; nobody and none where there is no
-    such file, or where it is not one that a `Roll` has written: it only tells, and nothing depends on it."""
+def read_roll(file: Path) -> Told:
+    """What a roll tells; nothing where there is no such file, or where it is not one that a `Roll` has written: it only
+    tells, and nothing depends on it."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8")) if not file.is_symlink() else {}
-        workers = [asdict(Entry(**entry)) for entry in said["workers"]]
-        return {"overtaken": int(said["overtaken"]), "workers": workers}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {"overtaken": 0, "workers": []}
+        return _TOLD.validate_json(file.read_bytes()) if not file.is_symlink() else Told()
+    except (OSError, ValueError):  # pydantic's errors among these
+        return Told()
 
 
 def last_number(folder: Path) -> int:
     """The highest number in a name of a worker that a folder's roll knows, 0 for none: those who come later are called
     by further ones, so that each has logs of its own."""
-    numbers = (entry["worker"].rpartition("-")[2] for entry in read_roll(folder / ROLL)["workers"])
+    numbers = (entry.worker.rpartition("-")[2] for entry in read_roll(folder / ROLL).workers)
     return max((int(number) for number in numbers if number.isascii() and number.isdigit()), default=0)

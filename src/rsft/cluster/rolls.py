@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rsft.cluster.roll import ROLL, read_roll
+from rsft.cluster.roll import ROLL, Entry, read_roll
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +38,25 @@ def read_rolls(folder: Path, *, at_work: bool = False) -> Worked:
     workers: list[Mapping[str, Any]] = []
     overtaken = 0
     for file in sorted(folder.rglob(ROLL)):
-        said = read_roll(file)
-        overtaken += said["overtaken"]
+        told = read_roll(file)
+        overtaken += told.overtaken
         of = file.parent.relative_to(folder)
-        last = max((worker["start"] for worker in said["workers"]), default=0)
-        workers += [_told(worker, of, at_work and worker["start"] == last) for worker in said["workers"]]
+        workers += [_said(worker, of, at_work and worker.start == told.start) for worker in told.workers]
     return Worked(workers, overtaken)
 
 
-def _told(worker: Mapping[str, Any], of: Path, at_work: bool) -> Mapping[str, Any]:
-    state = "gone" if worker["gone"] is not None else "at work" if at_work else "done"
-    mean = worker["tokens"] / worker["seconds"] if worker["seconds"] and worker["tokens"] else None
-    now = worker["tokens_per_second"] if state == "at work" else None
-    return {**worker, "name": (of / worker["worker"]).as_posix(), "state": state, "rate": now or mean}
+def _said(worker: Entry, of: Path, at_work: bool) -> Mapping[str, Any]:
+    state = "gone" if worker.gone is not None else "at work" if at_work else "done"
+    mean = worker.tokens / worker.seconds if worker.seconds and worker.tokens else None
+    now = worker.tokens_per_second if state == "at work" else None
+    return {**asdict(worker), "name": (of / worker.worker).as_posix(), "state": state, "rate": now or mean}
 
 
 def worked_since(folder: Path, moment: float) -> list[str]:
     """How many workers have given something since a Unix time, and how many were lost, in words; nothing for none."""
     workers = read_rolls(folder).workers
-    gave = sum((worker["came_at"] or 0) >= moment for worker in workers)
-    lost = sum((worker["gone_at"] or 0) >= moment for worker in workers)
+    gave = sum(worker["came_at"] is not None and worker["came_at"] >= moment for worker in workers)
+    lost = sum(worker["gone_at"] is not None and worker["gone_at"] >= moment for worker in workers)
     return [*([f"by {many(gave)}"] if gave else ()), *([f"{many(lost)} lost"] if lost else ())]
 
 
