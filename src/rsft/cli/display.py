@@ -31,7 +31,7 @@ _KNOWN_SHARE = 0.05
 def reporter() -> Iterator[Reporter]:
     """The reporter that suits where stderr goes; stdout stays free for what the command prints."""
     if not sys.stderr.isatty():
-        with _warnings_by(plain := PlainReporter()):
+        with warnings_by(plain := PlainReporter()):
             yield plain
         return
     console = Console(stderr=True)
@@ -42,12 +42,12 @@ def reporter() -> Iterator[Reporter]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress, _warnings_by(bars := BarReporter(progress)):
+    with Progress(*columns, console=console, transient=True) as progress, warnings_by(bars := BarReporter(progress)):
         yield bars
 
 
 @contextmanager
-def _warnings_by(tell: Reporter) -> Iterator[None]:
+def warnings_by(tell: Reporter) -> Iterator[None]:
     """Have the reporter say what the package warns of meanwhile: between bars, and inert."""
     log, teller = logging.getLogger("rsft"), _Teller(tell)
     log.addHandler(teller)
