@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -144,7 +143,7 @@ class Roll:
         told = Told(self._start, self.overtaken, [*self.earlier, *self.entries.values()])
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f"{ROLL}.part"
-        aside.write_text(json.dumps(asdict(told), indent=1), encoding="utf-8")
+        aside.write_bytes(_TOLD.dump_json(told, indent=1))
         os.replace(aside, self.folder / ROLL)  # it only tells: no crash makes it wrong for long
 
 
