@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from rsft.cluster.rolls import worked_since
+from rsft.participants import LOGS
 from rsft.progress import Reporter
 from rsft.store import RunFolder
 
@@ -44,12 +46,13 @@ class Books:
         self.folder.begin_stage(iteration, arm, stage)
         self.begin(iteration, arm, stage, total, unit)
         note: dict[str, Any] = {}
-        began = time.monotonic()
+        moment, began = time.time(), time.monotonic()
         yield note
         note["seconds"] = round(time.monotonic() - began, 3)
         self.folder.finish_stage(iteration, arm, stage, note, note.pop("events", ()))
         if line := _line(stage, note):
-            self.tell.end(line)
+            # Who did it is not of the note: it has nothing to do with what came of the stage.
+            self.tell.end(", ".join([line, *worked_since(self.folder.path / LOGS, moment)]))
 
     def begin(self, iteration: int, arm: Arm, stage: str, total: int, unit: str) -> None:
         """Announce (a part of) a stage of so many steps."""

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from rsft.budget import lists_of_prompts
+from rsft.cluster.rolls import Worked, read_rolls
 from rsft.decided import StoredDecisions, first_decided
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
+from rsft.participants import LOGS
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.stored import stored_lengths
@@ -21,17 +23,27 @@ from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
 
 
 def status(run: Path) -> dict[str, Any]:
-    """Each stage of the run with its note, and whether somebody is at work on it. Raises RunError."""
+    """Each stage of the run with its note, whether somebody is at work on it, and who works on a cluster. Raises
+    RunError."""
     recipe = saved_recipe(run)
     with RunFolder.open(run, write=False) as folder:
+        writer = folder.writer_pid()
+        worked = workers_of(run, at_work=writer is not None)
         return {
             "run": str(run),
             "finished": folder.finished,
-            "writer": folder.writer_pid(),
+            "writer": writer,
             "iterations": recipe.loop.iterations,
             "candidates": folder.count("candidates"),
             "stages": folder.stages(),
+            "workers": list(worked.workers),
+            "overtaken": worked.overtaken,
         }
+
+
+def workers_of(run: Path, *, at_work: bool) -> Worked:
+    """Who works on the run on a cluster, or did; `at_work` says whether somebody is."""
+    return read_rolls(run / LOGS, at_work=at_work)
 
 
 @dataclass(frozen=True, slots=True)

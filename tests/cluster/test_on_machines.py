@@ -20,7 +20,7 @@ from questions import write_questions
 from rsft import failpoints
 from rsft.cluster import rays
 from rsft.cluster.policies import Proof, Proofs
-from rsft.cluster.roll import read_rolls
+from rsft.cluster.rolls import read_rolls
 from rsft.errors import RecipeError, RunError, UserError
 from rsft.store import RunFolder
 from tiny_runs import RECIPE as TINY
@@ -111,9 +111,9 @@ def test_the_service_recipe_comes_to_the_same_candidates_and_decisions(here: Pat
         rsft.load_recipe("service", "run=many", *small, on(three, scorers={"relevant": {"workers": 1, "cpus": 1}}))
     )
     assert came_to("alone") == came_to("many")
-    workers = read_rolls(Path("many"))
+    workers = read_rolls(Path("many")).workers
     assert len(workers) == 2
-    assert all(worker["candidates"] and worker["gone"] is None for worker in workers)
+    assert all(worker.candidates and worker.gone is None for worker in workers)
 
 
 def test_a_new_policy_reaches_every_worker_where_no_disk_is_shared(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rsft
 from questions import write_questions
+from rsft.cluster.roll import Roll
 
 EVIL = '<img src=x onerror=alert(1)>{{ 7 * 7 }}</script><svg onload="alert(2)">\x1b[31m'
 RECIPE = """
@@ -47,3 +48,17 @@ def write_recipe(*overrides: str) -> rsft.Recipe:
     Path("mine.py").write_text(SCORERS)
     write_questions(train=8, heldout=6)
     return rsft.load_recipe("scripted.yaml", "run=runs/bot", *overrides)
+
+
+def write_workers(run: Path) -> None:
+    """Have had four workers at a run, of whom one was lost, with a log, and one never came."""
+    roll = Roll(run / "servers")
+    for number in range(1, 4):
+        name = f"worker-{number}"
+        roll.joined(name, f"node-{number % 2}.cluster.example", 4700 + number)
+        roll.came(name, 1200 * number, 50_000 * number)
+        roll.entries[name].seconds = 40.0
+        roll.logged(name, {"worker.log": b"INFO it began\n" * 300, "server.log": b"0.5 s: serving " * 40})
+    roll.left("worker-2", "The actor died because its node has died. Node Id: 5d2c1a8ffa6d3b04c9e7")
+    roll.left("worker-4", "There is no GPU on this machine (engine.device).")
+    roll.rest(overtaken=3)

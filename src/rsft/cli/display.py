@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ _KNOWN_SHARE = 0.05
 def reporter() -> Iterator[Reporter]:
     """The reporter that suits where stderr goes; stdout stays free for what the command prints."""
     if not sys.stderr.isatty():
-        yield PlainReporter()
+        with warnings_by(plain := PlainReporter()):
+            yield plain
         return
     console = Console(stderr=True)
     columns = (
@@ -40,8 +42,30 @@ def reporter() -> Iterator[Reporter]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield BarReporter(progress)
+    with Progress(*columns, console=console, transient=True) as progress, warnings_by(bars := BarReporter(progress)):
+        yield bars
+
+
+@contextmanager
+def warnings_by(tell: Reporter) -> Iterator[None]:
+    """Have the reporter say what the package warns of meanwhile: between bars, and inert."""
+    log, teller = logging.getLogger("rsft"), _Teller(tell)
+    log.addHandler(teller)
+    try:
+        yield
+    finally:
+        log.removeHandler(teller)
+
+
+class _Teller(logging.Handler):
+    """Hands warnings on to a reporter."""
+
+    def __init__(self, tell: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell.say(self.format(record))
 
 
 class BarReporter:

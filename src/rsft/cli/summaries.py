@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from rsft.cli.console import console, from_here, program, say, say_unbroken
+from rsft.cli.console import console, from_here, inert, program, say, say_unbroken
 from rsft.store import ARMS
 from rsft.wording import score_gain, share, share_gain
 
@@ -86,6 +86,26 @@ def print_status(status: dict[str, Any]) -> None:
         seconds = f"{note['seconds']:.0f}" if "seconds" in note else ""
         table.add_row(str(stage["iteration"]), stage["arm"], stage["stage"], stage["status"], seconds, _result(note))
     console.print(table)
+    if status["workers"]:
+        _print_workers(status)
+
+
+def _print_workers(status: dict[str, Any]) -> None:
+    """Who works on a cluster, or did, and what each has drawn."""
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("worker", "host"):
+        table.add_column(column, overflow="fold")
+    for column in ("candidates", "tokens", "tokens/s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for one in status["workers"]:
+        rate = f"{one['rate']:,.0f}" if one["rate"] is not None else ""
+        said = one["state"] if one["gone"] is None else f"gone: {one['gone']}"
+        counts = f"{one['candidates']:,}", f"{one['tokens']:,}", rate
+        table.add_row(inert(one["name"]), inert(one["host"]), *counts, inert(said))
+    console.print(table)
+    lost, overtaken = sum(one["gone"] is not None for one in status["workers"]), status["overtaken"]
+    say(f"Workers: {len(status['workers']):,}, of which {lost:,} were lost; overtaken shares of work: {overtaken:,}.")
 
 
 def _by_seed(said: dict[str, Any] | None) -> str:

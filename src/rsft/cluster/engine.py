@@ -189,8 +189,7 @@ class ClusterEngine:
                 for heard in self.crew.hear(0.0 if idle else _LISTEN_SECONDS):
                     yield from self._heard(leases, heard)
         finally:
-            self.roll.overtaken += leases.overtaken
-            self.roll.write(at_once=True)
+            self.roll.rest(leases.overtaken)
             self.crew.end()
 
     def _heard(self, leases: Leases, heard: Joined | Left | Came) -> Sequence[Candidate]:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from rsft.cluster.connection import connect, disconnect
+from rsft.cluster.dashboard import Counted, scorer_name
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_with_parent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
@@ -29,19 +30,22 @@ _DEATHS = 3
 class _Actor:
     """One copy of a scorer."""
 
-    def __init__(self, luggage: Luggage, home: str, threads: int) -> None:
+    def __init__(self, luggage: Luggage, home: str, threads: int, name: str) -> None:
         end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         if os.path.isdir(home):
             os.chdir(home)
         self._scorer: Scorer = luggage.open()
         self._scorer.prepare()
+        self._counted = Counted(name, "rsft_scores")
 
     def fingerprint(self) -> str:
         return self._scorer.fingerprint
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
-        return run_scorer(self._scorer, replies)
+        scores = run_scorer(self._scorer, replies)
+        self._counted.add(rsft_scores=len(scores))
+        return scores
 
 
 class _Copies:
@@ -108,7 +112,8 @@ class _Copies:
     def _begun(self) -> Any:
         import ray
 
-        actor = ray.remote(_Actor).options(**self._resources, scheduling_strategy="SPREAD").remote(*self._made_of)
+        options = {**self._resources, "scheduling_strategy": "SPREAD", "name": scorer_name(self.name)}
+        actor = ray.remote(_Actor).options(**options).remote(*self._made_of, self.name)
         self._all.append(actor)
         return actor
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from rsft.cluster.connection import connect, disconnect
+from rsft.cluster.dashboard import Counted, engine_name
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_with_parent
 from rsft.cluster.policies import Sent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
+from rsft.cluster.roll import last_number
 from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
@@ -43,11 +45,12 @@ _GROUPS = {"asked": 1, "told": 1, "besides": 1}
 class _Actor:
     """A worker, as an actor."""
 
-    def __init__(self, station: Luggage, threads: int) -> None:
+    def __init__(self, station: Luggage, threads: int, name: str) -> None:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
         end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
+        self._counted = Counted(name, "rsft_candidates", "rsft_tokens")
 
     def facts(self) -> Facts:
         import ray
@@ -64,7 +67,10 @@ class _Actor:
         self._worker.tell(number, news)
 
     def take(self) -> Taken:
-        return self._worker.take()
+        taken = self._worker.take()
+        tokens = sum(len(candidate.token_ids) for candidate in taken.candidates)
+        self._counted.add(rsft_candidates=len(taken.candidates), rsft_tokens=tokens)
+        return taken
 
     def end(self, number: int) -> None:
         self._worker.end(number)
@@ -100,10 +106,12 @@ class RayCrew:
         self._hired: dict[str, _Hired] = {}
         self._asked: dict[Any, tuple[_Hired, str]] = {}
         self._joined: list[Joined] = []
+        self._left: list[Left] = []
+        """Those that went while nobody listened."""
         self._number = 0
         self._drawing: tuple[Sent, Any, Prompt] | None = None
         self._sent: Sent | None = None
-        self._names = 0
+        self._names = last_number(logs)
         self._deaths = 0
         self._said: list[str] = []
         self._rest_until = 0.0
@@ -114,7 +122,7 @@ class RayCrew:
     @property
     def facts(self) -> Facts:
         while self._first is None:
-            self._hear(1.0)
+            self._wait()
         return self._first
 
     @property
@@ -135,8 +143,9 @@ class RayCrew:
             self._tell(hired, "tell", self._number, news)
 
     def hear(self, seconds: float) -> Sequence[Joined | Left | Came]:
+        left, self._left = self._left, []
         joined, self._joined = self._joined, []
-        return [*joined, *self._hear(0.0 if joined else seconds)]
+        return [*left, *joined, *self._hear(0.0 if left or joined else seconds)]
 
     def end(self) -> None:
         self._drawing = None
@@ -150,14 +159,14 @@ class RayCrew:
             assert self.facts
             able = [hired for hired in self._hired.values() if hired.facts is not None]
             if not able:
-                self._hear(1.0)
+                self._wait()
                 continue
             try:
                 return ray.get(self._call(able[0], "do", "besides", method, *arguments))
             except ray.exceptions.RayError as error:
                 if (cause := raised(error)) is not None:
                     raise cause from None
-                self._gone(able[0], said_of(error))
+                self._left += self._gone(able[0], said_of(error))
 
     def release(self) -> None:
         import ray
@@ -197,8 +206,8 @@ class RayCrew:
             name = f"worker-{self._names}"
             actor = (
                 ray.remote(concurrency_groups=_GROUPS)(_Actor)
-                .options(**self._resources, scheduling_strategy="SPREAD")
-                .remote(self._station, self._threads)
+                .options(**self._resources, scheduling_strategy="SPREAD", name=engine_name(self._logs, name))
+                .remote(self._station, self._threads, name)
             )
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
@@ -227,6 +236,10 @@ class RayCrew:
             self._sent = sent = replace(sent, parts=refs)
         return sent
 
+    def _wait(self) -> None:
+        """Wait for somebody while nothing is drawn."""
+        self._left += [heard for heard in self._hear(1.0) if isinstance(heard, Left)]
+
     def _hear(self, seconds: float) -> list[Joined | Left | Came]:
         import ray
 
@@ -245,7 +258,7 @@ class RayCrew:
         self._say_what_is_missing(now)
         return heard
 
-    def _answered(self, hired: _Hired, what: str, ref: Any) -> list[Joined | Left | Came]:
+    def _answered(self, hired: _Hired, what: str, ref: Any) -> Sequence[Joined | Left | Came]:
         """What one worker's answer comes to."""
         import ray
 
@@ -275,7 +288,7 @@ class RayCrew:
             self._said.clear()
         return [Came(hired.name, said)]
 
-    def _failed(self, hired: _Hired, error: UserError) -> list[Joined | Left | Came]:
+    def _failed(self, hired: _Hired, error: UserError) -> list[Left]:
         """A worker's engine gave up: maybe another one's does better, on another machine."""
         import ray
 
@@ -287,7 +300,7 @@ class RayCrew:
             raise error  # it is not the machine
         return left
 
-    def _gone(self, hired: _Hired, why: str) -> list[Joined | Left | Came]:
+    def _gone(self, hired: _Hired, why: str) -> list[Left]:
         del self._hired[hired.name]
         self._asked = {ref: asked for ref, asked in self._asked.items() if asked[0] is not hired}
         where = f" on {hired.facts.host}" if hired.facts else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rsft.cluster.rolls import Worked, many
 from rsft.report import drawn, held_out
 from rsft.report.document import Block, Code, Document, Figure, Note, Replies, Section, Table
 from rsft.report.facts import Facts
@@ -93,6 +94,7 @@ def _origin(facts: Facts) -> Iterator[Block]:
         ["handed back", _handed_back(summary)],
         ["seed", str(recipe.seed)],
         ["prompts", ", ".join(f"{count:,} {split}" for split, count in summary.get("prompts", {}).items())],
+        ["workers", _unsteady(facts.worked)],
     ]
     yield Table("Where it comes from", ("", ""), [row for row in rows if row[1]], words=frozenset({0, 1}))
     if facts.surroundings:
@@ -108,6 +110,18 @@ def _origin(facts: Facts) -> Iterator[Block]:
     if laws:
         yield Table("What wrote candidates", ("generator", "policy", "how"), laws, words=frozenset({0, 1, 2}))
     yield Code("recipe.yaml", facts.recipe_text)
+
+
+def _unsteady(worked: Worked) -> str:
+    """How many workers of a cluster were lost, and how much work was overtaken; nothing where all went well."""
+    if not worked.lost and not worked.overtaken:
+        return ""
+    shares = f"{worked.overtaken:,} share{'' if worked.overtaken == 1 else 's'} of work"
+    where = f"{worked.hosts:,} host{'' if worked.hosts == 1 else 's'}"
+    return (
+        f"{many(len(worked.workers))} on {where}: {worked.lost:,} lost, {shares} overtaken; no candidate is missing or "
+        "counted twice for it"
+    )
 
 
 def _made_with(facts: Facts) -> list[list[str]]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsft.cluster.rolls import Worked
 from rsft.config import Recipe
 from rsft.distributions import distributions
 from rsft.listing import state_of
 from rsft.pairing import Outcome, outcomes
-from rsft.reading import summary_of
+from rsft.reading import summary_of, workers_of
 from rsft.report.closest import closest_calls
 from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
 from rsft.saved import saved_recipe
@@ -38,6 +39,8 @@ class Facts:
     surroundings: Sequence[Mapping[str, Any]]
     compared: Sequence[Outcome]
     """What people said of pairs of held-out replies."""
+    worked: Worked
+    """Who worked on it on a cluster."""
 
     @classmethod
     def read(cls, run: Path, replies: int) -> Facts:
@@ -61,6 +64,7 @@ class Facts:
                 generators=folder.ledger.generators(),
                 surroundings=surroundings_of(folder),
                 compared=outcomes(folder),
+                worked=workers_of(run, at_work=folder.writer_pid() is not None),
             )
 
     @property

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rsft.reading import summary_of
+from rsft.cluster.rolls import Worked
+from rsft.reading import summary_of, workers_of
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder
 from rsft.web.chart import chart
 
+# So many workers are shown.
+_WORKERS = 100
 STAGES = ("tune", "sample", "select", "train", "evaluate")
 Notes = Mapping[tuple[int, str, str], Mapping[str, Any]]
 """By iteration, arm and stage."""
@@ -48,6 +51,7 @@ def overview(run: Path) -> dict[str, Any]:
         "chart": chart(base, _curves(done, ["policy", *arms], recipe.loop.iterations)),
         "stages": [stage for stage in STAGES if any(one["stage"] == stage for one in stages)],
         "times": _times(stages),
+        "workers": _workers(workers_of(run, at_work=writer is not None)),
         "alarms": alarms,
     }
 
@@ -92,6 +96,27 @@ def _times(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         row["seconds"][one["stage"]] = info.get("seconds")
         row["tokens"] = info.get("tokens", row["tokens"])
     return list(rows.values())
+
+
+def _workers(worked: Worked) -> dict[str, Any] | None:
+    """Who works on a cluster, or did, each with its rate as a `share` of the highest in percent: those at work first,
+    then the last ones that were lost. None for nobody."""
+    if not worked.workers:
+        return None
+    at_work = [one for one in worked.workers if one["state"] == "at work"]
+    lost = [one for one in worked.workers if one["state"] == "gone"]
+    done = [one for one in worked.workers if one["state"] == "done"]
+    shown = [*at_work, *reversed(lost), *done][:_WORKERS]
+    highest = max((one["rate"] or 0 for one in shown), default=0) or 1
+    return {
+        "all": len(worked.workers),
+        "hosts": worked.hosts,
+        "at_work": len(at_work),
+        "rate": sum(one["tokens_per_second"] for one in at_work),
+        "lost": worked.lost,
+        "overtaken": worked.overtaken,
+        "shown": [{**one, "share": f"{100 * (one['rate'] or 0) / highest:.1f}"} for one in shown],
+    }
 
 
 def _since(doing: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from web_runs import write_recipe
+from web_runs import write_recipe, write_workers
 
 from rsft.labelling import Frame, Labelling, login
 from rsft.loop import run
@@ -20,6 +21,9 @@ PAGES = {
     "runs": "/",
     "run": "/run?run=bot",
     "run that was interrupted": "/run?run=halted",
+    "a run's workers": "/run?run=many",
+    "a worker's log": "/worker?run=many&worker=worker-1",
+    "a worker without a log": "/worker?run=many&worker=worker-4",
     "candidates": "/candidates?run=bot&iteration=1",
     "no candidates that fit": "/candidates?run=bot&iteration=1&text=nowhere",
     "candidate": "/candidate?run=bot&iteration=1&id=train0&sample={sample}&generator={generator}",
@@ -47,6 +51,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path], Site]
         run(write_recipe("run=runs/halted", "loop.iterations=1"))
         with RunFolder.open(Path("runs/halted"), write=True) as folder:
             folder.reopen()
+        shutil.copytree("runs/halted", "runs/many")
+        write_workers(Path("runs/many"))
         with RunFolder.open(Path("runs/bot"), write=True) as folder:
             labelling = Labelling(folder, Frame(folder, recipe, "words", 2), login(), "calibration")
             while labelling.next() is not None:

@@ -1,4 +1,4 @@
-"""The list of runs, and a run at a glance: live while it is at work."""
+"""The list of runs, and a run at a glance: live while it is at work; and what its workers log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from fastapi import APIRouter
 
 from rsft.errors import RunError
 from rsft.listing import runs_in
+from rsft.reading import workers_of
+from rsft.store import RunFolder
+from rsft.web.logs import LINES, logs_of
 from rsft.web.overview import overview
 from rsft.web.pages import page
 from rsft.web.places import name_of
@@ -33,6 +36,18 @@ def routes(site: Site) -> APIRouter:
     @router.get("/run/now")
     def one_run_now(run: str) -> str:
         return page("run_now.html", part=True, **_overview(site, run))
+
+    @router.get("/worker")
+    def worker(run: str, worker: str) -> str:
+        place = site.run(run)
+        with RunFolder.open(place, write=False) as folder:
+            at_work = folder.writer_pid() is not None
+        known = {one["name"]: one for one in workers_of(place, at_work=at_work).workers}
+        logs = logs_of(place, worker)
+        if worker not in known:
+            raise RunError(f"{worker!r} is no worker of this run. Its overview has those that there are.")
+        said = {"worker": known[worker], "logs": logs, "lines": LINES}
+        return page("worker.html", tab="worker", **site.named(run), **said)
 
     return router
 
