@@ -52,8 +52,10 @@ class Proof:
 
 
 def proof(engine: Engine, student: Student | None, policy: Policy, witness: Prompt) -> Proof | None:
-    """How likely the policy finds it that a prompt's last turn is echoed; None of an engine that can't tell."""
-    if student is None or not student.is_here:
+    """How likely the policy finds it that a prompt's last turn is echoed; None of an engine that can't tell, and of a
+    policy that has no weights of its own."""
+    has_weights = policy == engine.base or policy.adapter is not None or policy.weights is not None
+    if student is None or not student.is_here or not has_weights:
         return None
     tokens = tuple(student.chat.reply_ids(witness.messages[-1].content))
     echo = Candidate(CandidateKey(0, witness.id, 0, "proof"), "", tokens, "stop", None, None)
