@@ -104,8 +104,8 @@ def killed_at_draw(number: int, kill: Callable[[], None]) -> Callable[[str], Non
 
 @pytest.mark.model
 def test_the_service_recipe_comes_to_the_same_candidates_and_decisions(here: Path, three: Machines) -> None:
-    small = ["prompts.train_limit=6", "prompts.heldout_limit=3", "loop={iterations: 1, control: none}"]
-    small += ["sampling.candidates=4", "evaluation.samples=1", 'training={type: "null"}', "selection=[relevant >= 0.2]"]
+    small = ["prompts.train_limit=4", "prompts.heldout_limit=2", "loop={iterations: 1, control: none}"]
+    small += ["sampling.candidates=3", "sampling.max_tokens=32", 'training={type: "null"}', "selection=[relevant >= 0.2]"]
     rsft.run(rsft.load_recipe("service", "run=alone", *small))
     rsft.run(
         rsft.load_recipe("service", "run=many", *small, on(three, scorers={"relevant": {"workers": 1, "cpus": 1}}))
@@ -113,7 +113,7 @@ def test_the_service_recipe_comes_to_the_same_candidates_and_decisions(here: Pat
     assert came_to("alone") == came_to("many")
     workers = read_rolls(Path("many")).workers
     assert len(workers) == 2
-    assert all(worker.candidates and worker.gone is None for worker in workers)
+    assert all(worker["candidates"] and worker["gone"] is None for worker in workers)
 
 
 def test_a_new_policy_reaches_every_worker_where_no_disk_is_shared(
