@@ -12,7 +12,7 @@ from rsft.engines.base import Engine
 from rsft.errors import RunError
 from rsft.models.references import cache_folder
 from rsft.models.student import Student
-from rsft.store.shipping import Manifest, fetched, manifest_of
+from rsft.store.shipping import Manifest, fetched
 from rsft.types import Candidate, CandidateKey, Policy, Prompt
 
 # Log-probabilities of one reply under the same weights agree so well, whatever the machine: relative, and in nats.
@@ -21,22 +21,22 @@ _ALIKE, _ALIKE_NATS = 0.02, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A policy, where its files are on the driver's disk, what they are, and what their bytes can be had by: nothing
-    where a worker sees that disk."""
+    """A policy, and, where a worker does not see its files on the driver's disk, what they are and what their bytes can
+    be had by."""
 
     policy: Policy
-    folder: str | None = None
     manifest: Manifest | None = None
     parts: Any = None
 
-    @classmethod
-    def of(cls, policy: Policy) -> Sent:
-        folder = policy.adapter or policy.weights
-        return cls(policy) if folder is None else cls(policy, folder, manifest_of(Path(folder)))
+    @property
+    def folder(self) -> Path | None:
+        """Where its files are on the driver's disk, if it has any."""
+        folder = self.policy.adapter or self.policy.weights
+        return Path(folder) if folder else None
 
     def arrived(self, receive: Callable[[Any], Iterable[bytes]]) -> Policy:
         """The policy with its files on this machine's disk: checked, and fetched once for all workers there."""
-        if self.manifest is None or self.parts is None:
+        if self.manifest is None:
             return self.policy
         cache = cache_folder() / "policies"
         here = str(fetched(cache, self.policy.hash, self.manifest, lambda: receive(self.parts)))

@@ -27,7 +27,7 @@ from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
 from rsft.errors import RunError, UserError
-from rsft.store.shipping import parts
+from rsft.store.shipping import manifest_of, parts
 from rsft.types import Policy, Prompt
 
 _log = logging.getLogger("rsft")
@@ -36,6 +36,8 @@ _log = logging.getLogger("rsft")
 _DEATHS = 3
 # How long after a death the next worker is started, from one death in a row to the next.
 _REST_SECONDS, _LONGEST_REST = 0.5, 30.0
+# How often one looks whether machines have come.
+_MEASURE_SECONDS = 10.0
 # How often one says that there is no room for workers yet.
 _SAY_SECONDS = 30.0
 # Calls that a worker may be in at once: one that asks what came, one that tells, and one more.
@@ -87,6 +89,8 @@ class _Hired:
     actor: Any
     heard_at: float
     facts: Facts | None = None
+    is_asked: bool = False
+    """Whether it has still to say what came."""
 
 
 class RayCrew:
@@ -101,10 +105,12 @@ class RayCrew:
         self._token = logs.absolute() / f".here-{secrets.token_hex(8)}"
         self._token.touch()
         self._station = Luggage.of(replace(station, token=str(self._token)))
-        ranks = int((station.options.get("arguments") or {}).get("tensor_parallel_size", 1))
-        self._resources, self._count, self._threads = asked_of_ray(wanted, ranks=ranks)
+        self._wanted = wanted
+        self._ranks = int((station.options.get("arguments") or {}).get("tensor_parallel_size", 1))
+        self._resources, self._count, self._threads = asked_of_ray(wanted, ranks=self._ranks)
+        self._measured_at = time.monotonic()
         self._hired: dict[str, _Hired] = {}
-        self._asked: dict[Any, tuple[_Hired, str]] = {}
+        self._asked: dict[Any, _Hired] = {}
         self._joined: list[Joined] = []
         self._left: list[Left] = []
         """Those that went while nobody listened."""
@@ -133,9 +139,9 @@ class RayCrew:
         import ray
 
         self._number += 1
-        sent = self._sent if self._sent is not None and self._sent.policy == policy else Sent.of(policy)
-        self._sent = sent
-        self._drawing = sent, ray.put(Luggage.of(watch)) if watch is not None else None, witness
+        if self._sent is None or self._sent.policy != policy:
+            self._sent = Sent(policy)
+        self._drawing = self._sent, ray.put(Luggage.of(watch)) if watch is not None else None, witness
         self._joined = [self._begin(hired) for hired in self._hired.values() if hired.facts is not None]
 
     def tell(self, worker: str, news: News) -> None:
@@ -201,6 +207,9 @@ class RayCrew:
         now = time.monotonic()
         if now < self._rest_until:
             return
+        if self._wanted.workers is None and now - self._measured_at > _MEASURE_SECONDS:
+            self._measured_at = now  # machines may have come
+            self._count = max(self._count, asked_of_ray(self._wanted, ranks=self._ranks)[1])
         while len(self._hired) < self._count:
             self._names += 1
             name = f"worker-{self._names}"
@@ -211,7 +220,7 @@ class RayCrew:
             )
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
-            self._asked[actor.facts.remote()] = hired, "facts"
+            self._asked[actor.facts.remote()] = hired
 
     def _begin(self, hired: _Hired) -> Joined:
         assert self._drawing is not None
@@ -219,8 +228,9 @@ class RayCrew:
         sent, *rest = self._drawing
         if not hired.facts.sees and sent.folder is not None:
             self._drawing = (sent := self._on_the_way(sent), *rest)
-        self._tell(hired, "begin", self._number, sent, *rest)
-        if not any(other is hired for other, _ in self._asked.values()):
+        # Heard of only where it fails: the policy may not arrive.
+        self._asked[self._call(hired, "begin", "told", self._number, sent, *rest)] = hired
+        if not hired.is_asked:
             self._ask(hired)
         hired.heard_at = time.monotonic()
         return Joined(hired.name, hired.facts)
@@ -229,11 +239,10 @@ class RayCrew:
         """A policy with its bytes in Ray's object store, put there once for all that do not see this disk."""
         import ray
 
-        if sent.parts is None:
-            assert sent.folder is not None
-            assert sent.manifest is not None
-            refs = [ray.put(part) for part in parts(Path(sent.folder), sent.manifest)]
-            self._sent = sent = replace(sent, parts=refs)
+        if sent.manifest is None and sent.folder is not None:
+            manifest = manifest_of(sent.folder)
+            sent = replace(sent, manifest=manifest, parts=[ray.put(part) for part in parts(sent.folder, manifest)])
+            self._sent = sent
         return sent
 
     def _wait(self) -> None:
@@ -246,9 +255,11 @@ class RayCrew:
         self._hire()
         heard: list[Joined | Left | Came] = []
         asked = list(self._asked)
-        if ray.wait(asked, num_returns=1, timeout=seconds)[0]:
+        if not asked:  # all are dead, and it is too soon for others
+            time.sleep(seconds)
+        elif ray.wait(asked, num_returns=1, timeout=seconds)[0]:
             for ref in ray.wait(asked, num_returns=len(asked), timeout=0)[0]:
-                heard += self._answered(*self._asked.pop(ref), ref)
+                heard += self._answered(self._asked.pop(ref), ref)
         now = time.monotonic()
         for hired in list(self._hired.values()):
             silent = now - hired.heard_at
@@ -258,7 +269,7 @@ class RayCrew:
         self._say_what_is_missing(now)
         return heard
 
-    def _answered(self, hired: _Hired, what: str, ref: Any) -> Sequence[Joined | Left | Came]:
+    def _answered(self, hired: _Hired, ref: Any) -> Sequence[Joined | Left | Came]:
         """What one worker's answer comes to."""
         import ray
 
@@ -275,7 +286,10 @@ class RayCrew:
             self._first = self._first or said
             self._refuse_another(said)
             return [self._begin(hired)] if self._drawing is not None else []
+        if said is None:  # it has begun
+            return []
         assert isinstance(said, Taken)
+        hired.is_asked = False
         if self._drawing is None:
             return []
         self._ask(hired)
@@ -302,7 +316,7 @@ class RayCrew:
 
     def _gone(self, hired: _Hired, why: str) -> list[Left]:
         del self._hired[hired.name]
-        self._asked = {ref: asked for ref, asked in self._asked.items() if asked[0] is not hired}
+        self._asked = {ref: asked for ref, asked in self._asked.items() if asked is not hired}
         where = f" on {hired.facts.host}" if hired.facts else ""
         self._deaths += 1
         if self._deaths >= _DEATHS * self._count:
@@ -332,7 +346,8 @@ class RayCrew:
             _log.warning("%d of %d workers have not come yet: each takes %s", missing, self._count, self._resources)
 
     def _ask(self, hired: _Hired) -> None:
-        self._asked[self._call(hired, "take", "asked")] = hired, "take"
+        hired.is_asked = True
+        self._asked[self._call(hired, "take", "asked")] = hired
 
     def _tell(self, hired: _Hired, method: str, *arguments: Any) -> None:
         self._call(hired, method, "told", *arguments)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -150,6 +151,7 @@ class Worker:
         self._drawing.end()
         with self._at_engine:
             self._engine.close()
+        self._logs.remove()
 
     def _prove(self, drawing: _Drawing) -> None:
         if drawing.witness is not None and drawing.policy.hash not in self._proven:
@@ -183,6 +185,10 @@ class _Logs:
         handler = logging.FileHandler(folder / "worker.log", encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         logging.getLogger().addHandler(handler)
+
+    def remove(self) -> None:
+        """All of them have been told."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def further(self) -> dict[str, bytes]:
         """What the files have come to hold since this was last asked; nothing if that was just now."""
