@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rsft.text import word_count
 from rsft.types import Candidate, CandidateKey, Score
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -99,6 +100,11 @@ class Pool:
         prompts = [int(stable_hash("lot", prompt_id)[:16], 16) for prompt_id in self.prompt_ids]
         return mixed(np.array(prompts, dtype=np.uint64)[self.prompt_N] ^ mixed(self.sample_N.astype(np.uint64)))
 
+    @cached_property
+    def words_N(self) -> Numbers:
+        """How many words each candidate has. All texts are read."""
+        return np.fromiter(map(word_count, self.texts), dtype=np.int32, count=len(self))
+
     def families(self, alive: Mask) -> Iterator[list[int]]:
         """The places of each prompt's candidates that are alive, in the order of their lots."""
         places = self._in_order(alive)
@@ -117,22 +123,20 @@ class Pool:
         order = np.argsort(self.prompt_N, kind="stable")
         return order, np.searchsorted(self.prompt_N[order], np.arange(len(self.prompt_ids) + 1))
 
-    def first(self, alive: Mask, most: int | Places, by: Values | None = None, among: Numbers | None = None) -> Mask:
-        """Of each prompt, or group of `among` (N,), the first candidates that are alive: by value from the greatest on,
-        then by lot. `most` of each, or (groups,) of them."""
-        group_N = self.prompt_N if among is None else among
-        places = self._in_order(alive, by, among)
-        starts = _starts(group_N[places])
+    def first(self, alive: Mask, most: int | Places, by: Values | None = None) -> Mask:
+        """Of each prompt the first candidates that are alive: by value from the greatest on, then by lot. `most` of
+        each, or (prompts,) of them."""
+        places = self._in_order(alive, by)
+        starts = _starts(self.prompt_N[places])
         ranks = np.arange(len(places)) - np.repeat(starts, np.diff(np.append(starts, len(places))))
         first_N = np.zeros(len(self), dtype=np.bool_)
-        first_N[places[ranks < (most if isinstance(most, int) else most[group_N[places]])]] = True
+        first_N[places[ranks < (most if isinstance(most, int) else most[self.prompt_N[places]])]] = True
         return first_N
 
-    def _in_order(self, alive: Mask, by: Values | None = None, among: Numbers | None = None) -> Places:
-        """The places of those that are alive: group after group (prompt after prompt), by value from the greatest on,
-        then by lot."""
+    def _in_order(self, alive: Mask, by: Values | None = None) -> Places:
+        """The places of those that are alive: prompt after prompt, by value from the greatest on, then by lot."""
         places = np.flatnonzero(alive)
-        keys: list[Any] = [self.lots_N[places], (self.prompt_N if among is None else among)[places]]
+        keys: list[Any] = [self.lots_N[places], self.prompt_N[places]]
         if by is not None:
             keys.insert(1, -by[places])
         return places[np.lexsort(keys)]
