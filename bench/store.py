@@ -166,20 +166,27 @@ def write_rest(case: Case) -> dict[str, Any]:
 
 def decide(case: Case) -> dict[str, Any]:
     """The decisions of the recipe's own rules, each with its reason, kept as the run's."""
+    from rsft.parts import StoredParts
     from rsft.selection import parse_selection
-    from rsft.stored import StoredPool
 
     began = time.perf_counter()
     with RunFolder.open(case.run, write=True) as folder:
-        stored = StoredPool(folder, 1, SCORERS)
-        decided = parse_selection(RULES).decide(stored.pool)
-        rules = time.perf_counter()
-        folder.decide("policy", zip(stored.keys.all(1), decided, strict=True))
+        stored = StoredParts(folder, 1, SCORERS)
+        read = time.perf_counter()
+        accepted = 0
+
+        def decided() -> Iterator[Any]:
+            nonlocal accepted
+            for part, now in stored.decided_by(parse_selection(RULES)):
+                accepted += int(now.accepted_N.sum())
+                yield from zip(part.keys.all(1), now, strict=True)
+
+        folder.decide("policy", decided())
     return {
         "seconds": round(time.perf_counter() - began, 2),
-        "seconds_to_decide": round(rules - began, 2),
-        "decisions": len(decided),
-        "accepted": int(decided.accepted_N.sum()),
+        "seconds_to_read": round(read - began, 2),
+        "decisions": len(stored),
+        "accepted": accepted,
     }
 
 
@@ -208,9 +215,9 @@ def show_prompts(case: Case) -> dict[str, Any]:
     """How every prompt fared, as `rsft show --prompts` has it."""
     from rsft.reading import prompts_of
 
-    rows, seconds = _timed(lambda: prompts_of(case.run, None))
-    assert sum(row["candidates"] for row in rows) == case.candidates
-    return {"seconds": seconds, "prompts": len(rows)}
+    fared, seconds = _timed(lambda: prompts_of(case.run, None, 10))
+    assert fared.rows[0]["candidates"] == case.each
+    return {"seconds": seconds, "prompts": fared.prompts}
 
 
 def status_of(case: Case) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Pool:
     iteration: int = 1
     baselines: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     """Of each baseline, by its name, each score of every prompt's reply (prompts,), NaN where there is none."""
+    prompt_lots_P: Lots | None = None
+    """(prompts,): what `lots_of` gives for them, if somebody knows."""
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate], scores: Mapping[str, Sequence[Score]]) -> Pool:
@@ -97,8 +99,8 @@ class Pool:
     @cached_property
     def lots_N(self) -> Lots:
         """A number for each candidate, by which ties are broken: the same in any order and beside any others."""
-        prompts = [int(stable_hash("lot", prompt_id)[:16], 16) for prompt_id in self.prompt_ids]
-        return mixed(np.array(prompts, dtype=np.uint64)[self.prompt_N] ^ mixed(self.sample_N.astype(np.uint64)))
+        lots_P = lots_of(self.prompt_ids) if self.prompt_lots_P is None else self.prompt_lots_P
+        return mixed(lots_P[self.prompt_N] ^ mixed(self.sample_N.astype(np.uint64)))
 
     @cached_property
     def words_N(self) -> Numbers:
@@ -184,6 +186,11 @@ def mixed(numbers: Lots) -> Lots:
             z *= np.uint64(factor)
         z ^= z >> np.uint64(31)
         return z
+
+
+def lots_of(prompt_ids: Sequence[str]) -> Lots:
+    """(prompts,): a number for each prompt, of which its candidates' lots are made."""
+    return np.array([int(stable_hash("lot", prompt_id)[:16], 16) for prompt_id in prompt_ids], dtype=np.uint64)
 
 
 def stable_hash(*parts: object) -> str:

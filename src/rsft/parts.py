@@ -1,0 +1,464 @@
+"""What a run folder holds of an iteration, in parts of whole prompts, so that memory does not grow with candidates.
+
+The columns of keys, scores and decisions are read once, from the first row to the last, and put aside part by part;
+the parts then come from there, as often as somebody goes through them. What all parts share is some bytes a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rsft.aside import Aside
+from rsft.columns import KEY, Keys, as_numbers, known_numbers, new_numbers
+from rsft.errors import RunError
+from rsft.groups import Groups
+from rsft.ids import Ids
+from rsft.selection import Decided, Pool, Selection
+from rsft.selection.pool import Lots, Mask, Numbers, Places, Values, lots_of
+from rsft.store import RunFolder
+from rsft.stored import StoredDetails, StoredPool, Whereabouts
+from rsft.types import CandidateKey
+
+PART = 1 << 20
+"""Candidates of a part: some hundred megabytes while it is decided."""
+
+_KEY = [("prompt", np.int32), ("sample", np.int32), ("generator", np.int16)]
+_DRAWN = [*_KEY, ("rule", np.int16), ("accepted", np.bool_)]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Between which values the scores of a scorer lie, and of how many candidates there are any."""
+
+    least: float
+    most: float
+    known: int
+
+    def with_values(self, values: Values) -> Range:
+        known = values[~np.isnan(values)]
+        least, most = float(known.min(initial=np.inf)), float(known.max(initial=-np.inf))
+        return Range(min(self.least, least), max(self.most, most), self.known + len(known))
+
+
+class StoredParts:
+    """The train prompts' candidates of one iteration, with their scores and a set of decisions on them (by default the
+    run's own), as pools of about `most` candidates each; None: as a single one. `unfinished` takes what is drawn so far
+    where nothing is decided and the run has not drawn all; else that raises RunError.
+
+    A candidate's place is that in its part behind all parts before; where there is one part, in the order of making.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        iteration: int,
+        fingerprints: Mapping[str, str],
+        name: str = "policy",
+        *,
+        unfinished: bool = False,
+        most: int | None = PART,
+    ) -> None:
+        self.folder, self.iteration, self.fingerprints = folder, iteration, dict(fingerprints)
+        self._name, self._decisions = name, f"{iteration}:{name}"
+        self._unfinished = unfinished
+        count = folder.count_of("decisions", self._decisions)
+        self.decided = count > 0
+        self._ids = Ids.of_train(folder)
+        self._generators: dict[str, int] = {}
+        rules: dict[str, int] = {}
+        self._split(count or folder.count_of("candidates", str(iteration)), most)
+        self._drawn = Aside(_DRAWN, len(self._bounds) - 1, folder.path)
+        for rows in self._rows(rules):
+            self._drawn.sort_in(self.part_of(rows["prompt"]), rows)
+        self.rules = list(rules)
+        self.starts = np.cumsum([0, *self._drawn.count_P])
+        self._lots_P: Lots = np.zeros(len(self._ids), dtype=np.uint64)
+        self._has_lot_P = np.zeros(len(self._ids), dtype=np.bool_)
+        self._join()
+        self._baselines = self._of_baselines()
+        self._places: dict[CandidateKey, int] = {}
+        self._only = self._part(0) if self.count == 1 else None
+
+    def __len__(self) -> int:
+        """How many candidates there are."""
+        return int(self.starts[-1])
+
+    @property
+    def count(self) -> int:
+        """How many parts there are."""
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[StoredPool]:
+        return map(self.part, range(self.count))
+
+    def pools(self) -> Iterator[Pool]:
+        return (part.pool for part in self)
+
+    def part(self, number: int) -> StoredPool:
+        """A part; a single one is always the same object."""
+        return self._only or self._part(number)
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts have numbers: the train prompts are the first, in their order."""
+        return len(self._ids)
+
+    def joined(self, kind: Any, missing: Any, rows: Iterable[tuple[Any, Any]]) -> Joined:
+        """A further column: of each candidate the value of numpy's `kind` that comes with its key (see `rows_of`)."""
+        column = Joined(self, kind, missing)
+        for key_R, value_R in rows:
+            known_R = _known(key_R)
+            column.add(key_R[known_R], value_R[known_R])
+        for part in range(self.count):
+            column.settle(part, self.numbered(part))
+        column.close()
+        return column
+
+    def serves(self, rules: Selection) -> bool:
+        """Whether these rules can decide on parts like these."""
+        return self.count == 1 or rules.in_parts
+
+    def decided_by(self, rules: Selection) -> Iterator[tuple[StoredPool, Decided]]:
+        """What rules that it serves decide on each part."""
+        surveyed = rules if self.count == 1 else rules.surveyed(self.pools)
+        return ((part, surveyed.decide(part.pool)) for part in self)
+
+    def at(self, place: int) -> tuple[StoredPool, int]:
+        """The part that holds a place, and where."""
+        number = int(np.searchsorted(self.starts, place, side="right")) - 1
+        return self.part(number), place - int(self.starts[number])
+
+    def accepted_at(self, places: Places, rules: Selection) -> Mask:
+        """Which of the candidates at some places any rules accept."""
+        accepted: Mask = np.zeros(len(places), dtype=np.bool_)
+        if self.serves(rules):
+            for part, decided in self.decided_by(rules):
+                own, at = part.among(places)
+                accepted[own] = decided.accepted_N[at]
+            return accepted
+        whole = StoredParts(
+            self.folder, self.iteration, self.fingerprints, self._name, unfinished=self._unfinished, most=None
+        )
+        return whole.accepted_at(whole.places_of(self.keys_of(places)), rules)
+
+    def places_of(self, keys: Sequence[CandidateKey]) -> Places:
+        """The places of candidates with some keys; −1 for one that there is not. What was asked before is known."""
+        import pyarrow as pa
+
+        new = [key for key in dict.fromkeys(keys) if key not in self._places]
+        prompts = self._ids.known(pa.array([key.prompt_id for key in new], type=pa.string()))
+        part_K = np.where(prompts >= 0, self.part_of(prompts), -1).tolist()
+        self._places |= dict.fromkeys(new, -1)
+        for part in sorted({part for part in part_K if part >= 0}):
+            held = self._only.keys if self._only is not None else self.numbered(part).keys
+            for key in (key for key, of in zip(new, part_K, strict=True) if of == part):
+                if (at := held.place(key)) is not None:
+                    self._places[key] = at + int(self.starts[part])
+        return np.array([self._places[key] for key in keys], dtype=np.intp)
+
+    def keys_of(self, places: Places) -> list[CandidateKey]:
+        """The keys of the candidates at some places."""
+        if self._only is not None:
+            return [self._only.keys.key(self.iteration, int(place)) for place in places]
+        rows = self._rows_at(places)
+        names = list(self._generators)
+        said = zip(self._ids.take(rows["prompt"]), rows["sample"].tolist(), rows["generator"].tolist(), strict=True)
+        return [CandidateKey(self.iteration, prompt, sample, names[generator]) for prompt, sample, generator in said]
+
+    def texts_of(self, places: Places) -> dict[int, str]:
+        """The texts at some places, by these: all of them in one pass."""
+        if self._only is not None:
+            return dict(self._only.texts_of(places))
+        rows = self._rows_at(places)
+        prompts, prompt_K = np.unique(rows["prompt"], return_inverse=True)
+        keys = Keys(
+            prompt_K.astype(np.int32), rows["sample"], rows["generator"], self._ids.take(prompts), [*self._generators]
+        )
+        nobody = np.full(len(keys), -1, dtype=np.int32)
+        texts = StoredDetails(self._whereabouts, keys, prompts, nobody, []).texts
+        return dict(zip(np.asarray(places).tolist(), texts, strict=True))
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _split(self, count: int, most: int | None) -> None:
+        """Find out which prompts make a part: those from one bound on up to the next."""
+        self._bounds: Numbers = np.array([0, np.iinfo(np.int32).max], dtype=np.int32)
+        if most is None or count <= most:
+            return
+        counts_P = np.zeros(0, dtype=np.int64)
+        for rows in self._rows(None):
+            more_P = np.bincount(rows["prompt"], minlength=len(counts_P))
+            more_P[: len(counts_P)] += counts_P
+            counts_P = more_P
+        part_P = (np.cumsum(counts_P) - counts_P) // most
+        first = 1 + np.flatnonzero(part_P[1:] != part_P[:-1])
+        self._bounds = np.array([0, *first, np.iinfo(np.int32).max], dtype=np.int32)
+
+    def part_of(self, prompt_R: Numbers) -> Numbers:
+        """The parts of prompts."""
+        return np.searchsorted(self._bounds, prompt_R, side="right").astype(np.int32) - 1
+
+    def _rows(self, rules: dict[str, int] | None) -> Iterator[Any]:
+        """The candidates as rows of `_DRAWN`; their prompts alone count if there are no `rules` to number."""
+        columns = [*KEY, "rule", "accepted"] if rules is not None else ["prompt_id"]
+        if not self.decided:
+            yield from self._rows_drawn()
+            return
+        for table in self.folder.tables("decisions", self._decisions, columns):
+            rows = np.zeros(len(table), dtype=_DRAWN)
+            rows["prompt"] = as_numbers(table["prompt_id"], self._ids.new)
+            if rules is not None:
+                rows["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
+                rows["generator"] = as_numbers(table["generator"], new_numbers(self._generators))
+                rows["rule"] = as_numbers(table["rule"], new_numbers(rules))
+                rows["accepted"] = np.asarray(table["accepted"])
+            yield rows
+
+    def _rows_drawn(self) -> Iterator[Any]:
+        """The same of what the policy's finished sample stage drew for train prompts, or of all that is drawn."""
+        done = self.folder.stage_done(self.iteration, "policy", "sample")
+        if done is None and not self._unfinished:
+            raise RunError(
+                f"The run {self.folder.path} has not drawn all candidates of iteration {self.iteration} yet."
+            )
+        only = None if done is None else {"generator": done["generators"]}
+        for table in self.folder.tables("candidates", str(self.iteration), [*KEY], only):
+            rows = np.zeros(len(table), dtype=_DRAWN)
+            rows["prompt"] = as_numbers(table["prompt_id"], self._ids.known)
+            rows["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
+            rows["generator"] = as_numbers(table["generator"], new_numbers(self._generators))
+            rows["rule"] = -1
+            yield rows[rows["prompt"] >= 0]
+
+    def _join(self) -> None:
+        """Read what belongs to the candidates, and put it aside in their order."""
+        candidates, scores = Groups(), Groups()
+        self._whereabouts = Whereabouts(self.folder, self.iteration, self.fingerprints, candidates, scores)
+        ended: dict[str, int] = {}
+        names = list(self.fingerprints)
+        self._ends = Joined(self, np.int16, _UNFINISHED)
+        for prompt_R, key_R, value_R in self._read_ends(ended):
+            candidates.note(prompt_R)
+            self._ends.add(key_R, value_R)
+        self.ended = list(ended)
+        self._values = {name: Joined(self, np.float64, np.nan) for name in names}
+        for prompt_R, said in self._read_scores() if names else ():
+            scores.note(prompt_R)
+            for name, key_R, value_R in said:
+                self._values[name].add(key_R, value_R)
+        self.any_whole, self.ranges = False, dict.fromkeys(names, Range(np.inf, -np.inf, 0))
+        columns = [self._ends, *self._values.values()]
+        for part in range(self.count):
+            keys = self.numbered(part)
+            for column in columns:
+                column.settle(part, keys)
+            self.any_whole |= bool((self._ends.column(part) == _WHOLE).any())
+            for name in names:
+                self.ranges[name] = self.ranges[name].with_values(self._values[name].column(part))
+        for column in columns:
+            column.close()
+
+    def _read_ends(self, ended: dict[str, int]) -> Iterator[tuple[Numbers, Any, Any]]:
+        """Of all candidates: their prompts; of those that came to an end of which rules know, their keys, and how."""
+        finish = known_numbers({"stop": 0, "ended": 1})
+        for table in self.folder.tables("candidates", str(self.iteration), [*KEY, "finish_reason", "ended_by"]):
+            key_R = self.rows_of(table)
+            finish_R = as_numbers(table["finish_reason"], finish)
+            by_R = np.where(finish_R == 1, as_numbers(table["ended_by"], new_numbers(ended)), -1)
+            value_R = np.where(finish_R == 0, _WHOLE, np.where(by_R >= 0, by_R, _UNFINISHED)).astype(np.int16)
+            told_R = _known(key_R) & (value_R != _UNFINISHED)
+            yield key_R["prompt"], key_R[told_R], value_R[told_R]
+
+    def _read_scores(self) -> Iterator[tuple[Numbers, list[tuple[str, Any, Values]]]]:
+        """The same of the words of scorers with these fingerprints: the prompts, and of each its keys and values."""
+        names = {name: number for number, name in enumerate(self.fingerprints)}
+        prints = {said: number for number, said in enumerate(dict.fromkeys(self.fingerprints.values()))}
+        for table in self.folder.tables("scores", str(self.iteration), [*KEY, "scorer", "fingerprint", "value"]):
+            key_R, value_R = self.rows_of(table), table["value"].to_numpy()
+            scorer_R = as_numbers(table["scorer"], known_numbers(names))
+            print_R = as_numbers(table["fingerprint"], known_numbers(prints))
+            # A failed score may have been made good in a later segment, never the other way round.
+            known_R = _known(key_R) & ~np.isnan(value_R)
+            said = []
+            for name, fingerprint in self.fingerprints.items():
+                mine = known_R & (scorer_R == names[name]) & (print_R == prints[fingerprint])
+                if mine.any():
+                    said.append((name, key_R[mine], value_R[mine]))
+            yield key_R["prompt"], said
+
+    def rows_of(self, table: Any) -> Any:
+        """The keys of a table's rows as numbers, −1 for what no candidate has."""
+        key_R = np.empty(len(table), dtype=_KEY)
+        key_R["prompt"] = as_numbers(table["prompt_id"], self._ids.known)
+        key_R["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
+        key_R["generator"] = as_numbers(table["generator"], known_numbers(self._generators))
+        return key_R
+
+    def _of_baselines(self) -> Mapping[str, Mapping[str, Values]]:
+        """Of each of the iteration's baselines, by name, each scorer's value for every prompt (P,), NaN for none."""
+        done = self.folder.stage_done(self.iteration, "policy", "sample") or {}
+        found: dict[str, Mapping[str, Values]] = {}
+        for name, generator in done.get("baselines", {}).items():
+            columns = {scorer: np.full(len(self._ids), np.nan) for scorer in self.fingerprints}
+            of_it = [*KEY, "scorer", "fingerprint", "value"]
+            for table in self.folder.tables("scores", str(self.iteration), of_it, {"generator": [generator]}):
+                prompt_R = as_numbers(table["prompt_id"], self._ids.known)
+                words = zip(*(table[column].to_pylist() for column in ("scorer", "fingerprint", "value")), strict=True)
+                for prompt, (scorer, fingerprint, value) in zip(prompt_R.tolist(), words, strict=True):
+                    if prompt >= 0 and value is not None and self.fingerprints.get(scorer) == fingerprint:
+                        columns[scorer][prompt] = value
+            found[name] = columns
+        return found
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _part(self, part: int) -> StoredPool:
+        drawn, keys = self._drawn.rows(part), self.numbered(part)
+        ends_N = self._ends.column(part)
+        details = StoredDetails(self._whereabouts, keys.keys, keys.number_P, ends_N, self.ended)
+        pool = Pool(
+            prompt_ids=keys.keys.prompt_ids,
+            prompt_N=keys.keys.prompt_N,
+            sample_N=keys.keys.sample_N,
+            whole_N=ends_N == _WHOLE,
+            scores={name: column.column(part) for name, column in self._values.items()},
+            details=details,
+            iteration=self.iteration,
+            baselines={
+                name: {scorer: values[keys.number_P] for scorer, values in of.items()}
+                for name, of in self._baselines.items()
+            },
+            prompt_lots_P=self._lots(keys),
+        )
+        return StoredPool(
+            keys=keys.keys,
+            pool=pool,
+            fingerprints=self.fingerprints,
+            decided=self.decided,
+            accepted_N=drawn["accepted"].copy(),
+            rule_N=drawn["rule"].astype(np.int32),
+            start=int(self.starts[part]),
+            texts_of=details.texts_of,
+        )
+
+    def numbered(self, part: int) -> _Numbered:
+        """The keys of a part."""
+        rows = self._drawn.rows(part)
+        least = int(rows["prompt"].min(initial=np.iinfo(np.int32).max)) if len(rows) else 0
+        there = np.bincount(rows["prompt"] - least) > 0
+        own = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
+        number_P = (least + np.flatnonzero(there)).astype(np.int32)
+        prompt_N, sample_N, generator_N = own[rows["prompt"] - least], rows["sample"].copy(), rows["generator"].copy()
+        keys = Keys(prompt_N, sample_N, generator_N, self._ids.take(number_P), list(self._generators))
+        return _Numbered(keys, number_P, least, own)
+
+    def _lots(self, keys: _Numbered) -> Lots:
+        """The lots of a part's prompts, each of which is worked out once."""
+        new_P = keys.number_P[~self._has_lot_P[keys.number_P]]
+        self._lots_P[new_P] = lots_of(self._ids.take(new_P))
+        self._has_lot_P[new_P] = True
+        return self._lots_P[keys.number_P]
+
+    def _rows_at(self, places: Places) -> Any:
+        """The rows of `_DRAWN` at some places."""
+        places = np.asarray(places, dtype=np.intp)
+        found = np.zeros(len(places), dtype=_DRAWN)
+        part_K = np.searchsorted(self.starts, places, side="right") - 1
+        for part in np.unique(part_K).tolist():
+            own = part_K == part
+            found[own] = self._drawn.rows(part)[places[own] - self.starts[part]]
+        return found
+
+
+_UNFINISHED, _WHOLE = -1, -2
+"""How a candidate ended; a number from 0 on is that of the rule that ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """A part's keys; the numbers that its prompts have among all (P,), and from the least of these on the numbers that
+    they have in the part, −1 for another one."""
+
+    keys: Keys
+    number_P: Numbers
+    least: int
+    own: Numbers
+
+    def places(self, key_R: Any) -> Places:
+        """Where rows with keys have their candidates in the part; −1 for none."""
+        prompt_R = key_R["prompt"] - self.least
+        near_R = (prompt_R >= 0) & (prompt_R < len(self.own))
+        own_R = np.where(near_R, self.own[np.where(near_R, prompt_R, 0)], -1) if len(self.own) else prompt_R * 0 - 1
+        return self.keys.places_of(own_R, key_R["sample"], key_R["generator"])
+
+
+class Joined:
+    """One value for each candidate, of rows that come in any order. The last one counts."""
+
+    def __init__(self, parts: StoredParts, kind: Any, missing: Any) -> None:
+        self._kind, self._missing = kind, missing
+        self._rows = Aside([*_KEY, ("value", kind)], parts.count, parts.folder.path)
+        self._columns = Aside(kind, parts.count, parts.folder.path)
+        self._part_of = parts.part_of
+        # Of a single part values find their places at once.
+        self._only: tuple[_Numbered, Any] | None = None
+        if parts.count == 1:
+            self._only = parts.numbered(0), np.full(len(parts), missing, dtype=kind)
+
+    def add(self, key_R: Any, value_R: Any) -> None:
+        if self._only is not None:
+            keys, column = self._only
+            _put(column, keys.places(key_R), value_R)
+            return
+        rows = np.empty(len(key_R), dtype=[*_KEY, ("value", self._kind)])
+        for name, _ in _KEY:
+            rows[name] = key_R[name]
+        rows["value"] = value_R
+        self._rows.sort_in(self._part_of(rows["prompt"]), rows)
+
+    def settle(self, part: int, keys: _Numbered) -> None:
+        """No more of a part will come."""
+        if self._only is not None:
+            _, column = self._only
+        else:
+            rows = self._rows.rows(part)
+            column = np.full(len(keys.keys), self._missing, dtype=self._kind)
+            _put(column, keys.places(rows), rows["value"])
+        self._columns.add(part, column)
+
+    def close(self) -> None:
+        """Nothing more will come at all: let go what was needed to put it in order."""
+        del self._rows, self._only, self._part_of
+
+    def column(self, part: int) -> Any:
+        return self._columns.rows(part)
+
+
+def _put(column: Any, places: Places, values: Any) -> None:
+    there = places >= 0
+    column[places[there]] = values[there]
+
+
+def _known(key_R: Any) -> Any:
+    return (key_R["prompt"] >= 0) & (key_R["generator"] >= 0)
+
+
+def most_at_once(rules: Selection) -> int | None:
+    """How many candidates rules are asked about at once: all, for those that can't say anything of some."""
+    return PART if rules.in_parts else None
+
+
+def whole_pool(
+    folder: RunFolder,
+    iteration: int,
+    fingerprints: Mapping[str, str],
+    name: str = "policy",
+    *,
+    unfinished: bool = False,
+) -> StoredPool:
+    """All candidates of an iteration in one pool: see `StoredParts`."""
+    return StoredParts(folder, iteration, fingerprints, name, unfinished=unfinished, most=None).part(0)
