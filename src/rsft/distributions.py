@@ -72,6 +72,10 @@ class Bins:
         self._failed = 0
         self._counts_B, self._accepted_B = np.zeros((2, _BINS), dtype=np.int64)
 
+    def __len__(self) -> int:
+        """How many bins there are, that of what failed among them."""
+        return _BINS + 1
+
     def add(self, values_N: Values, accepted_N: Mask) -> None:
         counts_B, accepted_B = self.sort(values_N), self.sort(values_N[accepted_N])
         self._counts_B += counts_B[:_BINS]

@@ -13,7 +13,7 @@ import numpy as np
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, nearest
-from rsft.parts import StoredParts, most_at_once
+from rsft.parts import StoredParts
 from rsft.selection import Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Places, Values, mixed, stable_hash
@@ -48,7 +48,7 @@ class Frame:
         self.line: float | None = next(lines, None)
         rules = others(selection, scorer)
         if stored is None or stored.fingerprints != fingerprints or not stored.serves(rules):
-            stored = StoredParts(folder, iteration, fingerprints, most=most_at_once(rules))
+            stored = StoredParts(folder, iteration, fingerprints, whole=not rules.in_parts)
         self.stored = stored
         # Who is left of each part, a bit a candidate.
         self._left: list[Any] = []
@@ -74,7 +74,7 @@ class Frame:
 
     def left(self, part: StoredPool) -> Mask:
         """(N,): whom the rules leave of a part."""
-        number = int(np.searchsorted(self.stored.starts, part.start, side="right")) - 1
+        number = self.stored.number_of(part.start)
         return np.unpackbits(self._left[number], count=len(part.pool)).astype(np.bool_)
 
     def values(self, scorer: str) -> Values:
@@ -116,7 +116,7 @@ class Frame:
 
     def is_left(self, place: int) -> bool:
         """Whether the rules leave the reply at a place."""
-        number = int(np.searchsorted(self.stored.starts, place, side="right")) - 1
+        number = self.stored.number_of(place)
         at = place - int(self.stored.starts[number])
         return bool(self._left[number][at // 8] >> (7 - at % 8) & 1)
 

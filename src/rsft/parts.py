@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from rsft.aside import Aside
-from rsft.columns import KEY, Keys, as_numbers, known_numbers, new_numbers
+from rsft.columns import KEY, as_numbers, known_numbers, new_numbers
 from rsft.errors import RunError
 from rsft.groups import Groups
 from rsft.ids import Ids
+from rsft.numbered import Numbered
 from rsft.selection import Decided, Pool, Selection
 from rsft.selection.pool import Lots, Mask, Numbers, Places, Values, lots_of
 from rsft.store import RunFolder
@@ -46,8 +47,8 @@ class Range:
 
 class StoredParts:
     """The train prompts' candidates of one iteration, with their scores and a set of decisions on them (by default the
-    run's own), as pools of about `most` candidates each; None: as a single one. `unfinished` takes what is drawn so far
-    where nothing is decided and the run has not drawn all; else that raises RunError.
+    run's own), as pools of about `PART` candidates each; or, `whole`, as a single one. `unfinished` takes what is drawn
+    so far where nothing is decided and the run has not drawn all; else that raises RunError.
 
     A candidate's place is that in its part behind all parts before; where there is one part, in the order of making.
     """
@@ -60,7 +61,7 @@ class StoredParts:
         name: str = "policy",
         *,
         unfinished: bool = False,
-        most: int | None = PART,
+        whole: bool = False,
     ) -> None:
         self.folder, self.iteration, self.fingerprints = folder, iteration, dict(fingerprints)
         self._name, self._decisions = name, f"{iteration}:{name}"
@@ -70,7 +71,7 @@ class StoredParts:
         self._ids = Ids.of_train(folder)
         self._generators: dict[str, int] = {}
         rules: dict[str, int] = {}
-        self._split(count or folder.count_of("candidates", str(iteration)), most)
+        self._split(count or folder.count_of("candidates", str(iteration)), None if whole else PART)
         self._drawn = Aside(_DRAWN, len(self._bounds) - 1, folder.path)
         for rows in self._rows(rules):
             self._drawn.sort_in(self.part_of(rows["prompt"]), rows)
@@ -124,13 +125,18 @@ class StoredParts:
 
     def decided_by(self, rules: Selection) -> Iterator[tuple[StoredPool, Decided]]:
         """What rules that it serves decide on each part."""
+        assert self.serves(rules)
         surveyed = rules if self.count == 1 else rules.surveyed(self.pools)
         return ((part, surveyed.decide(part.pool)) for part in self)
 
     def at(self, place: int) -> tuple[StoredPool, int]:
         """The part that holds a place, and where."""
-        number = int(np.searchsorted(self.starts, place, side="right")) - 1
+        number = self.number_of(place)
         return self.part(number), place - int(self.starts[number])
+
+    def number_of(self, place: int) -> int:
+        """The number of the part that holds a place."""
+        return int(np.searchsorted(self.starts, place, side="right")) - 1
 
     def accepted_at(self, places: Places, rules: Selection) -> Mask:
         """Which of the candidates at some places any rules accept."""
@@ -141,7 +147,7 @@ class StoredParts:
                 accepted[own] = decided.accepted_N[at]
             return accepted
         whole = StoredParts(
-            self.folder, self.iteration, self.fingerprints, self._name, unfinished=self._unfinished, most=None
+            self.folder, self.iteration, self.fingerprints, self._name, unfinished=self._unfinished, whole=True
         )
         return whole.accepted_at(whole.places_of(self.keys_of(places)), rules)
 
@@ -174,12 +180,8 @@ class StoredParts:
         if self._only is not None:
             return dict(self._only.texts_of(places))
         rows = self._rows_at(places)
-        prompts, prompt_K = np.unique(rows["prompt"], return_inverse=True)
-        keys = Keys(
-            prompt_K.astype(np.int32), rows["sample"], rows["generator"], self._ids.take(prompts), [*self._generators]
-        )
-        nobody = np.full(len(keys), -1, dtype=np.int32)
-        texts = StoredDetails(self._whereabouts, keys, prompts, nobody, []).texts
+        some = Numbered(rows, self._ids, [*self._generators])
+        texts = StoredDetails(self._whereabouts, some, np.zeros(0, dtype=np.int16), []).texts
         return dict(zip(np.asarray(places).tolist(), texts, strict=True))
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -317,25 +319,25 @@ class StoredParts:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _part(self, part: int) -> StoredPool:
-        drawn, keys = self._drawn.rows(part), self.numbered(part)
+        drawn, numbered = self._drawn.rows(part), self.numbered(part)
         ends_N = self._ends.column(part)
-        details = StoredDetails(self._whereabouts, keys.keys, keys.number_P, ends_N, self.ended)
+        details = StoredDetails(self._whereabouts, numbered, ends_N, self.ended)
         pool = Pool(
-            prompt_ids=keys.keys.prompt_ids,
-            prompt_N=keys.keys.prompt_N,
-            sample_N=keys.keys.sample_N,
+            prompt_ids=numbered.prompt_ids,
+            prompt_N=numbered.prompt_N,
+            sample_N=numbered.sample_N,
             whole_N=ends_N == _WHOLE,
             scores={name: column.column(part) for name, column in self._values.items()},
             details=details,
             iteration=self.iteration,
             baselines={
-                name: {scorer: values[keys.number_P] for scorer, values in of.items()}
+                name: {scorer: values[numbered.number_P] for scorer, values in of.items()}
                 for name, of in self._baselines.items()
             },
-            prompt_lots_P=self._lots(keys),
+            prompt_lots_P=self._lots(numbered),
         )
         return StoredPool(
-            keys=keys.keys,
+            numbered=numbered,
             pool=pool,
             fingerprints=self.fingerprints,
             decided=self.decided,
@@ -345,23 +347,17 @@ class StoredParts:
             texts_of=details.texts_of,
         )
 
-    def numbered(self, part: int) -> _Numbered:
-        """The keys of a part."""
-        rows = self._drawn.rows(part)
-        least = int(rows["prompt"].min(initial=np.iinfo(np.int32).max)) if len(rows) else 0
-        there = np.bincount(rows["prompt"] - least) > 0
-        own = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
-        number_P = (least + np.flatnonzero(there)).astype(np.int32)
-        prompt_N, sample_N, generator_N = own[rows["prompt"] - least], rows["sample"].copy(), rows["generator"].copy()
-        keys = Keys(prompt_N, sample_N, generator_N, self._ids.take(number_P), list(self._generators))
-        return _Numbered(keys, number_P, least, own)
+    def numbered(self, part: int) -> Numbered:
+        """The candidates of a part by numbers."""
+        return Numbered(self._drawn.rows(part), self._ids, list(self._generators))
 
-    def _lots(self, keys: _Numbered) -> Lots:
+    def _lots(self, numbered: Numbered) -> Lots:
         """The lots of a part's prompts, each of which is worked out once."""
-        new_P = keys.number_P[~self._has_lot_P[keys.number_P]]
+        number_P = numbered.number_P
+        new_P = number_P[~self._has_lot_P[number_P]]
         self._lots_P[new_P] = lots_of(self._ids.take(new_P))
         self._has_lot_P[new_P] = True
-        return self._lots_P[keys.number_P]
+        return self._lots_P[number_P]
 
     def _rows_at(self, places: Places) -> Any:
         """The rows of `_DRAWN` at some places."""
@@ -378,24 +374,6 @@ _UNFINISHED, _WHOLE = -1, -2
 """How a candidate ended; a number from 0 on is that of the rule that ended it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbered:
-    """A part's keys; the numbers that its prompts have among all (P,), and from the least of these on the numbers that
-    they have in the part, −1 for another one."""
-
-    keys: Keys
-    number_P: Numbers
-    least: int
-    own: Numbers
-
-    def places(self, key_R: Any) -> Places:
-        """Where rows with keys have their candidates in the part; −1 for none."""
-        prompt_R = key_R["prompt"] - self.least
-        near_R = (prompt_R >= 0) & (prompt_R < len(self.own))
-        own_R = np.where(near_R, self.own[np.where(near_R, prompt_R, 0)], -1) if len(self.own) else prompt_R * 0 - 1
-        return self.keys.places_of(own_R, key_R["sample"], key_R["generator"])
-
-
 class Joined:
     """One value for each candidate, of rows that come in any order. The last one counts."""
 
@@ -405,7 +383,7 @@ class Joined:
         self._columns = Aside(kind, parts.count, parts.folder.path)
         self._part_of = parts.part_of
         # Of a single part values find their places at once.
-        self._only: tuple[_Numbered, Any] | None = None
+        self._only: tuple[Numbered, Any] | None = None
         if parts.count == 1:
             self._only = parts.numbered(0), np.full(len(parts), missing, dtype=kind)
 
@@ -420,7 +398,7 @@ class Joined:
         rows["value"] = value_R
         self._rows.sort_in(self._part_of(rows["prompt"]), rows)
 
-    def settle(self, part: int, keys: _Numbered) -> None:
+    def settle(self, part: int, keys: Numbered) -> None:
         """No more of a part will come."""
         if self._only is not None:
             _, column = self._only
@@ -447,11 +425,6 @@ def _known(key_R: Any) -> Any:
     return (key_R["prompt"] >= 0) & (key_R["generator"] >= 0)
 
 
-def most_at_once(rules: Selection) -> int | None:
-    """How many candidates rules are asked about at once: all, for those that can't say anything of some."""
-    return PART if rules.in_parts else None
-
-
 def whole_pool(
     folder: RunFolder,
     iteration: int,
@@ -461,4 +434,4 @@ def whole_pool(
     unfinished: bool = False,
 ) -> StoredPool:
     """All candidates of an iteration in one pool: see `StoredParts`."""
-    return StoredParts(folder, iteration, fingerprints, name, unfinished=unfinished, most=None).part(0)
+    return StoredParts(folder, iteration, fingerprints, name, unfinished=unfinished, whole=True).part(0)

@@ -15,7 +15,7 @@ from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, RunError
 from rsft.likeness import Likeness, Replies, Sample
-from rsft.parts import StoredParts, most_at_once
+from rsft.parts import StoredParts
 from rsft.saved import changed_recipe, saved_recipe
 from rsft.scorers import Baseline, Combined, build_scorers, with_baseline
 from rsft.selection import Decided, Selection, parse_selection
@@ -51,8 +51,8 @@ def reselect(run: Path, overrides: Sequence[str], name: str | None = None) -> di
         def decided() -> Iterator[tuple[CandidateKey, Decision]]:
             """One after the other: the decisions of a large run, each with its reason, would fill the memory."""
             for iteration in iterations:
-                said_here = parse_selection(at_iteration(recipe, iteration).selection)
-                stored = StoredParts(folder, iteration, fingerprints, most=most_at_once(said_here))
+                own_rules = parse_selection(at_iteration(recipe, iteration).selection)
+                stored = StoredParts(folder, iteration, fingerprints, whole=not own_rules.in_parts)
                 _all_scored(stored, selection, run)
                 changes, closest = Changes(stored.texts_of), ClosestCalls()
                 for part, now in decided_again(stored, folder, recipe, iteration):

@@ -11,6 +11,7 @@ import numpy as np
 
 from rsft.columns import KEY, Keys, as_numbers, known_numbers
 from rsft.groups import Groups
+from rsft.numbered import Numbered
 from rsft.selection import Pool
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.store import RunFolder
@@ -26,7 +27,7 @@ class StoredPool:
     """Candidates of one iteration with their scores: all of some train prompts', or of all of them. `start` is the
     place of the first one among all."""
 
-    keys: Keys
+    numbered: Numbered
     pool: Pool
     fingerprints: Mapping[str, str]
     decided: bool
@@ -37,6 +38,10 @@ class StoredPool:
     start: int
     texts_of: Callable[[Places], Mapping[int, str]]
     """The texts at some places."""
+
+    @property
+    def keys(self) -> Keys:
+        return self.numbered.keys
 
     def among(self, places: Places) -> tuple[Mask, Places]:
         """Which of some places among all candidates are here, and where."""
@@ -125,20 +130,20 @@ class Whereabouts:
 
 
 class StoredDetails:
-    """Details of some candidates, which are read from the folder when somebody asks for one. `number_P` are their
-    prompts' numbers among all; `by_N` the numbers, in `ended`, of the rules that ended a candidate while it was drawn,
-    −1 for no rule."""
+    """Details of some candidates, which are read from the folder when somebody asks for one. `by_N` are the numbers, in
+    `ended`, of the rules that ended a candidate while it was drawn, less than 0 for no rule."""
 
-    def __init__(self, where: Whereabouts, keys: Keys, number_P: Numbers, by_N: Numbers, ended: Sequence[str]) -> None:
-        self._where, self._keys, self._number_P, self._by_N, self._ended = where, keys, number_P, by_N, ended
+    def __init__(self, where: Whereabouts, numbered: Numbered, by_N: Any, ended: Sequence[str]) -> None:
+        self._where, self._numbered, self._by_N, self._ended = where, numbered, by_N, ended
         self._candidates_from, self._scores_from = -1, -1
         self._candidates: tuple[Any, Any] = None, None
         self._scores: dict[str, list[Any]] = {}
 
     @cached_property
     def texts(self) -> Sequence[str]:
-        texts: Any = np.full(len(self._keys), "", dtype=object)
-        everyone: Mask = np.ones(len(self._keys), dtype=np.bool_)
+        count = len(self._numbered.prompt_N)
+        texts: Any = np.full(count, "", dtype=object)
+        everyone: Mask = np.ones(count, dtype=np.bool_)
         for places, said in self._texts(everyone):
             texts[places] = said
         in_order: Sequence[str] = texts
@@ -146,15 +151,15 @@ class StoredDetails:
 
     def texts_of(self, places: Places) -> Mapping[int, str]:
         """The texts of some, by their places."""
-        wanted_N: Mask = np.zeros(len(self._keys), dtype=np.bool_)
+        wanted_N: Mask = np.zeros(len(self._numbered.prompt_N), dtype=np.bool_)
         wanted_N[places] = True
         return {place: text for some, said in self._texts(wanted_N) for place, text in zip(some, said, strict=True)}
 
     def _texts(self, wanted_N: Mask) -> Iterator[tuple[list[int], list[str]]]:
-        spans = self._where.candidates.spans(self._number_P[np.unique(self._keys.prompt_N[wanted_N])])
+        spans = self._where.candidates.spans(self._numbered.number_P[np.unique(self._numbered.prompt_N[wanted_N])])
         scope = str(self._where.iteration)
         for table in self._where.folder.tables("candidates", scope, [*KEY, "text"], spans=spans):
-            places = self._keys.places(table)
+            places = self._numbered.keys.places(table)
             rows = np.flatnonzero((places >= 0) & wanted_N[places])
             yield places[rows].tolist(), table["text"].take(rows).to_pylist()
 
@@ -184,7 +189,7 @@ class StoredDetails:
         parts: list[Any] = []
         spans, scope = self._where.candidates.spans(self._prompts_at(start)), str(self._where.iteration)
         for table in self._where.folder.tables("candidates", scope, columns, spans=spans):
-            places = self._keys.places(table) - start
+            places = self._numbered.keys.places(table) - start
             rows = np.flatnonzero((places >= 0) & (places < _WINDOW))
             row_of[places[rows]] = sum(len(part) for part in parts) + np.arange(len(rows))
             parts.append(table.take(rows).cast(schemas()["candidates"]))
@@ -195,7 +200,7 @@ class StoredDetails:
         where, words = self._where, ["value", "explanation", "failure"]
         held: dict[str, list[Any]] = {name: [None] * _WINDOW for name in where.fingerprints}
         spans = where.scores.spans(self._prompts_at(start))
-        said = _said(where.folder, where.iteration, where.fingerprints, self._keys, words, spans)
+        said = _said(where.folder, where.iteration, where.fingerprints, self._numbered.keys, words, spans)
         for name, places, table in said:
             near = (places >= start) & (places < start + _WINDOW)
             of_place = held[name]
@@ -206,5 +211,6 @@ class StoredDetails:
 
     def _prompts_at(self, start: int) -> Numbers:
         """Whose rows a window's are among."""
-        numbers: Numbers = self._number_P[np.unique(self._keys.prompt_N[start : start + _WINDOW])]
+        some = np.unique(self._numbered.prompt_N[start : start + _WINDOW])
+        numbers: Numbers = self._numbered.number_P[some]
         return numbers
