@@ -22,17 +22,26 @@ from rsft.store import RunFolder
 _BINS = 20
 
 
-def distributions(run: Path) -> list[dict[str, Any]]:
+def distributions(run: Path, read: StoredParts | None = None) -> list[dict[str, Any]]:
     """Of each iteration that was decided: how many `candidates` there are, how many were `accepted`, how many each rule
-    `decided`; of each scorer a histogram; and how the accepted ones are spread over `prompts`. Raises RunError.
+    `decided`; of each scorer a histogram; and how the accepted ones are spread over `prompts`. `read` is an iteration
+    that was read, if one was. Raises RunError.
     """
     recipe = saved_recipe(run)
     with RunFolder.open(run, write=False) as folder:
-        return [_of_iteration(folder, recipe, iteration) for iteration in folder.decided_iterations("policy")]
+        scorers = folder.noted_scorers()
+        return [
+            _of_iteration(
+                folder,
+                recipe,
+                read if read and read.iteration == iteration else StoredParts(folder, iteration, scorers),
+            )
+            for iteration in folder.decided_iterations("policy")
+        ]
 
 
-def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str, Any]:
-    stored = StoredParts(folder, iteration, folder.noted_scorers())
+def _of_iteration(folder: RunFolder, recipe: Recipe, stored: StoredParts) -> dict[str, Any]:
+    iteration = stored.iteration
     bins = {name: Bins(of.least, of.most) for name, of in stored.ranges.items()}
     candidates: list[Places] = []
     accepted: list[Places] = []

@@ -19,6 +19,7 @@ class Numbered:
 
     def __init__(self, rows: Any, ids: Ids, generators: Sequence[str]) -> None:
         """`rows` have a `prompt`, numbered by `ids`, a `sample`, and a `generator`, numbered by `generators`."""
+        self._rows = rows
         self._least = int(rows["prompt"].min()) if len(rows) else 0
         prompt_N = rows["prompt"] - self._least
         there = np.bincount(prompt_N) > 0
@@ -34,8 +35,12 @@ class Numbered:
     def keys(self) -> Keys:
         return Keys(self.prompt_N, self.sample_N, self._generator_N, self.prompt_ids, self._generators)
 
-    def places(self, key_R: Any) -> Places:
-        """Where rows with keys have their candidates in the part; −1 for none."""
+    def places(self, key_R: Any, first: int = 0) -> Places:
+        """Where rows with keys have their candidates in the part; −1 for none. It is told at once of rows that are just
+        those of the candidates from the place `first` on, as most are."""
+        same = self._rows[first : first + len(key_R)]
+        if len(same) == len(key_R) and all((same[name] == key_R[name]).all() for name in key_R.dtype.names[:3]):
+            return np.arange(first, first + len(key_R))
         prompt_R = key_R["prompt"] - self._least
         last = len(self._own) - 1
         own_R = self._own[np.where((prompt_R >= 0) & (prompt_R < last), prompt_R, last)]

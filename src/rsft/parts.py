@@ -265,15 +265,15 @@ class StoredParts:
             column.close()
 
     def _read_ends(self, ended: dict[str, int]) -> Iterator[tuple[Numbers, Any, Any]]:
-        """Of all candidates: their prompts; of those that came to an end of which rules know, their keys, and how."""
+        """Of all candidates their prompts; of those whose keys may be among these the keys, and how they ended."""
         finish = known_numbers({"stop": 0, "ended": 1})
         for table in self.folder.tables("candidates", str(self.iteration), [*KEY, "finish_reason", "ended_by"]):
             key_R = self.rows_of(table)
             finish_R = as_numbers(table["finish_reason"], finish)
             by_R = np.where(finish_R == 1, as_numbers(table["ended_by"], new_numbers(ended)), -1)
             value_R = np.where(finish_R == 0, _WHOLE, np.where(by_R >= 0, by_R, _UNFINISHED)).astype(np.int16)
-            told_R = _known(key_R) & (value_R != _UNFINISHED)
-            yield key_R["prompt"], key_R[told_R], value_R[told_R]
+            known_R = _known(key_R)
+            yield key_R["prompt"], key_R[known_R], value_R[known_R]
 
     def _read_scores(self) -> Iterator[tuple[Numbers, list[tuple[str, Any, Values]]]]:
         """The same of the words of scorers with these fingerprints: the prompts, and of each its keys and values."""
@@ -384,13 +384,16 @@ class Joined:
         self._part_of = parts.part_of
         # Of a single part values find their places at once.
         self._only: tuple[Numbered, Any] | None = None
+        self._next = 0
         if parts.count == 1:
             self._only = parts.numbered(0), np.full(len(parts), missing, dtype=kind)
 
     def add(self, key_R: Any, value_R: Any) -> None:
         if self._only is not None:
             keys, column = self._only
-            _put(column, keys.places(key_R), value_R)
+            places = keys.places(key_R, self._next)
+            _put(column, places, value_R)
+            self._next = int(places[-1]) + 1 if len(places) else self._next
             return
         rows = np.empty(len(key_R), dtype=[*_KEY, ("value", self._kind)])
         for name, _ in _KEY:

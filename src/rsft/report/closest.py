@@ -26,21 +26,22 @@ _OF_A_PROMPT = 100_000
 Shown = list[dict[str, Any]]
 
 
-def closest_calls(folder: RunFolder, recipe: Recipe, most: int) -> tuple[Shown, Shown]:
+def closest_calls(folder: RunFolder, recipe: Recipe, most: int, read: StoredParts | None = None) -> tuple[Shown, Shown]:
     """At most so many accepted and as many rejected replies, of the last iteration as far as it has them, then of those
     before it: nearest to a line first.
 
     A rejected reply is as far from it as its score is from the threshold that rejected it, an accepted one as from the
     nearest of all thresholds; in spreads (standard deviations) of that score, so that scores compare. Replies on which
     other rules decided come last, by lot. Each is as `reading.shown` has it, with `line`: the rule and the
-    `margin` over it (under it: below 0); None where no line is near.
+    `margin` over it (under it: below 0); None where no line is near. `read` is an iteration that was read, if one was.
     """
     accepted: list[tuple[float, dict[str, Any]]] = []
     rejected: list[tuple[float, dict[str, Any]]] = []
     for iteration in reversed(folder.decided_iterations("policy")):
         if len(accepted) == len(rejected) == most:
             break
-        calls = _Calls(folder, recipe, iteration, most)
+        near = read if read and read.iteration == iteration else None
+        calls = _Calls(folder, recipe, near or StoredParts(folder, iteration, folder.noted_scorers()), most)
         accepted += calls.shown(calls.accepted[: most - len(accepted)])
         rejected += calls.shown(calls.rejected[: most - len(rejected)])
     return _in_order(accepted), _in_order(rejected)
@@ -53,10 +54,9 @@ def _in_order(found: list[tuple[float, dict[str, Any]]]) -> Shown:
 class _Calls:
     """The decisions of one iteration: how far each candidate is from the line that matters for it, part by part."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, iteration: int, most: int) -> None:
-        self._folder, self._iteration, self._most = folder, iteration, most
-        self._stored = StoredParts(folder, iteration, folder.noted_scorers())
-        rules = parse_selection(at_iteration(recipe, iteration).selection).rules
+    def __init__(self, folder: RunFolder, recipe: Recipe, stored: StoredParts, most: int) -> None:
+        self._folder, self._stored, self._iteration = folder, stored, stored.iteration
+        rules = parse_selection(at_iteration(recipe, stored.iteration).selection).rules
         self._lines = [
             rule for rule in rules if isinstance(rule, Threshold) and rule.score in self._stored.fingerprints
         ]
