@@ -19,7 +19,7 @@ COMPARED = 200
 """Of these, the replies that are compared with each other: as many as where held-out replies are."""
 
 _REMEMBERED = 200_000
-"""Of so many replies the words are remembered, where sets are measured again and again."""
+"""Of so many replies the words are remembered, where sets are measured again and again; of a tenth the texts."""
 _SALT = np.uint64(int(stable_hash("likeness")[:16], 16))
 
 
@@ -70,18 +70,23 @@ class Replies:
     def __init__(self, texts_of: Callable[[Places], Mapping[int, str]]) -> None:
         self._texts_of = texts_of
         self._words: dict[int, int] = {}
+        self._compared: dict[int, str] = {}
 
     def likeness(self, *samples: Sample) -> list[Likeness]:
         """Of each set, by a sample of it. What is not known yet is read at once for all of them."""
         if len(self._words) > _REMEMBERED:
             self._words.clear()
+        if len(self._compared) > _REMEMBERED // 10:
+            self._compared.clear()
         measured = np.unique(np.concatenate([sample.places for sample in samples]))
         new = [place for place in measured.tolist() if place not in self._words]
         compared = np.concatenate([sample.places[:COMPARED] for sample in samples])
-        read = np.union1d(np.array(new, dtype=np.intp), compared)
+        unread = [place for place in compared.tolist() if place not in self._compared]
+        read = np.union1d(np.array(new, dtype=np.intp), np.array(unread, dtype=np.intp))
         texts = self._texts_of(read) if len(read) else {}
         self._words |= {place: word_count(texts[place]) for place in new}
-        return [self._likeness(sample, texts) for sample in samples]
+        self._compared |= {place: texts[place] for place in unread}
+        return [self._likeness(sample) for sample in samples]
 
     def correlations(self, sample: Sample) -> dict[str, float | None]:
         """Each score's rank correlation (Spearman) with the words of a reply, in a sample that `likeness` has measured:
@@ -96,9 +101,9 @@ class Replies:
     def _words_of(self, sample: Sample) -> Numbers:
         return np.array([self._words[place] for place in sample.places.tolist()], dtype=np.int32)
 
-    def _likeness(self, sample: Sample, texts: Mapping[int, str]) -> Likeness:
+    def _likeness(self, sample: Sample) -> Likeness:
         if not len(sample.places):
             return Likeness(None, 0, None, 0)
-        said = [words(normalise(texts[place])) for place in sample.places[:COMPARED].tolist()]
+        said = [words(normalise(self._compared[place])) for place in sample.places[:COMPARED].tolist()]
         different = metrics.vendi(metrics.gram_kernel(said))
         return Likeness(float(self._words_of(sample).mean()), len(sample.places), different, len(said))

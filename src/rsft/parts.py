@@ -166,6 +166,16 @@ class StoredParts:
                     self._places[key] = at + int(self.starts[part])
         return np.array([self._places[key] for key in keys], dtype=np.intp)
 
+    def told_of(self, places: Places) -> tuple[Mask, Numbers, Mapping[str, Values]]:
+        """(K,) each: whether the candidates at some places are accepted, by which rule, and each scorer's value."""
+        drawn = self._rows_at(places)
+        values = {name: np.empty(len(places)) for name in self.fingerprints}
+        for part, own in self._split_up(places):
+            at = places[own] - self.starts[part]
+            for name, column in values.items():
+                column[own] = self._values[name].column(part)[at]
+        return drawn["accepted"], drawn["rule"].astype(np.int32), values
+
     def keys_of(self, places: Places) -> list[CandidateKey]:
         """The keys of the candidates at some places."""
         if self._only is not None:
@@ -363,11 +373,14 @@ class StoredParts:
         """The rows of `_DRAWN` at some places."""
         places = np.asarray(places, dtype=np.intp)
         found = np.zeros(len(places), dtype=_DRAWN)
-        part_K = np.searchsorted(self.starts, places, side="right") - 1
-        for part in np.unique(part_K).tolist():
-            own = part_K == part
+        for part, own in self._split_up(places):
             found[own] = self._drawn.rows(part)[places[own] - self.starts[part]]
         return found
+
+    def _split_up(self, places: Places) -> Iterator[tuple[int, Mask]]:
+        """The parts that hold some places, and which of these."""
+        part_K = np.searchsorted(self.starts, places, side="right") - 1
+        return ((part, part_K == part) for part in np.unique(part_K).tolist())
 
 
 _UNFINISHED, _WHOLE = -1, -2

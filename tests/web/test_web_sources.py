@@ -94,10 +94,9 @@ def test_candidates_are_those_of_the_set(source: Source, folder: RunFolder) -> N
     assert said.keys() == decided.keys() != set()
     assert book.texts_of(np.arange(len(book))) == {place: texts[key] for key, place in said.items()}
     for key, place in said.items():
-        leaf, at = book.at(place)
-        assert leaf.accepted_N[at] == decided[key].accepted
-        assert book.rules[leaf.rule_N[at]] == decided[key].rule
-        assert book.scores(place) == {name: one.value for name, one in scores[key].items()}
+        (brief,) = book.brief(np.array([place]))
+        assert (brief.accepted, brief.rule) == (decided[key].accepted, decided[key].rule)
+        assert brief.scores == {name: one.value for name, one in scores[key].items()}
     key = next(iter(decided))
     assert {one.candidate.key: one.decision for one in book.replies(key.prompt_id)} == {
         other: decision for other, decision in decided.items() if other.prompt_id == key.prompt_id
@@ -116,11 +115,12 @@ def test_held_out_replies_are_judged_as_the_summary_judges_them(iteration: int, 
     assert book.only.accepted_N[greedy].mean() == note["heldout_acceptance"]["value"]
     for place in greedy:
         said = measured.greedy[keys[place].prompt_id]
-        assert book.scores(place) == {name: one.value for name, one in said.all_scores.items()}
-        assert "short" in book.scores(place)
-        assert book.rules[book.only.rule_N[place]] == said.decision.rule
+        (brief,) = book.brief(np.array([place]))
+        assert brief.scores == {name: one.value for name, one in said.all_scores.items()}
+        assert "short" in brief.scores
+        assert brief.rule == said.decision.rule
     (sampled, *_) = set(range(len(keys))) - set(greedy)
-    assert "short" not in book.scores(sampled), "samples are not asked about"
+    assert "short" not in book.brief(np.array([sampled]))[0].scores, "samples are not asked about"
 
 
 def test_filters_and_pages_are_those_of_any_candidates(folder: RunFolder) -> None:

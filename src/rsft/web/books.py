@@ -43,6 +43,16 @@ class Told:
     decision: Decision | None
 
 
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A reply's line in a list: the decision, None where none was made yet, and what each scorer that was asked said,
+    None where it failed."""
+
+    accepted: bool | None
+    rule: str
+    scores: Mapping[str, float | None]
+
+
 class Leaf(Protocol):
     """Some of a book's replies, and what was decided on them: as a `StoredPool`."""
 
@@ -81,8 +91,19 @@ class Book(ABC):
         """The single leaf, if there is one: then everything is held."""
 
     @abstractmethod
-    def at(self, place: int) -> tuple[Leaf, int]:
+    def leaf(self, number: int) -> Leaf:
+        """A leaf by its number."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Sequence[int]:
+        """How many replies each leaf has."""
+
+    def holding(self, place: int) -> tuple[Leaf, int]:
         """The leaf that holds a place, and where."""
+        ends = np.cumsum(self.sizes)
+        number = int(np.searchsorted(ends, place, side="right"))
+        return self.leaf(number), place - int(ends[number] - self.sizes[number])
 
     def by_score(self, leaf: Leaf, scorer: str, *, high: bool) -> Places:
         """All places of the single leaf in the order of a scorer's values, the highest first if so asked; where it
@@ -104,8 +125,8 @@ class Book(ABC):
         """Where a reply stands; None if it is none of these."""
 
     @abstractmethod
-    def scores(self, place: int) -> dict[str, float | None]:
-        """What each scorer that was asked said of a reply, None where it failed."""
+    def brief(self, places: Places) -> list[Brief]:
+        """What was decided on replies at some places, and their scores."""
 
     @abstractmethod
     def texts_of(self, places: Places) -> dict[int, str]:
@@ -155,10 +176,14 @@ class Candidates(Book):
 
     @property
     def only(self) -> StoredPool | None:
-        return self.stored.part(0) if self.stored.count == 1 else None
+        return self.leaf(0) if self.stored.count == 1 else None
 
-    def at(self, place: int) -> tuple[StoredPool, int]:
-        return self.stored.at(place)
+    def leaf(self, number: int) -> StoredPool:
+        return self.stored.part(number)
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return list(np.diff(self.stored.starts).tolist())
 
     def serving(self, rules: Selection) -> Candidates:
         """The same, on which these rules can decide."""
@@ -180,12 +205,17 @@ class Candidates(Book):
         (place,) = self.stored.places_of([key]).tolist()
         return place if place >= 0 else None
 
-    def scores(self, place: int) -> dict[str, float | None]:
-        leaf, at = self.at(place)
-        values = {name: float(values_N[at]) for name, values_N in leaf.pool.scores.items()}
-        failed = {name: None if np.isnan(value) else value for name, value in values.items()}
-        # Where nothing is decided yet, a scorer may still be at work.
-        return failed if self.decided else {name: value for name, value in failed.items() if value is not None}
+    def brief(self, places: Places) -> list[Brief]:
+        accepted, rules, scores = self.stored.told_of(places)
+        found = []
+        for at in range(len(places)):
+            values = {name: float(column[at]) for name, column in scores.items()}
+            said = {name: None if np.isnan(value) else value for name, value in values.items()}
+            if not self.decided:  # a scorer may still be at work
+                said = {name: value for name, value in said.items() if value is not None}
+            rule = self.rules[rules[at]] if self.decided else ""
+            found.append(Brief(bool(accepted[at]) if self.decided else None, rule, said))
+        return found
 
     @cached_property
     def _texts(self) -> Any:
@@ -298,8 +328,12 @@ class HeldOut(Book):
     def only(self) -> Leaf:
         return self._leaf
 
-    def at(self, place: int) -> tuple[Leaf, int]:
-        return self._leaf, place
+    def leaf(self, number: int) -> Leaf:
+        return self._leaf
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return [len(self)]
 
     def keys(self, places: Places) -> list[CandidateKey]:
         return [self._measured[int(place)].candidate.key for place in places]
@@ -307,8 +341,12 @@ class HeldOut(Book):
     def place(self, key: CandidateKey) -> int | None:
         return self._places.get(key)
 
-    def scores(self, place: int) -> dict[str, float | None]:
-        return {name: score.value for name, score in self._measured[place].all_scores.items()}
+    def brief(self, places: Places) -> list[Brief]:
+        some = [self._measured[int(place)] for place in places]
+        return [
+            Brief(one.passed, one.decision.rule, {name: score.value for name, score in one.all_scores.items()})
+            for one in some
+        ]
 
     def texts_of(self, places: Places) -> dict[int, str]:
         return {place: self._measured[place].candidate.text for place in places.tolist()}

@@ -91,7 +91,12 @@ class Wanted:
             raise RunError(f"The run has no scorer '{self.scorer}'. It has {', '.join(book.scorers)}.")
         saying = book.saying(self.text) if self.text else None
         by = None if self.order == _MADE or not self.scorer else self.scorer
-        masks = (self._wanted_N(book, leaf, saying) for leaf in book.leaves())
+        everyone = not (self.decision or self.rule or self.prompt or saying) and self.least is self.most is None
+        masks = (
+            (np.ones(size, dtype=np.bool_) for size in book.sizes)
+            if everyone
+            else (self._wanted_N(book, leaf, saying) for leaf in book.leaves())
+        )
         return Found.of(book, masks, by, high=self.order == _HIGH)
 
     def _wanted_N(self, book: Book, leaf: Leaf, saying: Callable[[Leaf], Mask] | None) -> Mask:
@@ -126,12 +131,11 @@ def listed(book: Book, wanted: Wanted) -> dict[str, Any]:
             "key": asdict(key),
             "asked": asked[key.prompt_id].conversation[-1].content,
             "reply": texts[place],
-            "accepted": bool(leaf.accepted_N[at]) if book.decided else None,
-            "rule": book.rules[leaf.rule_N[at]] if book.decided else "",
-            "scores": book.scores(place),
+            "accepted": one.accepted,
+            "rule": one.rule,
+            "scores": one.scores,
         }
-        for key, place in zip(keys, some.tolist(), strict=True)
-        for leaf, at in [book.at(place)]
+        for key, place, one in zip(keys, some.tolist(), book.brief(some), strict=True)
     ]
     return {
         "rows": rows,

@@ -44,7 +44,7 @@ class Found:
             return self._made(which)
         if self.book.only is not None:
             order = self.book.by_score(self.book.only, self.by, high=self.high)
-            return order[self._wanted_N(0, self.book.only)[order]][which.start : which.stop]
+            return order[self._bits(0)[order]][which.start : which.stop]
         before, up_to = (self._cut(number) for number in (which.start, which.stop))
         found: list[tuple[float, int]] = []
         for _, ranked in self._leaves():
@@ -56,7 +56,7 @@ class Found:
 
     def around(self, place: int) -> tuple[int | None, int | None, int | None]:
         """The places of those before and behind one, and which it is itself, from 1; all None if it is not wanted."""
-        holding, at = self.book.at(place)
+        holding, at = self.book.holding(place)
         own = 0.0 if self.by is None else float(self._values(holding)[at])
         before, behind = (-np.inf, -1), (np.inf, _NOWHERE)
         number, is_wanted = 1, False
@@ -75,21 +75,16 @@ class Found:
 
     def _made(self, which: range) -> Places:
         parts = []
-        for number, leaf in self._some_leaves(which):
-            first = int(self.counts[:number].sum())
-            places = np.flatnonzero(self._wanted_N(number, leaf)) + leaf.start
+        ends, starts = np.cumsum(self.counts), np.cumsum([0, *self.book.sizes])
+        for number in np.flatnonzero((ends > which.start) & (ends - self.counts < which.stop)).tolist():
+            first = int(ends[number] - self.counts[number])
+            places = np.flatnonzero(self._bits(number)) + starts[number]
             parts.append(places[max(0, which.start - first) : max(0, which.stop - first)])
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
 
-    def _some_leaves(self, which: range) -> Iterator[tuple[int, Leaf]]:
-        """The leaves that hold the wanted ones with some numbers."""
-        ends = np.cumsum(self.counts)
-        for number, leaf in enumerate(self.book.leaves()):
-            if ends[number] > which.start and ends[number] - self.counts[number] < which.stop:
-                yield number, leaf
-
-    def _wanted_N(self, number: int, leaf: Leaf) -> Mask:
-        return np.unpackbits(self.bits[number], count=len(leaf.pool)).astype(np.bool_)
+    def _bits(self, number: int) -> Mask:
+        """(N,): which of a leaf's replies are wanted."""
+        return np.unpackbits(self.bits[number], count=self.book.sizes[number]).astype(np.bool_)
 
     def _values(self, leaf: Leaf) -> Values:
         """(N,): what is greater the earlier it comes."""
@@ -100,7 +95,7 @@ class Found:
     def _leaves(self) -> Iterator[tuple[Leaf, Ranked]]:
         """Of each leaf the wanted ones: their values, and as their lots their places."""
         for number, leaf in enumerate(self.book.leaves()):
-            wanted = np.flatnonzero(self._wanted_N(number, leaf))
+            wanted = np.flatnonzero(self._bits(number))
             values = None if self.by is None else self._values(leaf)[wanted]
             yield leaf, (values, (wanted + leaf.start).astype(np.uint64), np.zeros(len(wanted), dtype=np.int32))
 

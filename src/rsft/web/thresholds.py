@@ -177,9 +177,9 @@ class _Changed:
                 "reply": texts[place],
                 "before": book.rules[before],
                 "now": names[now],
-                "scores": book.scores(place),
+                "scores": one.scores,
             }
-            for key, (_, place, before, now) in zip(keys, self._first, strict=True)
+            for key, (_, place, before, now), one in zip(keys, self._first, book.brief(places), strict=True)
         ]
 
 
