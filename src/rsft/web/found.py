@@ -12,6 +12,8 @@ from rsft.selection.cut import Cut, Ranked, cut
 from rsft.selection.pool import Mask, Places, Values
 from rsft.web.books import Book, Leaf
 
+_SORTED = 10_000
+"""Of so many replies their order is worked out whole."""
 _NOWHERE = 1 << 62
 
 
@@ -45,14 +47,16 @@ class Found:
         if self.book.only is not None:
             order = self.book.by_score(self.book.only, self.by, high=self.high)
             return order[self._bits(0)[order]][which.start : which.stop]
-        before, up_to = (self._cut(number) for number in (which.start, which.stop))
+        # Of what comes before the first pages all is held.
+        skipped = which.start if which.start > _SORTED else 0
+        before, up_to = (self._cut(number) for number in (skipped, which.stop))
         found: list[tuple[float, int]] = []
         for _, ranked in self._leaves():
             within = np.flatnonzero(up_to.within(ranked) & ~before.within(ranked))
             values, places = ranked[0], ranked[1]
             assert values is not None
             found += zip((-values[within]).tolist(), places[within].tolist(), strict=True)
-        return np.array([place for _, place in sorted(found)], dtype=np.intp)
+        return np.array([place for _, place in sorted(found)[which.start - skipped :]], dtype=np.intp)
 
     def around(self, place: int) -> tuple[int | None, int | None, int | None]:
         """The places of those before and behind one, and which it is itself, from 1; all None if it is not wanted."""
