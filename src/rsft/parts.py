@@ -77,6 +77,9 @@ class StoredParts:
             self._drawn.sort_in(self.part_of(rows["prompt"]), rows)
         self.rules = list(rules)
         self.starts = np.cumsum([0, *self._drawn.count_P])
+        # Of a single part there is one for all.
+        self._numbered: Numbered | None = None
+        self._numbered = self.numbered(0) if self.count == 1 else None
         self._lots_P: Lots = np.zeros(len(self._ids), dtype=np.uint64)
         self._has_lot_P = np.zeros(len(self._ids), dtype=np.bool_)
         self._join()
@@ -359,6 +362,8 @@ class StoredParts:
 
     def numbered(self, part: int) -> Numbered:
         """The candidates of a part by numbers."""
+        if self._numbered is not None:
+            return self._numbered
         return Numbered(self._drawn.rows(part), self._ids, list(self._generators))
 
     def _lots(self, numbered: Numbered) -> Lots:
