@@ -7,7 +7,6 @@ the parts then come from there, as often as somebody goes through them. What all
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from rsft.columns import KEY, as_numbers, known_numbers, new_numbers
 from rsft.errors import RunError
 from rsft.groups import Groups
 from rsft.ids import Ids
+from rsft.joined import KEY_ROW, Joined, Range
 from rsft.numbered import Numbered
 from rsft.selection import Decided, Pool, Selection
 from rsft.selection.pool import Lots, Mask, Numbers, Places, Values, lots_of
@@ -27,22 +27,7 @@ from rsft.types import CandidateKey
 PART = 1 << 20
 """Candidates of a part: some hundred megabytes while it is decided."""
 
-_KEY = [("prompt", np.int32), ("sample", np.int32), ("generator", np.int16)]
-_DRAWN = [*_KEY, ("rule", np.int16), ("accepted", np.bool_)]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Between which values the scores of a scorer lie, and of how many candidates there are any."""
-
-    least: float
-    most: float
-    known: int
-
-    def with_values(self, values: Values) -> Range:
-        known = values[~np.isnan(values)]
-        least, most = float(known.min(initial=np.inf)), float(known.max(initial=-np.inf))
-        return Range(min(self.least, least), max(self.most, most), self.known + len(known))
+_DRAWN = [*KEY_ROW, ("rule", np.int16), ("accepted", np.bool_)]
 
 
 class StoredParts:
@@ -113,7 +98,7 @@ class StoredParts:
 
     def joined(self, kind: Any, missing: Any, rows: Iterable[tuple[Any, Any]]) -> Joined:
         """A further column: of each candidate the value of numpy's `kind` that comes with its key (see `rows_of`)."""
-        column = Joined(self, kind, missing)
+        column = self._joined(kind, missing)
         for key_R, value_R in rows:
             known_R = _known(key_R)
             column.add(key_R[known_R], value_R[known_R])
@@ -121,6 +106,10 @@ class StoredParts:
             column.settle(part, self.numbered(part))
         column.close()
         return column
+
+    def _joined(self, kind: Any, missing: Any) -> Joined:
+        sizes = np.diff(self.starts).tolist()
+        return Joined(kind, missing, sizes, self.folder.path, self.part_of, self._numbered)
 
     def serves(self, rules: Selection) -> bool:
         """Whether these rules can decide on parts like these."""
@@ -255,12 +244,12 @@ class StoredParts:
         self._whereabouts = Whereabouts(self.folder, self.iteration, self.fingerprints, candidates, scores)
         ended: dict[str, int] = {}
         names = list(self.fingerprints)
-        self._ends = Joined(self, np.int16, _UNFINISHED)
+        self._ends = self._joined(np.int16, _UNFINISHED)
         for prompt_R, key_R, value_R in self._read_ends(ended):
             candidates.note(prompt_R)
             self._ends.add(key_R, value_R)
         self.ended = list(ended)
-        self._values = {name: Joined(self, np.float64, np.nan) for name in names}
+        self._values = {name: self._joined(np.float64, np.nan) for name in names}
         for prompt_R, said in self._read_scores() if names else ():
             scores.note(prompt_R)
             for name, key_R, value_R in said:
@@ -307,7 +296,7 @@ class StoredParts:
 
     def rows_of(self, table: Any) -> Any:
         """The keys of a table's rows as numbers, −1 for what no candidate has."""
-        key_R = np.empty(len(table), dtype=_KEY)
+        key_R = np.empty(len(table), dtype=KEY_ROW)
         key_R["prompt"] = as_numbers(table["prompt_id"], self._ids.known)
         key_R["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
         key_R["generator"] = as_numbers(table["generator"], known_numbers(self._generators))
@@ -390,56 +379,6 @@ class StoredParts:
 
 _UNFINISHED, _WHOLE = -1, -2
 """How a candidate ended; a number from 0 on is that of the rule that ended it."""
-
-
-class Joined:
-    """One value for each candidate, of rows that come in any order. The last one counts."""
-
-    def __init__(self, parts: StoredParts, kind: Any, missing: Any) -> None:
-        self._kind, self._missing = kind, missing
-        self._rows = Aside([*_KEY, ("value", kind)], parts.count, parts.folder.path)
-        self._columns = Aside(kind, parts.count, parts.folder.path)
-        self._part_of = parts.part_of
-        # Of a single part values find their places at once.
-        self._only: tuple[Numbered, Any] | None = None
-        self._next = 0
-        if parts.count == 1:
-            self._only = parts.numbered(0), np.full(len(parts), missing, dtype=kind)
-
-    def add(self, key_R: Any, value_R: Any) -> None:
-        if self._only is not None:
-            keys, column = self._only
-            places = keys.places(key_R, self._next)
-            _put(column, places, value_R)
-            self._next = int(places[-1]) + 1 if len(places) else self._next
-            return
-        rows = np.empty(len(key_R), dtype=[*_KEY, ("value", self._kind)])
-        for name, _ in _KEY:
-            rows[name] = key_R[name]
-        rows["value"] = value_R
-        self._rows.sort_in(self._part_of(rows["prompt"]), rows)
-
-    def settle(self, part: int, keys: Numbered) -> None:
-        """No more of a part will come."""
-        if self._only is not None:
-            _, column = self._only
-        else:
-            rows = self._rows.rows(part)
-            column = np.full(len(keys.keys), self._missing, dtype=self._kind)
-            _put(column, keys.places(rows), rows["value"])
-        self._columns.add(part, column)
-
-    def close(self) -> None:
-        """Nothing more will come at all: let go what was needed to put it in order."""
-        del self._rows, self._only, self._part_of
-
-    def column(self, part: int) -> Any:
-        return self._columns.rows(part)
-
-
-def _put(column: Any, places: Places, values: Any) -> None:
-    there = places >= 0
-    column[places[there]] = values[there]
 
 
 def _known(key_R: Any) -> Any:

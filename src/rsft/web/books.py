@@ -16,8 +16,9 @@ from rsft.distributions import Bins
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
 from rsft.evaluation import Measured
+from rsft.joined import Joined
 from rsft.labelling import Frame
-from rsft.parts import Joined, StoredParts
+from rsft.parts import StoredParts
 from rsft.reselection import Changes
 from rsft.saved import saved_recipe
 from rsft.selection import Pool, Selection
