@@ -200,8 +200,8 @@ def kept_promises(run: Path, behind: str, max_error: float, splits: int = 500) -
     recipe = changed_recipe(run, [f"selection={behind}"], "selection")
     with RunFolder.open(run, write=False) as folder:
         frame = Frame(folder, recipe, "relevant", drawn_iteration(folder))
-    scores = frame.scores[frame.places]
-    bad = (frame.stored.pool.scores["facts"][frame.places] != 1).astype(np.float64)
+    scores = frame.scores
+    bad = (frame.values("facts") != 1).astype(np.float64)
     generator, errors, coverage = np.random.default_rng(0), [], []
     for _ in range(splits):
         half = generator.permutation(len(scores))[: len(scores) // 2]

@@ -1,10 +1,16 @@
-"""A run folder with ten million candidates: written, resumed, decided, selected again, shown and reported.
+"""A run folder with ten or a hundred million candidates: written, resumed, decided, selected again, shown, reported.
 
-    python -m bench.store [--candidates 10000000] [--each 32]
+    python -m bench.store [--candidates 10000000] [--each 32] [--columns]
 
 Writes a run of one iteration (so many candidates of each prompt, three scorers' words on each) as the loop writes it,
 noun by noun through `RunFolder.commit`, as many at a time as a quick engine has committed; then has it read as the
-commands read it. Every step is a process of its own, whose greatest memory counts, Python and its libraries included.
+commands and the page read it. Every step is a process of its own, whose greatest memory counts, Python and its
+libraries included.
+
+Noun by noun, a hundred million would take an hour or more to write. With more than `LARGE` candidates (or `--columns`)
+the same rows are written column by column instead (bench/columns.py), as segments through the same ledger, together
+with the run's decisions. The steps that measure writing, resuming and deciding with every reason are then left out:
+they are those of ten million.
 
 Replies are walks over the bundled conversations, word by word: after each word comes one of those that follow it there,
 by chance. So they hold the data's words, names and numbers, but hardly two are alike. They are 16 to 26 words, some 25
@@ -46,23 +52,28 @@ OTHER_RULES: list[Any] = ["facts >= 0.6", "tidy >= 1", {"quantile": {"share": 0.
 AT_ONCE = 8192
 """As `Keeping` commits them."""
 SHORT, LONG = 16, 26
+LARGE = 20_000_000
+"""More candidates than these are written column by column."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=10_000_000)
     parser.add_argument("--each", type=int, default=32, help="candidates of each prompt")
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--columns", action="store_true", help="write column by column, however few")
+    parser.add_argument("--folder", type=Path, help="where the run is to lie, in a folder that is removed afterwards")
+    parser.add_argument("--step", choices=[*STEPS, *IN_COLUMNS], help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
-        said = STEPS[arguments.step](Case(arguments.run, arguments.candidates, arguments.each))
+        said = (STEPS | IN_COLUMNS)[arguments.step](Case(arguments.run, arguments.candidates, arguments.each))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({**said, "peak_mb": round(peak)}))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    steps = IN_COLUMNS if arguments.columns or arguments.candidates > LARGE else STEPS
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         say(f"{shutil.disk_usage(folder).free / 1e9:.0f} GB are free in {folder}")
-        done = {step: _in_process(step, Path(folder) / "run", arguments) for step in STEPS}
+        done = {step: _in_process(step, Path(folder) / "run", arguments) for step in steps}
     report(bench="store", candidates=arguments.candidates, each=arguments.each, **_summary(done), steps=done)
 
 
@@ -76,15 +87,18 @@ def _in_process(step: str, run: Path, arguments: argparse.Namespace) -> dict[str
 
 
 def _summary(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    halves = done["write half"], done["write the rest"]
+    reading = [step for step in done if step not in ("write", "write half", "write the rest")]
+    halves = [done[step] for step in ("write half", "write the rest") if step in done]
+    writing = {}
+    if halves:
+        rate = sum(half["rows"] for half in halves) / sum(half["seconds_in"] for half in halves)
+        writing = {"rows_per_second_in": round(rate), "seconds_to_resume": done["resume"]["seconds"]}
     return {
-        "rows_per_second_in": round(sum(h["rows"] for h in halves) / sum(h["seconds_in"] for h in halves)),
-        "seconds_to_resume": done["resume"]["seconds"],
-        "seconds_select": done["select"]["seconds"],
-        "seconds_show": done["show"]["seconds"],
-        "seconds_report": done["report"]["seconds"],
+        **writing,
+        **{f"seconds_{step.replace(' ', '_')}": done[step]["seconds"] for step in reading if "seconds" in done[step]},
         "bytes_per_candidate": done["measure"]["bytes_per_candidate"],
         "peak_mb": max(step["peak_mb"] for step in done.values()),
+        "peak_mb_reading": max(done[step]["peak_mb"] for step in reading),
     }
 
 
@@ -116,6 +130,12 @@ class Case:
 
 def write_half(case: Case) -> dict[str, Any]:
     """The first half of the iteration, in a folder with its prompts and all else that a run notes."""
+    with RunFolder.open(case.run, write=True) as folder:
+        _begin(folder, case)
+        return _write(folder, case.first, case.each)
+
+
+def _begin(folder: RunFolder, case: Case) -> None:
     recipe = {
         "run": str(case.run),
         "model": "none",
@@ -124,12 +144,22 @@ def write_half(case: Case) -> dict[str, Any]:
         "scorers": dict.fromkeys(SCORERS, "one_line"),
         "selection": RULES,
     }
+    folder.write_text("recipe.yaml", recipe_yaml(validate(recipe, where="bench")))
+    folder.save_prompts(_prompts(case.candidates // case.each), [])
+    folder.note_scorers(SCORERS, {})
+    folder.begin_stage(1, "policy", "sample")
+
+
+def write(case: Case) -> dict[str, Any]:
+    """All of the iteration, column by column, with the decisions of the recipe's rules."""
+    from bench.columns import Columns
+
+    began = time.perf_counter()
     with RunFolder.open(case.run, write=True) as folder:
-        folder.write_text("recipe.yaml", recipe_yaml(validate(recipe, where="bench")))
-        folder.save_prompts(_prompts(case.candidates // case.each), [])
-        folder.note_scorers(SCORERS, {})
-        folder.begin_stage(1, "policy", "sample")
-        return _write(folder, case.first, case.each)
+        _begin(folder, case)
+        Columns(Talk(0), case.candidates, case.each).write(folder)
+        folder.finish_stage(1, "policy", "sample", {"generators": [GENERATOR]})
+        return {"seconds": round(time.perf_counter() - began, 2), "segments": len(folder.ledger.segments())}
 
 
 def resume(case: Case) -> dict[str, Any]:
@@ -166,20 +196,27 @@ def write_rest(case: Case) -> dict[str, Any]:
 
 def decide(case: Case) -> dict[str, Any]:
     """The decisions of the recipe's own rules, each with its reason, kept as the run's."""
+    from rsft.parts import StoredParts
     from rsft.selection import parse_selection
-    from rsft.stored import StoredPool
 
     began = time.perf_counter()
     with RunFolder.open(case.run, write=True) as folder:
-        stored = StoredPool(folder, 1, SCORERS)
-        decided = parse_selection(RULES).decide(stored.pool)
-        rules = time.perf_counter()
-        folder.decide("policy", zip(stored.keys.all(1), decided, strict=True))
+        stored = StoredParts(folder, 1, SCORERS)
+        read = time.perf_counter()
+        accepted = 0
+
+        def decided() -> Iterator[Any]:
+            nonlocal accepted
+            for part, now in stored.decided_by(parse_selection(RULES)):
+                accepted += int(now.accepted_N.sum())
+                yield from zip(part.keys.all(1), now, strict=True)
+
+        folder.decide("policy", decided())
     return {
         "seconds": round(time.perf_counter() - began, 2),
-        "seconds_to_decide": round(rules - began, 2),
-        "decisions": len(decided),
-        "accepted": int(decided.accepted_N.sum()),
+        "seconds_to_read": round(read - began, 2),
+        "decisions": len(stored),
+        "accepted": accepted,
     }
 
 
@@ -208,9 +245,9 @@ def show_prompts(case: Case) -> dict[str, Any]:
     """How every prompt fared, as `rsft show --prompts` has it."""
     from rsft.reading import prompts_of
 
-    rows, seconds = _timed(lambda: prompts_of(case.run, None))
-    assert sum(row["candidates"] for row in rows) == case.candidates
-    return {"seconds": seconds, "prompts": len(rows)}
+    fared, seconds = _timed(lambda: prompts_of(case.run, None, 10))
+    assert fared.rows[0]["candidates"] == case.each
+    return {"seconds": seconds, "prompts": fared.prompts}
 
 
 def status_of(case: Case) -> dict[str, Any]:
@@ -222,12 +259,59 @@ def status_of(case: Case) -> dict[str, Any]:
 
 
 def report_of(case: Case) -> dict[str, Any]:
-    """Counts and histograms of scores and of accepted replies over prompts."""
+    """The whole report, as `rsft report` writes it; and of that the counts and histograms alone."""
     from rsft.distributions import distributions
+    from rsft.report.write import write_report
 
-    (part,), seconds = _timed(lambda: distributions(case.run))
+    (part,), counts = _timed(lambda: distributions(case.run))
     assert sum(part["scores"]["relevance"]["counts"]) == part["candidates"] == case.candidates
-    return {"seconds": seconds, "accepted": part["accepted"]}
+    said, seconds = _timed(lambda: write_report(case.run))
+    assert Path(said["report"]).stat().st_size > 0
+    return {"seconds": seconds, "seconds_counts": counts, "accepted": part["accepted"]}
+
+
+def calibrate_of(case: Case) -> dict[str, Any]:
+    """A threshold on relevance, by 300 labels of a random draw."""
+    from rsft.calibrating import calibrate
+    from rsft.labelling import Frame, Labelling
+    from rsft.saved import saved_recipe
+    from rsft.selection import parse_selection
+
+    with RunFolder.open(case.run, write=True, repair=False) as folder:
+        frame, drawing = _timed(lambda: Frame(folder, saved_recipe(case.run), "relevance", 1))
+        Labelling(folder, frame, "facts >= 1", "calibration").say_by_rules(parse_selection(["relevance >= 0.3"]), 300)
+    said, seconds = _timed(lambda: calibrate(case.run, "relevance"))
+    assert said["labels"] == 300
+    return {"seconds": seconds, "seconds_to_draw": drawing, "pool": said["pool"]}
+
+
+def page_of(case: Case) -> dict[str, Any]:
+    """What the page reads: a list of candidates, a filtered one, one by score, one that is searched for, a reply in
+    full, and lines that are moved."""
+    from rsft.types import CandidateKey
+    from rsft.web.books import Candidates
+    from rsft.web.browse import Wanted, in_full, listed
+    from rsft.web.thresholds import effect, moved_rules, own_rules
+
+    asked = {
+        "list": {"page": str(max(1, case.candidates // 50))},
+        "filter": {"decision": "accepted", "scorer": "relevance", "least": "0.9", "page": "3"},
+        "by_score": {"scorer": "relevance", "order": "high", "page": "5"},
+        "search": {"text": "opening"},
+    }
+    seconds = {}
+    with RunFolder.open(case.run, write=False) as folder:
+        book, seconds["open"] = _timed(lambda: Candidates(folder, 1))
+        for name, said in asked.items():
+            wanted = Wanted.of({"iteration": "1", **said})
+            shown, seconds[name] = _timed(lambda wanted=wanted: listed(book, wanted))
+            assert len(shown["rows"]) == 25
+        key = CandidateKey(1, _id(9), 1, GENERATOR)
+        _, seconds["reply"] = _timed(lambda: in_full(book, Wanted.of({"iteration": "1"}), key))
+        rules = moved_rules(own_rules(case.run, 1), list(SCORERS), {"line.2": "0.5", "on.line.2": "1"})
+        for name in ("lines", "lines_again"):
+            _, seconds[name] = _timed(lambda: effect(book, case.run, "run", rules))
+    return {"seconds": max(seconds.values()), **{f"seconds_{name}": of for name, of in seconds.items()}}
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -253,8 +337,12 @@ STEPS: dict[str, Callable[[Case], dict[str, Any]]] = {
     "show prompts": show_prompts,
     "status": status_of,
     "report": report_of,
+    "calibrate": calibrate_of,
+    "page": page_of,
     "measure": measure,
 }
+_NOUNS = ("write half", "resume", "write the rest", "decide")
+IN_COLUMNS = {"write": write} | {step: work for step, work in STEPS.items() if step not in _NOUNS}
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -292,7 +380,7 @@ class Talk:
                 said = [numbers.setdefault(word, len(numbers)) for word in text.split()]
                 for word, after in itertools.pairwise(said):
                     follow.setdefault(word, []).append(after)
-        self._words = list(numbers)
+        self.words = list(numbers)
         self._first = np.array([number for word, number in numbers.items() if word[0].isupper()])
         after = [follow.get(number) or self._first.tolist() for number in range(len(numbers))]
         self._count = np.array([len(some) for some in after])
@@ -300,12 +388,12 @@ class Talk:
         self._after = np.array([word for some in after for word in some])
         ids = np.random.default_rng(0).integers(100, 49_152, (len(numbers), 4))
         # A token for every seven letters: some 1.2 a word, as English has it.
-        self._ids = [tuple(row[: 1 + len(word) // 7].tolist()) for row, word in zip(ids, numbers, strict=True)]
+        self.token_ids = [tuple(row[: 1 + len(word) // 7].tolist()) for row, word in zip(ids, numbers, strict=True)]
 
     def candidates(self, places: range, each: int) -> tuple[list[Candidate], list[ScoreRow]]:
         """The candidates of these places of the iteration, and their scores: scorer by scorer, as they are kept."""
         count, chance = len(places), self._chance
-        words_NL = self._walks(count)
+        words_NL = self.walks(count)
         lengths = chance.integers(SHORT, LONG + 1, count).tolist()
         whole = (chance.random(count) < 0.95).tolist()
         logprobs = -chance.gamma(3.0, 6.0, count)
@@ -315,18 +403,19 @@ class Talk:
             places, words_NL.tolist(), lengths, whole, logprobs.tolist(), plain, strict=True
         ):
             words = walk[:length]
-            ids = (*itertools.chain.from_iterable([self._ids[word] for word in words]), 2)
-            text = " ".join([self._words[word] for word in words])
+            ids = (*itertools.chain.from_iterable([self.token_ids[word] for word in words]), 2)
+            text = " ".join([self.words[word] for word in words])
             key = CandidateKey(1, _id(place // each), place % each, GENERATOR)
             candidates.append(Candidate(key, text, ids, "stop" if stops else "length", sampled, model))
         return candidates, self._scores(candidates, lengths)
 
-    def _walks(self, count: int) -> np.ndarray[Any, Any]:
+    def walks(self, count: int, chance: np.random.Generator | None = None) -> np.ndarray[Any, Any]:
         """(N, longest): words after words."""
-        words = [self._first[self._chance.integers(0, len(self._first), count)]]
+        chance = chance or self._chance
+        words = [self._first[chance.integers(0, len(self._first), count)]]
         for _ in range(LONG - 1):
             last = words[-1]
-            words.append(self._after[self._start[last] + (self._chance.random(count) * self._count[last]).astype(int)])
+            words.append(self._after[self._start[last] + (chance.random(count) * self._count[last]).astype(int)])
         return np.stack(words, axis=1)
 
     def _scores(self, candidates: list[Candidate], lengths: list[int]) -> list[ScoreRow]:
@@ -362,9 +451,9 @@ def _bundled() -> Iterator[dict[str, Any]]:
 
 def _prompts(count: int) -> list[Prompt]:
     """The bundled conversations, over and over."""
-    turns = [[Message(turn["role"], turn["content"]) for turn in row["messages"]] for row in _bundled()]
+    turns = [tuple(Message(turn["role"], turn["content"]) for turn in row["messages"]) for row in _bundled()]
     return [
-        Prompt(_id(number), tuple(said := turns[number % len(turns)]), tuple(said), {"facts": {"number": number}})
+        Prompt(_id(number), turns[number % len(turns)], turns[number % len(turns)], {"facts": {"number": number}})
         for number in range(count)
     ]
 

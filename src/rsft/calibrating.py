@@ -15,11 +15,11 @@ from rsft.calibration import Certificate, Refusal, certify, conformal_selection,
 from rsft.config import Recipe
 from rsft.errors import RunError, SelectionError
 from rsft.labelling import Frame, Labelling
+from rsft.parts import StoredParts
 from rsft.saved import changed_recipe
 from rsft.selection import Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.store import RunFolder
-from rsft.stored import StoredPool
 from rsft.types import Label
 
 # Where the ledger has an iteration's certified thresholds.
@@ -66,7 +66,7 @@ def calibrate(
 
 
 def bound(
-    selection: Selection, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredPool | None = None
+    selection: Selection, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredParts | None = None
 ) -> Selection:
     """The rules, those that wait for a certified threshold with that of this iteration. `stored` is what was read of
     the iteration, if it was. Raises SelectionError where its labels certify none."""
@@ -90,7 +90,7 @@ def kept_lines(folder: RunFolder, iteration: int) -> Mapping[str, float]:
     return lines
 
 
-def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredPool | None) -> Certified:
+def _bound(rule: Certified, folder: RunFolder, recipe: Recipe, iteration: int, stored: StoredParts | None) -> Certified:
     frame = Frame(folder, recipe, rule.score, iteration, stored)
     verdicts: Sequence[Label] = ()
     if rule.by is not None:
@@ -133,14 +133,17 @@ def _losses(folder: RunFolder, frame: Frame, labeller: str | None, more: Sequenc
     for label in [*folder.labels(iteration=frame.iteration), *more]:
         if label.purpose == "calibration" and labeller in (None, label.labeller):
             said.setdefault(label.key, []).append(1.0 if label.loss is None else label.loss)
-    losses_N = np.full(len(frame.stored.pool), np.nan)
-    for key, losses in said.items():
-        losses_N[frame.places_of([key])] = np.mean(losses)
-    return losses_N[frame.places]
+    losses_F = np.full(len(frame.places), np.nan)
+    order = np.argsort(frame.places)
+    for place, losses in zip(frame.stored.places_of([*said]).tolist(), said.values(), strict=True):
+        at = int(np.searchsorted(frame.places, place, sorter=order))
+        if at < len(order) and frame.places[order[at]] == place:
+            losses_F[order[at]] = np.mean(losses)
+    return losses_F
 
 
 def certified(frame: Frame, losses: np.ndarray[Any, Any], max_error: float, confidence: float) -> Certificate | Refusal:
-    scores, known = frame.scores[frame.places], ~np.isnan(losses)
+    scores, known = frame.scores, ~np.isnan(losses)
     return certify(scores[known], losses[known], scores, max_error=max_error, confidence=confidence)
 
 
@@ -174,7 +177,7 @@ def _stricter(said: Certificate) -> list[dict[str, Any]]:
 def _conformal(frame: Frame, losses: np.ndarray[Any, Any], max_error: float) -> dict[str, int] | None:
     """How many of the pool's unlabelled replies conformal selection would choose; None for graded labels."""
     known = ~np.isnan(losses)
-    scores = frame.scores[frame.places]
+    scores = frame.scores
     if not np.isin(losses[known], (0.0, 1.0)).all() or not known.any():
         return None
     chosen = conformal_selection(scores[known], losses[known] == 1, scores[~known], max_error=max_error)

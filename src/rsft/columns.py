@@ -17,43 +17,54 @@ KEY = ("prompt_id", "sample_index", "generator")
 
 
 class Keys:
-    """Keys of candidates of one iteration, as numbers: each has a place, in the order of the tables that it is read
-    from."""
+    """Keys of N candidates of one iteration, as numbers: each has a place, in the order in which they are given."""
 
-    def __init__(self, tables: Iterable[Any]) -> None:
-        self._prompts: dict[str, int] = {}
-        self._generators: dict[str, int] = {}
-        columns = [
-            (
-                as_numbers(table["prompt_id"], new_numbers(self._prompts)),
-                np.asarray(table["sample_index"], dtype=np.int32),
-                as_numbers(table["generator"], new_numbers(self._generators)).astype(np.int16),
-            )
-            for table in tables
-        ]
-        prompts, samples, generators = zip(*columns, strict=True) if columns else ((), (), ())
-        self.prompt_N: Numbers = joined(prompts, np.int32)
-        self.sample_N: Numbers = joined(samples, np.int32)
-        self._generator_N = joined(generators, np.int16)
+    def __init__(
+        self,
+        prompt_N: Numbers,
+        sample_N: Numbers,
+        generator_N: Any,
+        prompt_ids: Sequence[str],
+        generators: Sequence[str],
+    ) -> None:
+        self.prompt_N, self.sample_N, self.prompt_ids = prompt_N, sample_N, prompt_ids
+        self._generator_N, self._generator_names = generator_N, generators
         # Families, of one prompt and one generator each, lie behind each other; each as wide as its greatest index
         # says. So a key's place is looked up at once, without a search.
         family_N = self._families(self._generator_N, self.prompt_N)
-        self._width_F = np.zeros(len(self._prompts) * len(self._generators) + 1, dtype=np.int32)
+        self._width_F = np.zeros(len(prompt_ids) * len(generators) + 1, dtype=np.int32)
         np.maximum.at(self._width_F, family_N, self.sample_N + 1)
         self._start_F = np.cumsum(self._width_F, dtype=np.int64) - self._width_F
         self._place = np.full(int(self._width_F.sum(dtype=np.int64)), -1, dtype=np.int32)
         self._place[self._start_F[family_N] + self.sample_N] = np.arange(len(self), dtype=np.int32)
 
+    @classmethod
+    def of(cls, tables: Iterable[Any]) -> Keys:
+        """Those of tables with the columns of `KEY`, in their order."""
+        prompt_ids: dict[str, int] = {}
+        names: dict[str, int] = {}
+        columns = [
+            (
+                as_numbers(table["prompt_id"], new_numbers(prompt_ids)),
+                np.asarray(table["sample_index"], dtype=np.int32),
+                as_numbers(table["generator"], new_numbers(names)).astype(np.int16),
+            )
+            for table in tables
+        ]
+        prompts, samples, generators = zip(*columns, strict=True) if columns else ((), (), ())
+        numbers = joined(prompts, np.int32), joined(samples, np.int32), joined(generators, np.int16)
+        return cls(*numbers, list(prompt_ids), list(names))
+
     def __len__(self) -> int:
         return len(self.prompt_N)
 
     @cached_property
-    def prompt_ids(self) -> list[str]:
-        return list(self._prompts)
+    def _prompts(self) -> Mapping[str, int]:
+        return {prompt_id: number for number, prompt_id in enumerate(self.prompt_ids)}
 
     @cached_property
-    def _generator_names(self) -> list[str]:
-        return list(self._generators)
+    def _generators(self) -> Mapping[str, int]:
+        return {name: number for number, name in enumerate(self._generator_names)}
 
     def all(self, iteration: int) -> Iterator[CandidateKey]:
         """All keys, in the order of their places."""
@@ -87,7 +98,10 @@ class Keys:
         """Of each row of a table with these columns its place among the keys; −1 if it is none of them."""
         prompt_R = as_numbers(table["prompt_id"], known_numbers(self._prompts))
         generator_R = as_numbers(table["generator"], known_numbers(self._generators))
-        sample_R = np.asarray(table["sample_index"], dtype=np.int32)
+        return self.places_of(prompt_R, np.asarray(table["sample_index"], dtype=np.int32), generator_R)
+
+    def places_of(self, prompt_R: Numbers, sample_R: Numbers, generator_R: Numbers) -> Places:
+        """The same of rows whose prompts and generators are numbers, −1 where they are none of these."""
         known_R = (prompt_R >= 0) & (generator_R >= 0)
         family_R = np.where(known_R, self._families(generator_R, prompt_R), len(self._width_F) - 1)
         known_R &= sample_R < self._width_F[family_R]
@@ -97,7 +111,7 @@ class Keys:
 
     def _families(self, generators: Any, prompts: Any) -> Places:
         """The numbers of families; that behind the last one is nobody's."""
-        families: Places = generators.astype(np.intp) * len(self._prompts) + prompts
+        families: Places = generators.astype(np.intp) * len(self.prompt_ids) + prompts
         return families
 
 
@@ -111,7 +125,7 @@ def known_numbers(numbers: Mapping[str, int]) -> Callable[[Any], Sequence[int]]:
     return lambda texts: [*map(numbers.get, texts.to_pylist(), repeat(-1))]
 
 
-def as_numbers(column: Any, numbers_of: Callable[[Any], Sequence[int]]) -> Numbers:
+def as_numbers(column: Any, numbers_of: Callable[[Any], Sequence[int] | Numbers]) -> Numbers:
     """(N,): the number of each text of a column, −1 where there is none; each different text of a part of the column is
     asked about once."""
     import pyarrow.compute as pc

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rsft.columns import KEY, Keys, as_numbers, joined, new_numbers
-from rsft.selection.pool import Mask, Numbers
+from rsft.ids import Ids
+from rsft.selection.pool import Mask, Numbers, Places
 from rsft.store import RunFolder
 from rsft.types import CandidateKey, Decision
 
@@ -24,7 +26,7 @@ class StoredDecisions:
                 accepted.append(np.asarray(table["accepted"]))
                 yield table
 
-        self.keys = Keys(decided())
+        self.keys = Keys.of(decided())
         self.accepted_N: Mask = joined(accepted, np.bool_)
 
 
@@ -41,9 +43,34 @@ def deciding_rules(folder: RunFolder, iteration: int, name: str) -> tuple[list[s
 
 def counts_by_rule(folder: RunFolder, iteration: int, name: str) -> dict[str, int]:
     """How many candidates each rule decided on in a set of decisions, that which decided on most first."""
-    names, rule_N = deciding_rules(folder, iteration, name)
-    counts = np.bincount(rule_N, minlength=len(names)).tolist()
-    return dict(sorted(zip(names, counts, strict=True), key=lambda one: -one[1]))
+    numbers: dict[str, int] = {}
+    counts = np.zeros(0, dtype=np.int64)
+    for table in folder.tables("decisions", f"{iteration}:{name}", ["rule"]):
+        more = np.bincount(as_numbers(table["rule"], new_numbers(numbers)), minlength=len(numbers))
+        more[: len(counts)] += counts
+        counts = more
+    return dict(sorted(zip(numbers, counts.tolist(), strict=True), key=lambda one: -one[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Fared:
+    """How prompts fared by a set of decisions: of each, by its number in `ids` (P,), how many candidates it had, and
+    how many were accepted."""
+
+    ids: Ids
+    candidates_P: Places
+    accepted_P: Places
+
+    @classmethod
+    def read(cls, folder: RunFolder, iteration: int, name: str, ids: Ids) -> Fared:
+        """`ids` gets the prompts that it lacks."""
+        counts = np.zeros((2, len(ids)), dtype=np.int64)
+        for table in folder.tables("decisions", f"{iteration}:{name}", ["prompt_id", "accepted"]):
+            prompt_R = as_numbers(table["prompt_id"], ids.new)
+            counts = np.pad(counts, ((0, 0), (0, len(ids) - counts.shape[1])))
+            counts[0] += np.bincount(prompt_R, minlength=len(ids))
+            counts[1] += np.bincount(prompt_R[np.asarray(table["accepted"])], minlength=len(ids))
+        return cls(ids, counts[0], counts[1])
 
 
 def first_decided(

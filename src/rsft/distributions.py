@@ -12,39 +12,53 @@ from rsft.calibrating import kept_lines
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.decided import counts_by_rule
+from rsft.parts import StoredParts
 from rsft.saved import saved_recipe
 from rsft.selection import parse_selection
 from rsft.selection.pool import Mask, Places, Values
 from rsft.selection.threshold import Threshold
 from rsft.store import RunFolder
-from rsft.stored import StoredPool
 
 _BINS = 20
 
 
-def distributions(run: Path) -> list[dict[str, Any]]:
+def distributions(run: Path, read: StoredParts | None = None) -> list[dict[str, Any]]:
     """Of each iteration that was decided: how many `candidates` there are, how many were `accepted`, how many each rule
-    `decided`; of each scorer a histogram; and how the accepted ones are spread over `prompts`. Raises RunError.
+    `decided`; of each scorer a histogram; and how the accepted ones are spread over `prompts`. `read` is an iteration
+    that was read, if one was. Raises RunError.
     """
     recipe = saved_recipe(run)
     with RunFolder.open(run, write=False) as folder:
-        return [_of_iteration(folder, recipe, iteration) for iteration in folder.decided_iterations("policy")]
+        scorers = folder.noted_scorers()
+        return [
+            _of_iteration(
+                folder,
+                recipe,
+                read if read and read.iteration == iteration else StoredParts(folder, iteration, scorers),
+            )
+            for iteration in folder.decided_iterations("policy")
+        ]
 
 
-def _of_iteration(folder: RunFolder, recipe: Recipe, iteration: int) -> dict[str, Any]:
-    stored = StoredPool(folder, iteration, folder.noted_scorers())
-    pool, accepted_N = stored.pool, stored.accepted_N
+def _of_iteration(folder: RunFolder, recipe: Recipe, stored: StoredParts) -> dict[str, Any]:
+    iteration = stored.iteration
+    bins = {name: Bins(of.least, of.most) for name, of in stored.ranges.items()}
+    candidates: list[Places] = []
+    accepted: list[Places] = []
+    for part in stored:
+        for name, values_N in part.pool.scores.items():
+            bins[name].add(values_N, part.accepted_N)
+        candidates.append(np.bincount(part.pool.prompt_N, minlength=len(part.pool.prompt_ids)))
+        accepted.append(part.pool.counts(part.accepted_N))
+    accepted_P = np.concatenate(accepted)
     lines = _lines(folder, recipe, iteration)
     return {
         "iteration": iteration,
-        "candidates": len(pool),
-        "accepted": int(accepted_N.sum()),
+        "candidates": len(stored),
+        "accepted": int(accepted_P.sum()),
         "decided": counts_by_rule(folder, iteration, "policy"),
-        "scores": {
-            name: {**histogram(values_N, accepted_N), "lines": lines.get(name, [])}
-            for name, values_N in pool.scores.items()
-        },
-        "prompts": _over_prompts(np.bincount(pool.prompt_N), pool.counts(accepted_N)),
+        "scores": {name: {**of.histogram, "lines": lines.get(name, [])} for name, of in bins.items()},
+        "prompts": _over_prompts(np.concatenate(candidates), accepted_P),
     }
 
 
@@ -57,28 +71,49 @@ def _lines(folder: RunFolder, recipe: Recipe, iteration: int) -> Mapping[str, li
     return lines
 
 
-def histogram(values_N: Values, accepted_N: Mask) -> dict[str, Any]:
-    """Between the `edges`, bin by bin: how many candidates have such a value, and how many of these were accepted.
-    `failed` ones have none."""
-    return Bins(values_N).histogram(accepted_N)
-
-
 class Bins:
-    """Scores sorted into the bins of a histogram, which can then be drawn for other accepted ones at once."""
+    """How scores are spread between the least and the greatest one, in bins of equal width. Some come at a time."""
 
-    def __init__(self, values_N: Values) -> None:
-        known_N = ~np.isnan(values_N)
-        counts, edges = np.histogram(values_N[known_N], _BINS)
-        self.failed = int(len(values_N) - known_N.sum())
-        self.edges, self.counts = edges.tolist(), counts.tolist()
-        # The last bin holds its upper edge as well; what failed is in one behind it.
-        bin_N = np.minimum(np.searchsorted(edges, values_N, side="right") - 1, _BINS - 1)
-        self._bin_N = np.where(known_N, bin_N, _BINS).astype(np.uint8)
+    def __init__(self, least: float, most: float) -> None:
+        """Of no score at all, `least` is more than `most`."""
+        ends = (least, most) if least <= most else (0.0, 1.0)
+        self._edges: Values = np.histogram_bin_edges(np.array(ends), _BINS)
+        self._failed = 0
+        self._counts_B, self._accepted_B = np.zeros((2, _BINS), dtype=np.int64)
 
-    def histogram(self, accepted: Mask | Places) -> dict[str, Any]:
-        """As `histogram` says; those that were accepted as a mask or by their places."""
-        accepted_B = np.bincount(self._bin_N[accepted], minlength=_BINS + 1)[:_BINS].tolist()
-        return {"failed": self.failed, "edges": self.edges, "counts": self.counts, "accepted": accepted_B}
+    def __len__(self) -> int:
+        """How many bins there are, that of what failed among them."""
+        return _BINS + 1
+
+    def add(self, values_N: Values, accepted_N: Mask) -> None:
+        counts_B, accepted_B = self.sort(values_N), self.sort(values_N[accepted_N])
+        self._counts_B += counts_B[:_BINS]
+        self._accepted_B += accepted_B[:_BINS]
+        self._failed += int(counts_B[_BINS])
+
+    def sort(self, values: Values) -> Places:
+        """How many of some scores are in each bin; behind the last one those that failed."""
+        return np.bincount(self.bins_of(values), minlength=_BINS + 1)
+
+    def bins_of(self, values: Values) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The bin of each of some scores. The last holds its upper edge as well; what failed is in one behind it."""
+        bins = np.minimum(np.searchsorted(self._edges, values, side="right") - 1, _BINS - 1)
+        return np.where(np.isnan(values), _BINS, bins).astype(np.uint8)
+
+    @property
+    def histogram(self) -> dict[str, Any]:
+        """Between the `edges`, bin by bin: how many candidates have such a value, and how many of these were accepted.
+        `failed` ones have none."""
+        return self.with_accepted(self._accepted_B)
+
+    def with_accepted(self, accepted_B: Places) -> dict[str, Any]:
+        """The same where others were accepted."""
+        return {
+            "failed": self._failed,
+            "edges": self._edges.tolist(),
+            "counts": self._counts_B.tolist(),
+            "accepted": accepted_B[:_BINS].tolist(),
+        }
 
 
 def _over_prompts(candidates_P: Any, accepted_P: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rsft.errors import PromptError, RunError
 from rsft.labelling import Frame, Labelling
 from rsft.store import RunFolder
@@ -24,17 +26,21 @@ _FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
 def export_labels(folder: RunFolder, frame: Frame, labelling: Labelling, count: int, file: Path) -> int:
     """Write the labels of the frame's replies, and the labeller's next `count` replies without one, as CSV or JSONL
     (by the file's ending). Returns the rows. Raises RunError."""
-    places = {frame.key(int(place)): int(place) for place in [*frame.places, *frame.aimed]}
+    labels = folder.labels(iteration=frame.iteration)
+    places = frame.stored.places_of([one.key for one in labels]).tolist()
     rows = [
         (one.key, one.purpose, one.labeller, one.word if one.word != "graded" else f"{1 - (one.loss or 0.0):g}")
-        for one in folder.labels(iteration=frame.iteration)
-        if one.key in places
+        for one, place in zip(labels, places, strict=True)
+        if place >= 0 and frame.is_left(place)
     ]
-    rows += [(frame.key(p), labelling.purpose, labelling.labeller, "") for p in labelling.queue[:count]]
+    asked_next = frame.stored.keys_of(np.array(labelling.queue[:count], dtype=np.intp))
+    rows += [(key, labelling.purpose, labelling.labeller, "") for key in asked_next]
+    place_of = frame.stored.places_of([key for key, *_ in rows])
+    replies = frame.stored.texts_of(place_of)
     asked = {prompt.id: prompt.messages[-1].content for prompt in folder.load_prompts("train")}
     table = []
-    for key, purpose, labeller, said in rows:
-        texts = (asked.get(key.prompt_id, ""), frame.stored.pool.texts[places[key]])
+    for (key, purpose, labeller, said), place in zip(rows, place_of.tolist(), strict=True):
+        texts = (asked.get(key.prompt_id, ""), replies[place])
         values = (key.iteration, key.prompt_id, key.sample_index, key.generator, purpose, labeller, said, *texts)
         table.append(dict(zip(_COLUMNS, values, strict=True)))
     try:
@@ -49,7 +55,7 @@ def import_labels(folder: RunFolder, frame: Frame, file: Path) -> int:
 
     A label is good or bad, a number from 0, bad, to 1, good, or skipped. Returns how many are new. Raises PromptError.
     """
-    draw, aimed = ({frame.key(int(place)) for place in places} for places in (frame.places, frame.aimed))
+    draw = set(frame.places.tolist())
     known = {(one.key, one.labeller): one for one in folder.labels(iteration=frame.iteration)}
     labels = []
     for number, row in enumerate(_rows(file), 1):
@@ -57,7 +63,8 @@ def import_labels(folder: RunFolder, frame: Frame, file: Path) -> int:
         label = _label(row, where)
         if label is None:
             continue
-        if label.key not in (draw if label.purpose == "calibration" else draw | aimed):
+        place = int(frame.stored.places_of([label.key])[0])
+        if place < 0 or not (place in draw if label.purpose == "calibration" else frame.is_left(place)):
             kind = "the random draw" if label.purpose == "calibration" else "the replies"
             raise PromptError(
                 f"{where}: {label.key.prompt_id}, sample {label.key.sample_index} is none of {kind} of iteration "

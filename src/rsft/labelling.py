@@ -6,12 +6,14 @@ import getpass
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from rsft.config import Recipe
 from rsft.config.schedule import at_iteration
 from rsft.errors import RecipeError, nearest
+from rsft.parts import StoredParts
 from rsft.selection import Rule, Selection, parse_selection
 from rsft.selection.certified import Certified
 from rsft.selection.pool import Mask, Places, Values, mixed, stable_hash
@@ -26,11 +28,12 @@ class Frame:
 
     A calibration sample is valid where it is drawn as the threshold will be used: after all the selection's other
     rules, one reply of each prompt, at random. So `places` holds, of each prompt, one of the replies that those rules
-    leave, in an order that hangs on hashes alone: the first so many of them are a random draw.
+    leave, in an order that hangs on hashes alone: the first so many of them are a random draw. `scores` (F,) is what
+    the scorer said of these.
     """
 
     def __init__(
-        self, folder: RunFolder, recipe: Recipe, scorer: str, iteration: int, stored: StoredPool | None = None
+        self, folder: RunFolder, recipe: Recipe, scorer: str, iteration: int, stored: StoredParts | None = None
     ) -> None:
         """`stored` is what was read of the iteration, if it was; with other scorers' words it is read anew."""
         fingerprints = folder.noted_scorers()
@@ -40,50 +43,82 @@ class Frame:
                 f"{', '.join(fingerprints)}."
             )
         self.scorer, self.iteration = scorer, iteration
-        known = stored is not None and stored.fingerprints == fingerprints
-        self.stored = stored if stored is not None and known else StoredPool(folder, iteration, fingerprints)
         selection = parse_selection(at_iteration(recipe, iteration).selection)
         lines = (rule.value for rule in selection.rules if isinstance(rule, Threshold) and rule.score == scorer)
         self.line: float | None = next(lines, None)
-        self.left_N: Mask = others(selection, scorer).decide(self.stored.pool).accepted_N
+        rules = others(selection, scorer)
+        if stored is None or stored.fingerprints != fingerprints or not stored.serves(rules):
+            stored = StoredParts(folder, iteration, fingerprints, whole=not rules.in_parts)
+        self.stored = stored
+        # Who is left of each part, a bit a candidate.
+        self._left: list[Any] = []
+        self.places, self.scores = self._draw(rules)
 
-    @property
-    def scores(self) -> Values:
-        """(N,): of every candidate."""
-        return self.stored.pool.scores[self.scorer]
-
-    @cached_property
-    def places(self) -> Places:
-        """One reply of each prompt, in a random order."""
-        pool = self.stored.pool
+    def _draw(self, rules: Selection) -> tuple[Places, Values]:
         salt = np.uint64(int(stable_hash("label", self.iteration)[:16], 16))
-        lots_N = mixed(pool.lots_N ^ salt)
-        places = np.flatnonzero(self.left_N)
-        lots, prompts = lots_N[places], pool.prompt_N[places]
-        least_P = np.full(len(pool.prompt_ids), np.iinfo(np.uint64).max)
-        np.minimum.at(least_P, prompts, lots)
-        first: Places = places[lots == least_P[prompts]]
-        first = first[np.sort(np.unique(pool.prompt_N[first], return_index=True)[1])]
-        in_order: Places = first[np.argsort(mixed(lots_N[first]), kind="stable")]
-        return in_order
+        drawn = []
+        for part, decided in self.stored.decided_by(rules):
+            pool, left_N = part.pool, decided.accepted_N
+            self._left.append(np.packbits(left_N))
+            places = np.flatnonzero(left_N)
+            lots, prompts = mixed(pool.lots_N[places] ^ salt), pool.prompt_N[places]
+            least_P = np.full(len(pool.prompt_ids), np.iinfo(np.uint64).max)
+            np.minimum.at(least_P, prompts, lots)
+            first = lots == least_P[prompts]
+            places, lots = places[first], lots[first]
+            one = np.sort(np.unique(pool.prompt_N[places], return_index=True)[1])
+            drawn.append((places[one] + part.start, lots[one], pool.scores[self.scorer][places[one]]))
+        places, lots, scores = (np.concatenate(columns) for columns in zip(*drawn, strict=True))
+        order = np.argsort(mixed(lots), kind="stable")
+        return places[order], scores[order]
+
+    def left(self, part: StoredPool) -> Mask:
+        """(N,): whom the rules leave of a part."""
+        number = self.stored.number_of(part.start)
+        return np.unpackbits(self._left[number], count=len(part.pool)).astype(np.bool_)
+
+    def values(self, scorer: str) -> Values:
+        """(F,): what another scorer said of the draw."""
+        values = np.empty(len(self.places))
+        for part in self.stored:
+            own, places = part.among(self.places)
+            values[own] = part.pool.scores[scorer][places]
+        return values
 
     @cached_property
     def aimed(self) -> Places:
         """The other replies that the rules leave, those first that are nearest to the line that the recipe draws now
-        (without one: to the middle), or on which scorers disagree most."""
-        rest = np.setdiff1d(np.flatnonzero(self.left_N), self.places)
-        ranks = {name: _ranks(values_N[rest]) for name, values_N in self.stored.pool.scores.items()}
-        doubt = np.abs(ranks[self.scorer] - 0.5 if self.line is None else self.scores[rest] - self.line)
+        (without one: to the middle), or on which scorers disagree most. All of them are held at once."""
+        drawn = []
+        for part in self.stored:
+            _, places = part.among(self.places)
+            rest_N = self.left(part)
+            rest_N[places] = False
+            rest = np.flatnonzero(rest_N)
+            scores = {name: values_N[rest] for name, values_N in part.pool.scores.items()}
+            drawn.append((rest + part.start, part.pool.lots_N[rest], scores))
+        rest, lots = (np.concatenate([one[column] for one in drawn]) for column in (0, 1))
+        values = {name: np.concatenate([scores[name] for *_, scores in drawn]) for name in self.stored.fingerprints}
+        ranks = {name: _ranks(said) for name, said in values.items()}
+        doubt = np.abs(ranks[self.scorer] - 0.5 if self.line is None else values[self.scorer] - self.line)
         disagreement = np.std([rank for rank in ranks.values() if len(np.unique(rank)) > 1] or [doubt], axis=0)
-        return rest[np.lexsort((self.stored.pool.lots_N[rest], _ranks(doubt) - _ranks(disagreement)))]
+        in_order: Places = rest[np.lexsort((lots, _ranks(doubt) - _ranks(disagreement)))]
+        return in_order
 
     def key(self, place: int) -> CandidateKey:
-        return self.stored.keys.key(self.iteration, place)
+        (key,) = self.stored.keys_of(np.array([place]))
+        return key
 
     def places_of(self, keys: Iterable[CandidateKey]) -> Places:
         """The places of those of some keys that are there."""
-        found = (self.stored.keys.place(key) for key in keys)
-        return np.array([place for place in found if place is not None], dtype=np.intp)
+        found = self.stored.places_of(list(keys))
+        return found[found >= 0]
+
+    def is_left(self, place: int) -> bool:
+        """Whether the rules leave the reply at a place."""
+        number = self.stored.number_of(place)
+        at = place - int(self.stored.starts[number])
+        return bool(self._left[number][at // 8] >> (7 - at % 8) & 1)
 
 
 def others(selection: Selection, scorer: str) -> Selection:
@@ -129,10 +164,10 @@ class Labelling:
         if not self.queue:
             return None
         place = self.queue[0]
-        key, pool = self._frame.key(place), self._frame.stored.pool
-        scores = {name: float(values_N[place]) for name, values_N in pool.scores.items()}
+        key, (part, at) = self._frame.key(place), self._frame.stored.at(place)
+        scores = {name: float(values_N[at]) for name, values_N in part.pool.scores.items()}
         asked = next((one.messages[-1].content for one in self._folder.load_prompts("train", {key.prompt_id})), "")
-        return Asked(key, asked, self._frame.stored.texts_of(np.array([place]))[place], scores)
+        return Asked(key, asked, part.texts_of(np.array([at]))[at], scores)
 
     def say(self, word: Word, loss: float | None = None) -> None:
         """Label it, and go on."""
@@ -158,9 +193,13 @@ class Labelling:
 
     def labels_by_rules(self, rules: Selection, count: int) -> list[Label]:
         """A verifier's labels of the next ones: good is what its rules accept."""
-        accepted_N = rules.decide(self._frame.stored.pool).accepted_N
         some = self.queue[: max(0, count)]
-        return [self._label(p, "good" if accepted_N[p] else "bad", float(not accepted_N[p])) for p in some]
+        accepted = self._frame.stored.accepted_at(np.array(some, dtype=np.intp), rules).tolist()
+        keys = self._frame.stored.keys_of(np.array(some, dtype=np.intp))
+        return [
+            Label(key, self.labeller, self.purpose, "good" if good else "bad", float(not good))
+            for key, good in zip(keys, accepted, strict=True)
+        ]
 
     def _keep(self, place: int, word: Word, loss: float | None) -> None:
         self._folder.add_labels([self._label(place, word, loss)])

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from rsft import metrics
 from rsft.selection import Pool
-from rsft.selection.pool import Lots, Mask, Places, mixed, stable_hash
+from rsft.selection.pool import Lots, Mask, Numbers, Places, Values, mixed, stable_hash
 from rsft.text import normalise, word_count, words
 
 MEASURED = 2000
@@ -19,7 +18,9 @@ MEASURED = 2000
 COMPARED = 200
 """Of these, the replies that are compared with each other: as many as where held-out replies are."""
 
-_UNKNOWN = -1
+_REMEMBERED = 200_000
+"""Of so many replies the words are remembered, where sets are measured again and again; of a tenth the texts."""
+_SALT = np.uint64(int(stable_hash("likeness")[:16], 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +34,76 @@ class Likeness:
     different_of: int
 
 
-class Replies:
-    """The replies of a pool, of which some are read. `texts_of` gives the texts at some places."""
+class Sample:
+    """A random draw of at most `MEASURED` candidates of a set, the same each time: the first by lot. Parts of the set
+    are added one after the other."""
 
-    def __init__(self, pool: Pool, texts_of: Callable[[Places], Mapping[int, str]]) -> None:
-        self._pool, self._texts_of = pool, texts_of
-        self._words_N = np.full(len(pool), _UNKNOWN, dtype=np.int32)
+    def __init__(self) -> None:
+        self.places: Places = np.zeros(0, dtype=np.intp)
+        """Among all candidates, in the order of their lots."""
+        self.scores: dict[str, Values] = {}
+        """What each scorer said of them."""
+        self._lots: Lots = np.zeros(0, dtype=np.uint64)
 
-    def likeness(self, *sets: Mask) -> list[Likeness]:
-        """Of each set of candidates (N,). What is not known yet is read at once for all of them."""
-        samples = [self._sample(chosen_N) for chosen_N in sets]
-        measured = np.unique(np.concatenate(samples))
-        new = measured[self._words_N[measured] == _UNKNOWN]
-        read = np.union1d(new, np.concatenate([sample[:COMPARED] for sample in samples]))
-        texts = self._texts_of(read) if len(read) else {}
-        self._words_N[new] = [word_count(texts[place]) for place in new.tolist()]
-        return [self._likeness(sample, texts) for sample in samples]
-
-    def correlations(self, chosen_N: Mask) -> dict[str, float | None]:
-        """Each score's rank correlation (Spearman) with the words of a reply, in a sample of a set that `likeness` has
-        measured: what is high tells that a line on the score selects for length. None where it can't be told."""
-        sample = self._sample(chosen_N)
-        found = {}
-        for name, values_N in self._pool.scores.items():
-            known = sample[~np.isnan(values_N[sample])]
-            found[name] = metrics.spearman(self._words_N[known].tolist(), values_N[known].tolist())
-        return found
-
-    @cached_property
-    def _lots_N(self) -> Lots:
-        """Lots of their own: by the pool's, rules choose."""
-        return mixed(self._pool.lots_N ^ np.uint64(int(stable_hash("likeness")[:16], 16)))
-
-    def _sample(self, chosen_N: Mask) -> Places:
-        """The first by lot: a random draw, the same each time."""
-        places: Places = np.flatnonzero(chosen_N)
-        lots = self._lots_N[places]
+    def add(self, pool: Pool, chosen_N: Mask, start: int = 0) -> None:
+        """Those of a pool that are in the set. Its first candidate's place is `start`."""
+        places = np.flatnonzero(chosen_N)
+        # Lots of their own: by the pool's, rules choose.
+        lots = mixed(pool.lots_N[places] ^ _SALT)
         if len(places) > MEASURED:
             least = np.argpartition(lots, MEASURED)[:MEASURED]
             places, lots = places[least], lots[least]
-        return places[np.argsort(lots, kind="stable")]
+        scores = {name: values_N[places] for name, values_N in pool.scores.items()}
+        lots = np.concatenate([self._lots, lots])
+        first = np.argsort(lots, kind="stable")[:MEASURED]
+        self._lots = lots[first]
+        self.places = np.concatenate([self.places, places + start])[first]
+        nothing = np.zeros(0)
+        self.scores = {
+            name: np.concatenate([self.scores.get(name, nothing), values])[first] for name, values in scores.items()
+        }
 
-    def _likeness(self, sample: Places, texts: Mapping[int, str]) -> Likeness:
-        if not len(sample):
+
+class Replies:
+    """Replies of which some are read. `texts_of` gives the texts at some places."""
+
+    def __init__(self, texts_of: Callable[[Places], Mapping[int, str]]) -> None:
+        self._texts_of = texts_of
+        self._words: dict[int, int] = {}
+        self._compared: dict[int, str] = {}
+
+    def likeness(self, *samples: Sample) -> list[Likeness]:
+        """Of each set, by a sample of it. What is not known yet is read at once for all of them."""
+        if len(self._words) > _REMEMBERED:
+            self._words.clear()
+        if len(self._compared) > _REMEMBERED // 10:
+            self._compared.clear()
+        measured = np.unique(np.concatenate([sample.places for sample in samples]))
+        new = [place for place in measured.tolist() if place not in self._words]
+        compared = np.concatenate([sample.places[:COMPARED] for sample in samples])
+        unread = [place for place in compared.tolist() if place not in self._compared]
+        read = np.union1d(np.array(new, dtype=np.intp), np.array(unread, dtype=np.intp))
+        texts = self._texts_of(read) if len(read) else {}
+        self._words |= {place: word_count(texts[place]) for place in new}
+        self._compared |= {place: texts[place] for place in unread}
+        return [self._likeness(sample) for sample in samples]
+
+    def correlations(self, sample: Sample) -> dict[str, float | None]:
+        """Each score's rank correlation (Spearman) with the words of a reply, in a sample that `likeness` has measured:
+        what is high tells that a line on the score selects for length. None where it can't be told."""
+        words = self._words_of(sample)
+        found = {}
+        for name, values in sample.scores.items():
+            known = ~np.isnan(values)
+            found[name] = metrics.spearman(words[known].tolist(), values[known].tolist())
+        return found
+
+    def _words_of(self, sample: Sample) -> Numbers:
+        return np.array([self._words[place] for place in sample.places.tolist()], dtype=np.int32)
+
+    def _likeness(self, sample: Sample) -> Likeness:
+        if not len(sample.places):
             return Likeness(None, 0, None, 0)
-        said = [words(normalise(texts[place])) for place in sample[:COMPARED].tolist()]
+        said = [words(normalise(self._compared[place])) for place in sample.places[:COMPARED].tolist()]
         different = metrics.vendi(metrics.gram_kernel(said))
-        return Likeness(float(self._words_N[sample].mean()), len(sample), different, len(said))
+        return Likeness(float(self._words_of(sample).mean()), len(sample.places), different, len(said))

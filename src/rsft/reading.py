@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from rsft.budget import lists_of_prompts
 from rsft.cluster.rolls import Worked, read_rolls
-from rsft.decided import StoredDecisions, first_decided
+from rsft.decided import first_decided
 from rsft.errors import RunError
 from rsft.evaluated import evaluated
+from rsft.ids import Ids
 from rsft.participants import LOGS
+from rsft.parts import StoredParts
 from rsft.saved import saved_recipe
+from rsft.selection.pool import Places
 from rsft.store import RunFolder
 from rsft.stored import stored_lengths
 from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
@@ -88,20 +90,20 @@ def decided_candidates(run: Path, wanted: Filter) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fared:
-    """How many candidates of a prompt there were, how many of them were accepted, and their tokens."""
+class PromptsFared:
+    """How the train prompts fared in an iteration: how many in which way, and one row for each, the hardest first."""
 
-    candidates: int = 0
-    accepted: int = 0
-    tokens: int = 0
-
-    @property
-    def always_solved(self) -> bool:
-        return self.accepted == self.candidates >= 2
+    iteration: int
+    prompts: int
+    states: Mapping[str, int]
+    rows: list[dict[str, Any]]
 
 
-def prompts_of(run: Path, iteration: int | None) -> list[dict[str, Any]]:
-    """How each train prompt fared in an iteration (None: the last with decisions): the hardest first.
+_STATES = ("solved", "unsolved", "deferred", "always solved", "resting")
+
+
+def prompts_of(run: Path, iteration: int | None, limit: int | None = None) -> PromptsFared:
+    """How each train prompt fared in an iteration (None: the last with decisions); with rows of the first `limit` only.
 
     Its state is unsolved, deferred (unsolved with fewer candidates than the recipe's number: it made way for others),
     always solved, resting (always solved the iteration before), or solved. Raises RunError if there is none.
@@ -112,36 +114,50 @@ def prompts_of(run: Path, iteration: int | None) -> list[dict[str, Any]]:
         last = max(decided, default=0) if iteration is None else iteration
         if last not in decided:
             raise RunError(f"The run {run} has decided on no candidates {_of(iteration)}yet.")
-        fared = _fared(folder, last)
-        listed = lists_of_prompts(fared, recipe.sampling.candidates)
-        states = {prompt_id: state.replace("_", " ") for state, ids in listed.items() for prompt_id in ids}
+        ids = Ids.of_train(folder)
+        candidates_P, accepted_P, tokens_P = _fared(folder, last, len(ids))
+        none_P = accepted_P == 0
+        many_P = candidates_P >= recipe.sampling.candidates
+        always_P = (accepted_P == candidates_P) & (candidates_P >= 2)
+        state_P = np.select([candidates_P == 0, none_P & many_P, none_P, always_P], [4, 1, 2, 3], 0)
+        order = np.lexsort((-candidates_P, accepted_P / np.maximum(1, candidates_P)))[:limit]
+        prompt_ids = ids.take(order)
+        last_turns = folder.last_turns("train", None if limit is None else set(prompt_ids))
+        asked = dict(last_turns)
         rows = [
             {
                 "prompt_id": prompt_id,
                 "iteration": last,
-                "state": states.get(prompt_id, "solved" if prompt_id in fared else "resting"),
-                **asdict(fared.get(prompt_id, _Fared())),
-                "asked": asked,
+                "state": _STATES[state],
+                "candidates": candidates,
+                "accepted": accepted,
+                "tokens": tokens,
+                "asked": asked[prompt_id],
             }
-            for prompt_id, asked in folder.last_turns("train")
+            for prompt_id, state, candidates, accepted, tokens in zip(
+                prompt_ids,
+                *(column[order].tolist() for column in (state_P, candidates_P, accepted_P, tokens_P)),
+                strict=True,
+            )
         ]
-    return sorted(rows, key=lambda row: (row["accepted"] / max(1, row["candidates"]), -row["candidates"]))
+    counts = zip(_STATES, np.bincount(state_P, minlength=len(_STATES)).tolist(), strict=True)
+    return PromptsFared(last, len(ids), {state: count for state, count in counts if count}, rows)
 
 
-def _fared(folder: RunFolder, iteration: int) -> dict[str, _Fared]:
-    """How the prompts of an iteration fared by what was decided in the end, by prompt id."""
-    decided = StoredDecisions(folder, iteration, "policy")
-    keys = decided.keys
-    tokens_P = np.zeros(len(keys.prompt_ids), dtype=np.int64)
-    for places, lengths in stored_lengths(folder, iteration, keys):
-        np.add.at(tokens_P, keys.prompt_N[places], lengths)
-    columns = (
-        np.bincount(keys.prompt_N, minlength=len(tokens_P)),
-        np.bincount(keys.prompt_N[decided.accepted_N], minlength=len(tokens_P)),
-        tokens_P,
-    )
-    said = zip(*(column.tolist() for column in columns), strict=True)
-    return {prompt_id: _Fared(*of_prompt) for prompt_id, of_prompt in zip(keys.prompt_ids, said, strict=True)}
+def _fared(folder: RunFolder, iteration: int, prompts: int) -> tuple[Places, Places, Places]:
+    """(P,) each: of the train prompts how many candidates they had by what was decided in the end, how many were
+    accepted, and their tokens."""
+    stored = StoredParts(folder, iteration, {})
+    lengths = stored.joined(np.int32, 0, stored_lengths(folder, iteration, stored.rows_of))
+    columns = np.zeros((3, stored.prompts), dtype=np.int64)
+    for number, part in enumerate(stored):
+        own, count = stored.numbered(number).number_P, len(part.pool.prompt_ids)
+        columns[0, own] += np.bincount(part.pool.prompt_N, minlength=count)
+        columns[1, own] += part.pool.counts(part.accepted_N)
+        tokens_P = np.bincount(part.pool.prompt_N, weights=lengths.column(number), minlength=count)
+        columns[2, own] += tokens_P.astype(np.int64)
+    candidates_P, accepted_P, tokens_P = columns[:, :prompts]
+    return candidates_P, accepted_P, tokens_P
 
 
 def _of(iteration: int | None) -> str:

@@ -1,16 +1,17 @@
-"""Pools of what a run folder holds, read column by column: ten million candidates fit, as objects they would not."""
+"""A pool of what a run folder holds, read column by column: millions of candidates fit, as objects they would not."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from rsft.columns import KEY, Keys, as_numbers, known_numbers, new_numbers
-from rsft.decided import StoredDecisions
-from rsft.errors import RunError
+from rsft.columns import KEY, Keys, as_numbers, known_numbers
+from rsft.groups import Groups
+from rsft.numbered import Numbered
 from rsft.selection import Pool
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.store import RunFolder
@@ -19,39 +20,33 @@ from rsft.types import Candidate, Score
 
 # Details are held of so many candidates in a row: who asks for one goes on to the next, as a rule.
 _WINDOW = 32_768
-# Beyond so many prompts, looking up which parts of a file hold them saves nothing.
-_MANY_PROMPTS = 20_000
 
 
+@dataclass
 class StoredPool:
-    """The train prompts' candidates of one iteration, with their scores, and which a set of decisions accepted (by
-    default the run's own): none, until it has decided. `unfinished` takes what is drawn so far where it has not."""
+    """Candidates of one iteration with their scores: all of some train prompts', or of all of them. `start` is the
+    place of the first one among all."""
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        iteration: int,
-        fingerprints: Mapping[str, str],
-        name: str = "policy",
-        *,
-        unfinished: bool = False,
-    ) -> None:
-        said = StoredDecisions(folder, iteration, name)
-        self.decided = len(said.keys) > 0
-        self.keys = said.keys if self.decided else Keys(_drawn(folder, iteration, unfinished=unfinished))
-        self.fingerprints = dict(fingerprints)
-        details = _Stored(folder, iteration, fingerprints, self.keys)
-        self.texts_of = details.texts_of
-        self.accepted_N: Mask = said.accepted_N if self.decided else np.zeros(len(self.keys), dtype=np.bool_)
-        self.pool = Pool(
-            prompt_ids=self.keys.prompt_ids,
-            prompt_N=self.keys.prompt_N,
-            sample_N=self.keys.sample_N,
-            whole_N=details.whole_N,
-            scores=stored_scores(folder, iteration, fingerprints, self.keys),
-            details=details,
-            iteration=iteration,
-        ).beside(_baselines(folder, iteration, fingerprints))
+    numbered: Numbered
+    pool: Pool
+    fingerprints: Mapping[str, str]
+    decided: bool
+    accepted_N: Mask
+    """Which a set of decisions accepted: none, until it has decided."""
+    rule_N: Numbers
+    """The number of the rule that decided, −1 where none has."""
+    start: int
+    texts_of: Callable[[Places], Mapping[int, str]]
+    """The texts at some places."""
+
+    @property
+    def keys(self) -> Keys:
+        return self.numbered.keys
+
+    def among(self, places: Places) -> tuple[Mask, Places]:
+        """Which of some places among all candidates are here, and where."""
+        here: Mask = (places >= self.start) & (places < self.start + len(self.pool))
+        return here, places[here] - self.start
 
 
 class Stock:
@@ -61,7 +56,7 @@ class Stock:
     def __init__(
         self, folder: RunFolder, iteration: int, generators: Collection[str], fingerprints: Mapping[str, str]
     ) -> None:
-        self.keys = Keys(folder.tables("candidates", str(iteration), [*KEY], {"generator": generators}))
+        self.keys = Keys.of(folder.tables("candidates", str(iteration), [*KEY], {"generator": generators}))
         scores = stored_scores(folder, iteration, fingerprints, self.keys)
         self.scored_N: Mask = np.ones(len(self.keys), dtype=np.bool_)
         for values_N in scores.values():
@@ -95,13 +90,13 @@ def _said(
     fingerprints: Mapping[str, str],
     keys: Keys,
     columns: Sequence[str],
-    only: Mapping[str, Collection[str]] | None = None,
+    spans: Sequence[range] | None = None,
 ) -> Iterator[tuple[str, Places, Any]]:
     """Some columns of what the scorers with these fingerprints said, in the order of its making: whose words they are,
     the places of the candidates that they are of, and the rows."""
     names = {name: number for number, name in enumerate(fingerprints)}
     prints = {said: number for number, said in enumerate(dict.fromkeys(fingerprints.values()))}
-    for table in folder.tables("scores", str(iteration), [*KEY, "scorer", "fingerprint", *columns], only):
+    for table in folder.tables("scores", str(iteration), [*KEY, "scorer", "fingerprint", *columns], spans=spans):
         places, words = keys.places(table), table.select(columns)
         scorers, of = (
             as_numbers(table["scorer"], known_numbers(names)),
@@ -113,92 +108,63 @@ def _said(
                 yield name, places[mine], words.filter(mine)
 
 
-def stored_lengths(folder: RunFolder, iteration: int, keys: Keys) -> Iterator[tuple[Places, Places]]:
-    """Some places after the other, with the numbers of tokens of the candidates there."""
+def stored_lengths(
+    folder: RunFolder, iteration: int, rows_of: Callable[[Any], Any]
+) -> Iterator[tuple[Any, np.ndarray[Any, np.dtype[np.int32]]]]:
+    """Some rows of candidates after the other, as `rows_of` says whose they are, and their numbers of tokens."""
     import pyarrow.compute as pc
 
     for table in folder.tables("candidates", str(iteration), [*KEY, "token_ids"]):
-        places, lengths = keys.places(table), pc.list_value_length(table["token_ids"]).to_numpy()
-        yield places[places >= 0], lengths[places >= 0].astype(np.intp)
+        yield rows_of(table), pc.list_value_length(table["token_ids"]).to_numpy().astype(np.int32)
 
 
-def _baselines(
-    folder: RunFolder, iteration: int, fingerprints: Mapping[str, str]
-) -> Mapping[str, Mapping[str, Mapping[str, Score]]]:
-    """The scores of the iteration's baselines, by baseline, prompt and scorer."""
-    done = folder.stage_done(iteration, "policy", "sample") or {}
-    found = {}
-    for name, generator in done.get("baselines", {}).items():
-        scores = folder.scores(iteration=iteration, generators=[generator], fingerprints=fingerprints)
-        found[name] = {key.prompt_id: said for key, said in scores.items()}
-    return found
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where rows lie: their folder and iteration, and the groups of candidates and scores that hold some prompts."""
+
+    folder: RunFolder
+    iteration: int
+    fingerprints: Mapping[str, str]
+    candidates: Groups
+    scores: Groups
 
 
-def _drawn(folder: RunFolder, iteration: int, *, unfinished: bool) -> Iterator[Any]:
-    """The keys of what the policy's finished sample stage drew. Raises RunError if there is none, unless an
-    `unfinished` one will do: then all that is drawn for train prompts."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+class StoredDetails:
+    """Details of some candidates, which are read from the folder when somebody asks for one. `by_N` are the numbers, in
+    `ended`, of the rules that ended a candidate while it was drawn, less than 0 for no rule."""
 
-    done = folder.stage_done(iteration, "policy", "sample")
-    if done is None and not unfinished:
-        raise RunError(f"The run {folder.path} has not drawn all candidates of iteration {iteration} yet.")
-    only = None if done is None else {"generator": done["generators"]}
-    trained_on = pa.array(folder.prompt_ids("train"), type=pa.string())
-    for table in folder.tables("candidates", str(iteration), [*KEY], only):
-        yield table.filter(pc.is_in(table["prompt_id"], trained_on))
-
-
-class _Stored:
-    """Details that are read from the folder when somebody asks for one."""
-
-    def __init__(self, folder: RunFolder, iteration: int, fingerprints: Mapping[str, str], keys: Keys) -> None:
-        self._folder, self._iteration, self._fingerprints, self._keys = folder, iteration, fingerprints, keys
+    def __init__(self, where: Whereabouts, numbered: Numbered, by_N: Any, ended: Sequence[str]) -> None:
+        self._where, self._numbered, self._by_N, self._ended = where, numbered, by_N, ended
         self._candidates_from, self._scores_from = -1, -1
         self._candidates: tuple[Any, Any] = None, None
         self._scores: dict[str, list[Any]] = {}
 
     @cached_property
     def texts(self) -> Sequence[str]:
-        texts = self.texts_of(np.arange(len(self._keys)))
-        return [texts[place] for place in range(len(self._keys))]
+        count = len(self._numbered.prompt_N)
+        texts: Any = np.full(count, "", dtype=object)
+        everyone: Mask = np.ones(count, dtype=np.bool_)
+        for places, said in self._texts(everyone):
+            texts[places] = said
+        in_order: Sequence[str] = texts
+        return in_order
 
     def texts_of(self, places: Places) -> Mapping[int, str]:
         """The texts of some, by their places."""
-        found: dict[int, str] = {}
-        prompts = np.unique(self._keys.prompt_N[places])
-        few = len(prompts) < _MANY_PROMPTS
-        only = {"prompt_id": [self._keys.prompt_ids[prompt] for prompt in prompts]} if few else None
-        for table in self._folder.tables("candidates", str(self._iteration), [*KEY, "text"], only):
-            there = self._keys.places(table)
-            rows = np.flatnonzero(np.isin(there, places))
-            found |= zip(there[rows].tolist(), table["text"].take(rows).to_pylist(), strict=True)
-        return found
+        wanted_N: Mask = np.zeros(len(self._numbered.prompt_N), dtype=np.bool_)
+        wanted_N[places] = True
+        return {place: text for some, said in self._texts(wanted_N) for place, text in zip(some, said, strict=True)}
 
-    @property
-    def whole_N(self) -> Mask:
-        """(N,): which candidates came to their own end."""
-        return self._ends[0]
+    def _texts(self, wanted_N: Mask) -> Iterator[tuple[list[int], list[str]]]:
+        spans = self._where.candidates.spans(self._numbered.number_P[np.unique(self._numbered.prompt_N[wanted_N])])
+        scope = str(self._where.iteration)
+        for table in self._where.folder.tables("candidates", scope, [*KEY, "text"], spans=spans):
+            places = self._numbered.keys.places(table)
+            rows = np.flatnonzero((places >= 0) & wanted_N[places])
+            yield places[rows].tolist(), table["text"].take(rows).to_pylist()
 
     def ended_by(self, places: Places) -> Sequence[str | None]:
-        _, by_N, rules = self._ends
-        return [rules[number] if number >= 0 else None for number in by_N[places].tolist()]
-
-    @cached_property
-    def _ends(self) -> tuple[Mask, Numbers, Sequence[str]]:
-        """Which candidates are whole (N,), the numbers of the rules that ended others while they were drawn (N,), −1
-        for no rule, and these rules."""
-        whole_N: Mask = np.zeros(len(self._keys), dtype=np.bool_)
-        by_N = np.full(len(self._keys), -1, dtype=np.int32)
-        names: dict[str, int] = {}
-        finish = known_numbers({"stop": 0, "ended": 1})
-        columns = [*KEY, "finish_reason", "ended_by"]
-        for table in self._folder.tables("candidates", str(self._iteration), columns):
-            there = self._keys.places(table)
-            places, finish_R = there[there >= 0], as_numbers(table["finish_reason"], finish)[there >= 0]
-            whole_N[places] = finish_R == 0
-            by_N[places] = np.where(finish_R == 1, as_numbers(table["ended_by"], new_numbers(names))[there >= 0], -1)
-        return whole_N, by_N, list(names)
+        return [self._ended[number] if number >= 0 else None for number in self._by_N[places].tolist()]
 
     def candidate(self, place: int) -> Candidate:
         start = place - place % _WINDOW
@@ -221,8 +187,9 @@ class _Stored:
         columns = schemas()["candidates"].names
         row_of: Places = np.full(_WINDOW, -1)
         parts: list[Any] = []
-        for table in self._folder.tables("candidates", str(self._iteration), columns, self._prompts_at(start)):
-            places = self._keys.places(table) - start
+        spans, scope = self._where.candidates.spans(self._prompts_at(start)), str(self._where.iteration)
+        for table in self._where.folder.tables("candidates", scope, columns, spans=spans):
+            places = self._numbered.keys.places(table) - start
             rows = np.flatnonzero((places >= 0) & (places < _WINDOW))
             row_of[places[rows]] = sum(len(part) for part in parts) + np.arange(len(rows))
             parts.append(table.take(rows).cast(schemas()["candidates"]))
@@ -230,10 +197,11 @@ class _Stored:
 
     def _scores_at(self, start: int) -> dict[str, list[Any]]:
         """What each scorer said of a window's candidates: value, explanation, failure."""
-        held: dict[str, list[Any]] = {name: [None] * _WINDOW for name in self._fingerprints}
-        words = ["value", "explanation", "failure"]
-        some = _said(self._folder, self._iteration, self._fingerprints, self._keys, words, only=self._prompts_at(start))
-        for name, places, table in some:
+        where, words = self._where, ["value", "explanation", "failure"]
+        held: dict[str, list[Any]] = {name: [None] * _WINDOW for name in where.fingerprints}
+        spans = where.scores.spans(self._prompts_at(start))
+        said = _said(where.folder, where.iteration, where.fingerprints, self._numbered.keys, words, spans)
+        for name, places, table in said:
             near = (places >= start) & (places < start + _WINDOW)
             of_place = held[name]
             rows = zip(*(column.to_pylist() for column in table.filter(near).columns), strict=True)
@@ -241,7 +209,8 @@ class _Stored:
                 of_place[place] = row
         return held
 
-    def _prompts_at(self, start: int) -> Mapping[str, Collection[str]]:
+    def _prompts_at(self, start: int) -> Numbers:
         """Whose rows a window's are among."""
-        prompts = np.unique(self._keys.prompt_N[start : start + _WINDOW])
-        return {"prompt_id": [self._keys.prompt_ids[prompt] for prompt in prompts]}
+        some = np.unique(self._numbered.prompt_N[start : start + _WINDOW])
+        numbers: Numbers = self._numbered.number_P[some]
+        return numbers

@@ -105,7 +105,12 @@ def killed_at_draw(number: int, kill: Callable[[], None]) -> Callable[[str], Non
 @pytest.mark.model
 def test_the_service_recipe_comes_to_the_same_candidates_and_decisions(here: Path, three: Machines) -> None:
     small = ["prompts.train_limit=4", "prompts.heldout_limit=2", "loop={iterations: 1, control: none}"]
-    small += ["sampling.candidates=3", "sampling.max_tokens=32", 'training={type: "null"}', "selection=[relevant >= 0.2]"]
+    small += [
+        "sampling.candidates=3",
+        "sampling.max_tokens=32",
+        'training={type: "null"}',
+        "selection=[relevant >= 0.2]",
+    ]
     rsft.run(rsft.load_recipe("service", "run=alone", *small))
     rsft.run(
         rsft.load_recipe("service", "run=many", *small, on(three, scorers={"relevant": {"workers": 1, "cpus": 1}}))

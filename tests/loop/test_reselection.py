@@ -21,13 +21,13 @@ from rsft.labelling import Frame, Labelling
 from rsft.likeness import COMPARED
 from rsft.loop import run
 from rsft.metrics import gram_kernel, vendi
+from rsft.parts import StoredParts, whole_pool
 from rsft.progress import Silent
 from rsft.reselection import decided_again, reselect
 from rsft.retraining import retrain
 from rsft.saved import saved_recipe, with_selection
 from rsft.selection import Pool, parse_selection
 from rsft.store import RunFolder
-from rsft.stored import StoredPool
 from rsft.text import normalise, words
 from rsft.types import CandidateKey, Label
 
@@ -75,7 +75,7 @@ def test_a_stored_pool_is_the_pool_that_was_decided_on(done: Path) -> None:
         decided = folder.decisions("policy", iteration=2)
         candidates = [c for c in folder.candidates(iteration=2) if c.key in decided]
         live = Pool.scored(candidates, folder.own_scores(iteration=2))
-        stored = StoredPool(folder, 2, folder.noted_scorers())
+        stored = whole_pool(folder, 2, folder.noted_scorers())
         keys = list(stored.keys.all(2))
         assert set(keys) == set(decided)
         place_of = {candidate.key: place for place, candidate in enumerate(candidates)}
@@ -231,9 +231,8 @@ def test_calibration_labels_are_of_a_random_draw_one_of_each_prompt(done: Path) 
         keys = [frame.key(int(place)) for place in frame.places]
         prompts = [key.prompt_id for key in keys]
         assert len(set(prompts)) == len(prompts)
-        polite = frame.stored.pool.scores["polite"]
-        assert (polite[frame.places] == 1).all(), "they come after the other rules"
-        assert frame.scores[frame.places].min() < 0.2, "but not after the line that is to be found"
+        assert (frame.values("polite") == 1).all(), "they come after the other rules"
+        assert frame.scores.min() < 0.2, "but not after the line that is to be found"
         assert not set(frame.aimed.tolist()) & set(frame.places.tolist()), "the two kinds are kept apart"
         assert prompts != sorted(prompts)
         assert [Frame(folder, saved_recipe(done), "brief", 2).key(int(p)) for p in frame.places] == keys
@@ -355,8 +354,9 @@ def test_a_threshold_is_certified_by_labels_or_refused_with_what_it_would_take(d
     assert promise(said) is not None
     with RunFolder.open(done, write=False) as folder:
         frame = Frame(folder, saved_recipe(done), "brief", 2)
-        over = frame.left_N & (frame.scores >= promise(said))
-        bad = [len(frame.stored.pool.texts[place].split()) > 7 for place in np.flatnonzero(over)]
+        (part,) = frame.stored
+        over = frame.left(part) & (part.pool.scores["brief"] >= promise(said))
+        bad = [len(part.pool.texts[place].split()) > 7 for place in np.flatnonzero(over)]
     assert np.mean(bad) <= 0.1, "it holds on all replies that the rules leave"
     assert said["conformal"] is not None
     assert said["stricter"][0]["max_error"] == 0.05
@@ -445,8 +445,9 @@ def test_a_verifier_can_be_the_labeller(done: Path) -> None:
     # Behind another rule it is another draw. Who only looks labels nothing, and finds what is found by labelling.
     rules = ["polite >= 1", "short >= 1", {"certified": {"score": "brief", "by": "short >= 1", "labels": 79}}]
     with RunFolder.open(Path(mine.run), write=False) as folder:
-        stored = StoredPool(folder, 1, folder.noted_scorers())
-        looked = decided_again(stored, folder, with_selection(mine, rules), 1).accepted_N
+        stored = StoredParts(folder, 1, folder.noted_scorers())
+        ((_, now),) = decided_again(stored, folder, with_selection(mine, rules), 1)
+        looked = now.accepted_N
         assert folder.labels(iteration=1) == labels
     selection = f"selection={json.dumps(rules)}"
     assert reselect(Path(mine.run), [selection])["iterations"][0]["now"]["accepted"] == looked.sum() > 0

@@ -13,9 +13,10 @@ from rsft.config import recipe_yaml
 from rsft.config.load import validate
 from rsft.decided import counts_by_rule, first_decided
 from rsft.distributions import distributions
+from rsft.parts import whole_pool
 from rsft.reading import Filter, decided_candidates, prompts_of
 from rsft.store import RunFolder, ScoreRow, segments
-from rsft.stored import Stock, StoredPool
+from rsft.stored import Stock
 from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
 
 SCORERS = {"facts": "f1", "relevance": "r1"}
@@ -82,7 +83,7 @@ def test_columns_say_what_nouns_say(run: Path) -> None:
     with RunFolder.open(run, write=False) as folder:
         decided, scores = folder.decisions("policy", iteration=2), folder.own_scores(iteration=2)
         candidates = {candidate.key: candidate for candidate in folder.candidates(iteration=2)}
-        stored = StoredPool(folder, 2, SCORERS)
+        stored = whole_pool(folder, 2, SCORERS)
         keys = list(stored.keys.all(2))
         assert keys == list(decided)
         assert stored.accepted_N.tolist() == [decision.accepted for decision in decided.values()]
@@ -150,7 +151,8 @@ def test_shown_are_the_first_in_the_order_of_keys(run: Path) -> None:
 
 
 def test_prompts_fared_as_their_candidates(run: Path) -> None:
-    rows = prompts_of(run, None)
+    fared = prompts_of(run, None)
+    rows = fared.rows
     with RunFolder.open(run, write=False) as folder:
         decided = folder.decisions("policy", iteration=2)
         drawn = [candidate for candidate in folder.candidates(iteration=2) if candidate.key in decided]
@@ -161,6 +163,9 @@ def test_prompts_fared_as_their_candidates(run: Path) -> None:
         assert (row["candidates"], row["accepted"]) == (len(own), accepted)
         assert row["tokens"] == sum(len(candidate.token_ids) for candidate in own)
     assert next(row for row in rows if row["prompt_id"] == "p8")["state"] == "resting"
+    assert rows == sorted(rows, key=lambda row: (row["accepted"] / max(1, row["candidates"]), -row["candidates"]))
+    assert fared.states == Counter(row["state"] for row in rows)
+    assert prompts_of(run, None, 4).rows == rows[:4]
 
 
 def test_distributions_count_every_candidate(run: Path) -> None:

@@ -17,11 +17,14 @@ from starlette.testclient import TestClient
 from web_runs import EVIL, write_recipe
 
 import rsft
+from rsft import parts
 from rsft.engines.base import stream_seed
 from rsft.errors import RunError
 from rsft.loop import run
 from rsft.store import RunFolder
 from rsft.types import CandidateKey
+from rsft.web import books
+from rsft.web import found as found_module
 from rsft.web.books import Book, Candidates
 from rsft.web.browse import Wanted, in_full, listed
 from rsft.web.shelf import Shelf
@@ -36,13 +39,25 @@ def folder(runs: Path) -> Iterator[RunFolder]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def book(folder: RunFolder) -> Candidates:
-    return Candidates(folder, 2)
+@pytest.fixture(scope="module", params=["held", "in parts"])
+def book(folder: RunFolder, request: pytest.FixtureRequest) -> Candidates:
+    """Held as a whole, or as one that is too large for that."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "in parts":
+            patched.setattr(books, "HELD", 0)
+            patched.setattr(parts, "PART", 13)
+        book = Candidates(folder, 2)
+    assert (book.only is None) == (request.param == "in parts")
+    return book
+
+
+def ordered(book: Candidates, wanted: Wanted) -> list[CandidateKey]:
+    found = wanted.found(book)
+    return book.keys(found.places(range(len(found))))
 
 
 def keys(book: Candidates, **wanted: Any) -> set[CandidateKey]:
-    return {book.key(int(place)) for place in Wanted(2, **wanted).places(book)}
+    return set(ordered(book, Wanted(2, **wanted)))
 
 
 def test_each_filter_keeps_what_the_store_says(book: Candidates, folder: RunFolder) -> None:
@@ -80,6 +95,39 @@ def test_pages_hold_all_of_them_once_in_the_order_that_was_asked_for(
     assert listed(book, Wanted(2, page=99))["page"] == 7, "behind the last page there is the last"
 
 
+@pytest.mark.parametrize("order", ["made", "high", "low"])
+def test_a_book_in_parts_has_the_order_of_one_that_is_held(
+    order: str, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for its places, which in parts are prompt after prompt; and among equal scores these decide."""
+    held = Candidates(folder, 2)
+    monkeypatch.setattr(books, "HELD", 0)
+    monkeypatch.setattr(parts, "PART", 13)
+    in_parts = Candidates(folder, 2)
+    assert in_parts.stored.count > 2
+    wanted = Wanted(2, scorer="long", order=order)
+    found, other = (wanted.found(book) for book in (held, in_parts))
+    monkeypatch.setattr(found_module, "_SORTED", 8)
+    both = held.keys(found.places(range(len(found)))), in_parts.keys(other.places(range(len(other))))
+    assert set(both[0]) == set(both[1])
+    pages = [other.places(range(first, min(first + 5, len(other)))).tolist() for first in range(0, len(other), 5)]
+    assert [place for page in pages for place in page] == other.places(range(len(other))).tolist()
+    for number, place in enumerate(other.places(range(len(other))).tolist()):
+        before, at, behind = other.around(place)
+        assert at == number + 1
+        assert before == (None if number == 0 else other.places(range(number - 1, number))[0])
+        assert behind == (None if at == len(other) else other.places(range(at, at + 1))[0])
+    scores = folder.own_scores(iteration=2)
+    if order != "made":
+        values = [[scores[key]["long"].value for key in one] for one in both]
+        assert values[0] == values[1]
+        sign = -1 if order == "high" else 1
+        known = [
+            (sign * value, place) for value, place in zip(values[1], in_parts.stored.places_of(both[1]), strict=True)
+        ]
+        assert known == sorted(known)
+
+
 def test_one_candidate_is_shown_with_all_that_is_known_of_it(book: Candidates, folder: RunFolder) -> None:
     for key, decision in folder.decisions("policy", iteration=2).items():
         said = in_full(book, Wanted(2), key)
@@ -97,12 +145,13 @@ def test_one_candidate_is_shown_with_all_that_is_known_of_it(book: Candidates, f
 
 def test_from_one_the_next_of_the_list_is_reached(book: Candidates) -> None:
     wanted = Wanted(2, decision="rejected", scorer="words", order="low")
-    places = wanted.places(book)
-    first, second = (book.key(int(place)) for place in places[:2])
+    all_of = ordered(book, wanted)
+    first, second = all_of[:2]
     said = in_full(book, wanted, first)
-    assert (said["before"], said["number"], said["count"]) == (None, 1, len(places))
+    assert (said["before"], said["number"], said["count"]) == (None, 1, len(all_of))
     assert rsft.CandidateKey(**said["behind"]) == second
     assert rsft.CandidateKey(**in_full(book, wanted, second)["before"]) == first
+    assert in_full(book, wanted, all_of[-1])["behind"] is None
     outside = in_full(book, Wanted(2, text="nobody says that"), first)
     assert (outside["number"], outside["behind"]) == (None, None)
 
@@ -187,7 +236,7 @@ def test_what_is_no_longer_held_takes_no_memory(runs: Path) -> None:
     shelf = Shelf()
 
     def pool(book: Book) -> weakref.ref[Any]:
-        return weakref.ref(book.pool)
+        return weakref.ref(next(iter(book.leaves())).pool)
 
     async def read_all() -> list[weakref.ref[Any]]:
         sources = [Source(), Source("control"), Source(heldout=True)]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 from web_runs import EVIL, LUCKY, write_recipe
@@ -89,13 +90,13 @@ def test_candidates_are_those_of_the_set(source: Source, folder: RunFolder) -> N
     decided = folder.decisions(source.name, iteration=2)
     scores = folder.own_scores(iteration=2)
     texts = {one.key: one.text for one in folder.candidates(iteration=2)}
-    said = {book.key(place): place for place in range(len(book.pool))}
+    said = {key: place for place, key in enumerate(book.keys(np.arange(len(book))))}
     assert said.keys() == decided.keys() != set()
+    assert book.texts_of(np.arange(len(book))) == {place: texts[key] for key, place in said.items()}
     for key, place in said.items():
-        assert book.accepted_N[place] == decided[key].accepted
-        assert book.rules[book.rule_N[place]] == decided[key].rule
-        assert book.scores(place) == {name: one.value for name, one in scores[key].items()}
-        assert book.texts[place].as_py() == texts[key]
+        (brief,) = book.brief(np.array([place]))
+        assert (brief.accepted, brief.rule) == (decided[key].accepted, decided[key].rule)
+        assert brief.scores == {name: one.value for name, one in scores[key].items()}
     key = next(iter(decided))
     assert {one.candidate.key: one.decision for one in book.replies(key.prompt_id)} == {
         other: decision for other, decision in decided.items() if other.prompt_id == key.prompt_id
@@ -108,17 +109,18 @@ def test_held_out_replies_are_judged_as_the_summary_judges_them(iteration: int, 
     note = folder.stage_done(iteration, arm, "evaluate") or {}
     measured = evaluated(folder, saved_recipe(folder.path), iteration, arm)
     assert measured is not None
-    keys = [book.key(place) for place in range(len(book.pool))]
+    keys = book.keys(np.arange(len(book)))
     assert len(set(keys)) == len(keys) == note["replies"]
     greedy = [place for place, key in enumerate(keys) if key.sample_index == 0]
-    assert book.accepted_N[greedy].mean() == note["heldout_acceptance"]["value"]
+    assert book.only.accepted_N[greedy].mean() == note["heldout_acceptance"]["value"]
     for place in greedy:
         said = measured.greedy[keys[place].prompt_id]
-        assert book.scores(place) == {name: one.value for name, one in said.all_scores.items()}
-        assert "short" in book.scores(place)
-        assert book.rules[book.rule_N[place]] == said.decision.rule
+        (brief,) = book.brief(np.array([place]))
+        assert brief.scores == {name: one.value for name, one in said.all_scores.items()}
+        assert "short" in brief.scores
+        assert brief.rule == said.decision.rule
     (sampled, *_) = set(range(len(keys))) - set(greedy)
-    assert "short" not in book.scores(sampled), "samples are not asked about"
+    assert "short" not in book.brief(np.array([sampled]))[0].scores, "samples are not asked about"
 
 
 def test_filters_and_pages_are_those_of_any_candidates(folder: RunFolder) -> None:
@@ -126,7 +128,7 @@ def test_filters_and_pages_are_those_of_any_candidates(folder: RunFolder) -> Non
     book = open_book(folder, 2, source)
     which = source.address
     everything = listed(book, Wanted(2, which))
-    assert everything["found"] == everything["all"] == len(book.pool) == 54
+    assert everything["found"] == everything["all"] == len(book) == 54
     accepted, rejected = (listed(book, Wanted(2, which, decision=one))["found"] for one in ("accepted", "rejected"))
     assert accepted + rejected == 54
     assert 0 < accepted < 54
@@ -142,7 +144,7 @@ def test_a_held_out_prompt_shows_what_every_policy_replies(folder: RunFolder) ->
     book = HeldOut(folder, 2, Source("control", heldout=True))
     measured = {of: said for of in MEASURED if (said := evaluated(folder, saved_recipe(folder.path), *of))}
     for place in (0, 4):
-        key = book.key(place)
+        (key,) = book.keys(np.array([place]))
         said = in_full(book, Wanted(2, "held-out:control"), key)
         told = said["everywhere"]
         assert [(one["iteration"], arm) for arm in told for one in told[arm]] == sorted(
@@ -152,25 +154,26 @@ def test_a_held_out_prompt_shows_what_every_policy_replies(folder: RunFolder) ->
             for one in replies:
                 greedy = measured[one["iteration"], arm].greedy[key.prompt_id]
                 assert (one["text"], one["accepted"]) == (greedy.candidate.text, greedy.passed)
-        assert said["reply"]["accepted"] == book.accepted_N[place]
+        assert said["reply"]["accepted"] == book.only.accepted_N[place]
         assert len(said["siblings"]) == 9
         assert said["lineage"]["trained_in"] == {"iteration": 2, "arm": "control"}
         assert not said["lineage"]["from_base"]
         assert said["lineage"]["trainings"] == []
     base = HeldOut(folder, 0, Source("policy", heldout=True))
-    said = in_full(base, Wanted(0, "held-out:policy"), base.key(0))
+    said = in_full(base, Wanted(0, "held-out:policy"), base.keys(np.array([0]))[0])
     assert said["lineage"]["from_base"]
 
 
 def test_a_controls_candidate_names_the_controls_training(folder: RunFolder) -> None:
     book = Candidates(folder, 2, Source("control"))
     rows = json.loads((folder.path / "iterations/2/control/training.json").read_text())["rows"]
-    assert book.accepted_N.sum() >= 3
-    accepted = [place for place in range(len(book.pool)) if book.accepted_N[place]]
-    for place in accepted[:3]:
-        said = in_full(book, Wanted(2, "control"), book.key(place))
+    assert book.only is not None
+    accepted = np.flatnonzero(book.only.accepted_N)
+    assert len(accepted) >= 3
+    for key in book.keys(accepted[:3]):
+        said = in_full(book, Wanted(2, "control"), key)
         (training,) = said["lineage"]["trainings"]
-        assert CandidateKey(**rows[training["row"] - 1]) == book.key(place)
+        assert CandidateKey(**rows[training["row"] - 1]) == key
         assert said["everywhere"] == {}
 
 

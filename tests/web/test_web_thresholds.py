@@ -21,6 +21,7 @@ from web_runs import write_recipe
 
 from command import Command
 from questions import write_questions
+from rsft import parts
 from rsft.calibrating import calibrate
 from rsft.errors import RunError
 from rsft.labelling import Frame, Labelling
@@ -29,6 +30,7 @@ from rsft.reselection import reselect
 from rsft.saved import saved_recipe
 from rsft.selection import parse_selection
 from rsft.store import RunFolder
+from rsft.web import books
 from rsft.web.books import Candidates
 from rsft.web.thresholds import at_certified, effect, lines_of, moved_rules
 
@@ -44,10 +46,16 @@ def copied(runs: Path, tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-@pytest.fixture(scope="module")
-def book(runs: Path) -> Iterator[Candidates]:
+@pytest.fixture(scope="module", params=["held", "in parts"])
+def book(runs: Path, request: pytest.FixtureRequest) -> Iterator[Candidates]:
+    """Held as a whole, or as one that is too large for that."""
     with RunFolder.open(runs / "bot", write=False) as folder:
-        yield Candidates(folder, 2)
+        with pytest.MonkeyPatch.context() as patched:
+            if request.param == "in parts":
+                patched.setattr(books, "HELD", 0)
+                patched.setattr(parts, "PART", 13)
+            book = Candidates(folder, 2)
+        yield book
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def label_replies(
             what = f"{done} rows written to {export}"
         elif verifier is not None:
             rules = parse_selection([verifier])
-            rules.check(list(frame.stored.pool.scores))
+            rules.check(list(frame.stored.fingerprints))
             done = labelling.say_by_rules(rules, count)
             what = f"{done} replies labelled by {by}"
         else:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from rsft.cli.console import console, inert, say
+
+if TYPE_CHECKING:
+    from rsft.reading import PromptsFared
 
 
 def print_candidates(found: list[dict[str, Any]]) -> None:
@@ -32,16 +34,16 @@ def print_candidates(found: list[dict[str, Any]]) -> None:
         say(verdict + why, style="green" if candidate["accepted"] else "red")
 
 
-def print_prompts(rows: list[dict[str, Any]], limit: int) -> None:
+def print_prompts(fared: PromptsFared) -> None:
     """How prompts fared: how many in which way, and the first of them one below the other."""
-    counts = Counter(row["state"] for row in rows)
-    said = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    console.print(f"Iteration {rows[0]['iteration']}, {len(rows)} prompts: {said}")
+    counts = sorted(fared.states.items(), key=lambda one: -one[1])
+    said = ", ".join(f"{count} {state}" for state, count in counts)
+    console.print(f"Iteration {fared.iteration}, {fared.prompts} prompts: {said}")
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("prompt", "state", "accepted", "tokens", "asked"):
         right = column in ("accepted", "tokens")
         table.add_column(column, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows[:limit]:
+    for row in fared.rows:
         accepted = f"{row['accepted']}/{row['candidates']}"
         asked = inert(" ".join(row["asked"].split()))
         table.add_row(inert(row["prompt_id"]), row["state"], accepted, str(row["tokens"]), asked)

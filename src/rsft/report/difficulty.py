@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from rsft.config import Recipe
-from rsft.decided import StoredDecisions
+from rsft.decided import Fared
 from rsft.evaluated import evaluated
 from rsft.evaluation import ACCEPTANCE
+from rsft.ids import Ids
+from rsft.selection.pool import Values
 from rsft.store import RunFolder
 
 _NAMES = {1: ("all",), 2: ("hard", "easy"), 3: ("hard", "middling", "easy")}
 
 Groups = list[dict[str, Any]]
-_Shares = Mapping[str, float]
 
 
 def train_by_difficulty(folder: RunFolder) -> Groups:
@@ -25,8 +26,13 @@ def train_by_difficulty(folder: RunFolder) -> Groups:
     iterations = folder.decided_iterations("policy")
     if not iterations:
         return []
-    shares = {str(iteration): _accepted_shares(folder, iteration) for iteration in iterations}
-    return _grouped(shares[str(iterations[0])], shares)
+    ids = Ids.of_train(folder)
+    shares = {
+        str(iteration): _accepted_shares(Fared.read(folder, iteration, "policy", ids)) for iteration in iterations
+    }
+    # Those that came up later are behind the others.
+    all_of = {of: np.pad(known, (0, len(ids) - len(known)), constant_values=np.nan) for of, known in shares.items()}
+    return _grouped(all_of[str(iterations[0])], all_of)
 
 
 def heldout_by_difficulty(folder: RunFolder, recipe: Recipe) -> Groups:
@@ -35,40 +41,39 @@ def heldout_by_difficulty(folder: RunFolder, recipe: Recipe) -> Groups:
     base = evaluated(folder, recipe, 0, "policy")
     if base is None or not base.samples:
         return []
-    shares: dict[str, _Shares] = {"base": base.values(ACCEPTANCE)}
+    shares: dict[str, Mapping[str, float]] = {"base": base.values(ACCEPTANCE)}
     for iteration in sorted(iteration for iteration, arm in folder.done("evaluate") if arm == "policy" and iteration):
         found = evaluated(folder, recipe, iteration, "policy")
         if found is not None:
             shares[str(iteration)] = found.values(ACCEPTANCE)
-    return _grouped(base.passing(base.samples), shares)
+    first = base.passing(base.samples)
+    columns = {of: np.array([known.get(one, np.nan) for one in first]) for of, known in shares.items()}
+    return _grouped(np.array([*first.values()]), columns)
 
 
-def _grouped(first: _Shares, shares: Mapping[str, _Shares]) -> Groups:
-    """Prompts in three groups of about one size by their first share: `from` and `to` which, how many `prompts`, and
-    the mean of each of the other shares (None where it has none of them). Equal first shares are in one group, so that
-    there may be fewer."""
-    values = np.array(list(first.values()))
+def _grouped(first_P: Values, shares: Mapping[str, Values]) -> Groups:
+    """Prompts in three groups of about one size by their first share (P,), NaN for those without one: `from` and `to`
+    which, how many `prompts`, and the mean of each of the other shares (P,), None where it has none of them. Equal
+    first shares are in one group, so that there may be fewer."""
+    there_P = ~np.isnan(first_P)
+    values = first_P[there_P]
     lines = np.quantile(values, (1 / 3, 2 / 3), method="inverted_cdf")
-    group_P = np.searchsorted(lines, values, side="left")
-    numbers = sorted(set(group_P.tolist()))
+    group = np.searchsorted(lines, values, side="left")
+    numbers = sorted(set(group.tolist()))
     found = []
     for number, name in zip(numbers, _NAMES[len(numbers)], strict=True):
-        of_group = [prompt_id for prompt_id, group in zip(first, group_P, strict=True) if group == number]
-        said = [first[prompt_id] for prompt_id in of_group]
-        means = {of: _mean(known, of_group) for of, known in shares.items()}
-        found.append({"name": name, "from": min(said), "to": max(said), "prompts": len(of_group), "shares": means})
+        said = values[group == number]
+        means = {of: _mean(known_P[there_P][group == number]) for of, known_P in shares.items()}
+        ends = {"from": float(said.min()), "to": float(said.max())}
+        found.append({"name": name, **ends, "prompts": len(said), "shares": means})
     return found
 
 
-def _accepted_shares(folder: RunFolder, iteration: int) -> dict[str, float]:
-    """By prompt id the share of candidates that was accepted."""
-    decided = StoredDecisions(folder, iteration, "policy")
-    keys = decided.keys
-    candidates_P = np.bincount(keys.prompt_N, minlength=len(keys.prompt_ids))
-    accepted_P = np.bincount(keys.prompt_N[decided.accepted_N], minlength=len(keys.prompt_ids))
-    return dict(zip(keys.prompt_ids, (accepted_P / np.maximum(1, candidates_P)).tolist(), strict=True))
+def _accepted_shares(fared: Fared) -> Values:
+    """(P,): the share of candidates that was accepted, NaN where there are none."""
+    return np.where(fared.candidates_P > 0, fared.accepted_P / np.maximum(1, fared.candidates_P), np.nan)
 
 
-def _mean(shares: _Shares, prompt_ids: list[str]) -> float | None:
-    known = [shares[prompt_id] for prompt_id in prompt_ids if prompt_id in shares]
-    return sum(known) / len(known) if known else None
+def _mean(shares: Values) -> float | None:
+    known = shares[~np.isnan(shares)]
+    return float(known.mean()) if len(known) else None

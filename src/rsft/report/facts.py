@@ -12,6 +12,7 @@ from rsft.config import Recipe
 from rsft.distributions import distributions
 from rsft.listing import state_of
 from rsft.pairing import Outcome, outcomes
+from rsft.parts import StoredParts
 from rsft.reading import summary_of, workers_of
 from rsft.report.closest import closest_calls
 from rsft.report.difficulty import Groups, heldout_by_difficulty, train_by_difficulty
@@ -48,7 +49,10 @@ class Facts:
         recipe = saved_recipe(run)
         summary = summary_of(run)
         with RunFolder.open(run, write=False) as folder:
-            accepted, rejected = closest_calls(folder, recipe, replies)
+            decided = folder.decided_iterations("policy")
+            # The last iteration, which as a rule is all that replies are shown of, is read once.
+            last = StoredParts(folder, decided[-1], folder.noted_scorers()) if decided else None
+            accepted, rejected = closest_calls(folder, recipe, replies, last)
             return cls(
                 name=run.absolute().name,
                 recipe=recipe,
@@ -56,7 +60,7 @@ class Facts:
                 state=state_of(folder, summary),
                 summary=summary,
                 candidates=folder.count("candidates"),
-                distributions=distributions(run),
+                distributions=distributions(run, last),
                 train_difficulty=train_by_difficulty(folder),
                 heldout_difficulty=heldout_by_difficulty(folder, recipe),
                 accepted=accepted,

@@ -31,6 +31,10 @@ class NoSimilar(Rule):
 
     _embedder: Any = PrivateAttr(None)
 
+    @property
+    def in_parts(self) -> bool:
+        return not self.across_prompts
+
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         if self._embedder is None:
             self._embedder = Embedder.load(resolve(self.model), free_device())

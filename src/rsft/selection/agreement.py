@@ -35,6 +35,7 @@ class Agreement(Rule):
     example: ClassVar[Any] = {"agreement": {"least": 0.5, "answer": "last_number"}}
     main_option: ClassVar[str | None] = "least"
     weighs_all: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
 
     least: float = Field(0.5, gt=0, le=1, description="The share that must have the same answer.")
     answer: str = Field("whole", description="whole, last_number, or a regular expression with one group.")

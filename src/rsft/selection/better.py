@@ -23,6 +23,7 @@ class BetterThan(ByScore):
     beside: ClassVar[Mapping[str, Any]] = {"baselines": ["greedy"]}
     main_option: ClassVar[str | None] = "baseline"
     weighs_all: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
 
     baseline: str = Field(description="greedy or reference: one of the recipe's baselines.")
     at_least: float = Field(0.0, description="How much better it must be.")

@@ -23,6 +23,7 @@ class Certified(Rule):
     example: ClassVar[Any] = "relevant >= certified"
     main_option: ClassVar[str | None] = "score"
     weighs_all: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
 
     score: str = Field(description="The scorer's name in the recipe.")
     max_error: float = Field(0.1, gt=0, lt=1, description="The most that may be bad of what is kept.")

@@ -21,6 +21,10 @@ class NoDuplicates(Rule):
 
     across_prompts: bool = Field(False, description="Compare with other prompts' replies too.")
 
+    @property
+    def in_parts(self) -> bool:
+        return not self.across_prompts
+
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         kept = np.zeros_like(alive)
         seen: set[tuple[int, str]] = set()
@@ -39,6 +43,10 @@ class NoNearDuplicates(Rule):
 
     similarity: float = Field(0.8, gt=0, le=1, description="The greatest overlap that two replies may have.")
     across_prompts: bool = Field(False, description="Compare with other prompts' replies too.")
+
+    @property
+    def in_parts(self) -> bool:
+        return not self.across_prompts
 
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         kept = np.zeros_like(alive)

@@ -20,10 +20,10 @@ class HeldPool(Pool):
     def of_pool(cls, pool: Pool) -> HeldPool:
         return cls(**{one.name: getattr(pool, one.name) for one in fields(Pool)})
 
-    def _in_order(self, alive: Mask, by: Values | None = None, among: Numbers | None = None) -> Places:
+    def _in_order(self, alive: Mask, by: Values | None = None) -> Places:
         name = "" if by is None else next((name for name, values_N in self.scores.items() if values_N is by), None)
-        if among is not None or name is None:
-            return super()._in_order(alive, by, among)
+        if name is None:
+            return super()._in_order(alive, by)
         if name not in self._orders:
             everyone: Mask = np.ones(len(self), dtype=np.bool_)
             self._orders[name] = super()._in_order(everyone, by).astype(np.int32)

@@ -20,6 +20,7 @@ class Pareto(Rule):
     example: ClassVar[Any] = {"pareto": ["relevant", "facts"]}
     main_option: ClassVar[str | None] = "by"
     weighs_all: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
 
     by: Annotated[tuple[str, ...], Field(min_length=2)] = Field(description="The scorers' names in the recipe.")
 

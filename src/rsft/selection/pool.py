@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rsft.text import word_count
 from rsft.types import Candidate, CandidateKey, Score
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -48,6 +49,8 @@ class Pool:
     iteration: int = 1
     baselines: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     """Of each baseline, by its name, each score of every prompt's reply (prompts,), NaN where there is none."""
+    prompt_lots_P: Lots | None = None
+    """(prompts,): what `lots_of` gives for them, if somebody knows."""
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate], scores: Mapping[str, Sequence[Score]]) -> Pool:
@@ -96,8 +99,13 @@ class Pool:
     @cached_property
     def lots_N(self) -> Lots:
         """A number for each candidate, by which ties are broken: the same in any order and beside any others."""
-        prompts = [int(stable_hash("lot", prompt_id)[:16], 16) for prompt_id in self.prompt_ids]
-        return mixed(np.array(prompts, dtype=np.uint64)[self.prompt_N] ^ mixed(self.sample_N.astype(np.uint64)))
+        lots_P = lots_of(self.prompt_ids) if self.prompt_lots_P is None else self.prompt_lots_P
+        return mixed(lots_P[self.prompt_N] ^ mixed(self.sample_N.astype(np.uint64)))
+
+    @cached_property
+    def words_N(self) -> Numbers:
+        """How many words each candidate has. All texts are read."""
+        return np.fromiter(map(word_count, self.texts), dtype=np.int32, count=len(self))
 
     def families(self, alive: Mask) -> Iterator[list[int]]:
         """The places of each prompt's candidates that are alive, in the order of their lots."""
@@ -117,22 +125,20 @@ class Pool:
         order = np.argsort(self.prompt_N, kind="stable")
         return order, np.searchsorted(self.prompt_N[order], np.arange(len(self.prompt_ids) + 1))
 
-    def first(self, alive: Mask, most: int | Places, by: Values | None = None, among: Numbers | None = None) -> Mask:
-        """Of each prompt, or group of `among` (N,), the first candidates that are alive: by value from the greatest on,
-        then by lot. `most` of each, or (groups,) of them."""
-        group_N = self.prompt_N if among is None else among
-        places = self._in_order(alive, by, among)
-        starts = _starts(group_N[places])
+    def first(self, alive: Mask, most: int | Places, by: Values | None = None) -> Mask:
+        """Of each prompt the first candidates that are alive: by value from the greatest on, then by lot. `most` of
+        each, or (prompts,) of them."""
+        places = self._in_order(alive, by)
+        starts = _starts(self.prompt_N[places])
         ranks = np.arange(len(places)) - np.repeat(starts, np.diff(np.append(starts, len(places))))
         first_N = np.zeros(len(self), dtype=np.bool_)
-        first_N[places[ranks < (most if isinstance(most, int) else most[group_N[places]])]] = True
+        first_N[places[ranks < (most if isinstance(most, int) else most[self.prompt_N[places]])]] = True
         return first_N
 
-    def _in_order(self, alive: Mask, by: Values | None = None, among: Numbers | None = None) -> Places:
-        """The places of those that are alive: group after group (prompt after prompt), by value from the greatest on,
-        then by lot."""
+    def _in_order(self, alive: Mask, by: Values | None = None) -> Places:
+        """The places of those that are alive: prompt after prompt, by value from the greatest on, then by lot."""
         places = np.flatnonzero(alive)
-        keys: list[Any] = [self.lots_N[places], (self.prompt_N if among is None else among)[places]]
+        keys: list[Any] = [self.lots_N[places], self.prompt_N[places]]
         if by is not None:
             keys.insert(1, -by[places])
         return places[np.lexsort(keys)]
@@ -180,6 +186,11 @@ def mixed(numbers: Lots) -> Lots:
             z *= np.uint64(factor)
         z ^= z >> np.uint64(31)
         return z
+
+
+def lots_of(prompt_ids: Sequence[str]) -> Lots:
+    """(prompts,): a number for each prompt, of which its candidates' lots are made."""
+    return np.array([int(stable_hash("lot", prompt_id)[:16], 16) for prompt_id in prompt_ids], dtype=np.uint64)
 
 
 def stable_hash(*parts: object) -> str:

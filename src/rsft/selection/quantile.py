@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from rsft.selection.cut import Cut, Parts, Ranked, cut
 from rsft.selection.pool import Mask, Pool, Values
 from rsft.selection.top_k import ByScore
 
@@ -29,18 +30,43 @@ class Quantile(ByScore):
     )
     per: Literal["all", "prompt"] = Field("all", description="Of all together, or of each prompt's.")
 
+    _cut: Cut | None = PrivateAttr(None)
+
+    @property
+    def in_parts(self) -> bool:
+        return True
+
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)
         if self.per == "prompt":
             return pool.first(known_N, _part(self._share(pool), pool.counts(known_N)), values_N)
-        return _best(pool, known_N, values_N, int(_part(self._share(pool), known_N.sum())))
+        kept_N = known_N.copy()
+        kept_N[known_N] = self._cut_of(pool, alive).within(_ranked(pool, values_N, known_N))
+        return kept_N
 
     def margins(self, pool: Pool, alive: Mask) -> Values | None:
-        if self.per == "prompt" or not (kept_N := self.keep(pool, alive)).any():
+        if self.per == "prompt" or not (line := self._cut_of(pool, alive)).kept_G[0]:
             return None
-        values_N = pool.scores[self.by]
-        line: Values = values_N - values_N[kept_N].min()
-        return line
+        over_N: Values = pool.scores[self.by] - line.value_G[0]
+        return over_N
+
+    def surveyed(self, parts: Parts) -> Quantile:
+        if self.per == "prompt":
+            return self
+        bound = self.model_copy()
+        counts = [(self._share(pool), int(self.known(pool, alive)[1].sum())) for pool, alive in parts()]
+        most = _part(counts[0][0], sum(count for _, count in counts)) if counts else 0
+        bound._cut = cut(
+            lambda: (_ranked(pool, *self.known(pool, alive)) for pool, alive in parts()),
+            np.array([most], dtype=np.intp),
+        )
+        return bound
+
+    def _cut_of(self, pool: Pool, alive: Mask) -> Cut:
+        """Where the best share of all ends: of this pool, if nobody has surveyed all."""
+        found = self._cut or self.surveyed(lambda: [(pool, alive)])._cut
+        assert found is not None
+        return found
 
     def _share(self, pool: Pool) -> float:
         shares = self.share if isinstance(self.share, tuple) else (self.share,)
@@ -56,13 +82,7 @@ def _part(share: float, count: Any) -> Any:
     return np.ceil(np.round(share * count, 9)).astype(np.intp)
 
 
-def _best(pool: Pool, alive: Mask, values_N: Values, count: int) -> Mask:
-    """So many of all, by value and then by lot. Takes linear time."""
-    if count == 0:
-        return np.zeros(len(pool), dtype=np.bool_)
-    values = values_N[alive]
-    line = np.partition(values, len(values) - count)[len(values) - count]
-    best_N: Mask = alive & (values_N > line)
-    ties = np.flatnonzero(alive & (values_N == line))
-    best_N[ties[np.argsort(pool.lots_N[ties])][: count - int(best_N.sum())]] = True
-    return best_N
+def _ranked(pool: Pool, values_N: Values, known_N: Mask) -> Ranked:
+    """Those that are known, all in one group."""
+    values = values_N[known_N]
+    return values, pool.lots_N[known_N], np.zeros(len(values), dtype=np.int32)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from rsft.selection.cut import Parts
 from rsft.selection.pool import Mask, Pool, Values
 
 
@@ -31,6 +32,10 @@ class Rule(BaseModel):
     """Whether its word on a candidate hangs on all others, of its prompt or of every one: of some of them it would say
     another thing, so that nothing is known while they are drawn."""
 
+    by_prompt: ClassVar[bool] = False
+    """Whether its word on a candidate hangs on those of the same prompt alone: then prompts may be decided on some at a
+    time, as those of a run that does not fit into memory."""
+
     example: ClassVar[Any] = None
     """How it stands in a recipe's selection; None for its name alone."""
 
@@ -43,6 +48,16 @@ class Rule(BaseModel):
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         """Those of `alive` (N,) that stay. Must not depend on the candidates' order."""
         raise NotImplementedError
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether prompts can be decided on some at a time, once it is `surveyed`; else all candidates must be in one
+        pool."""
+        return self.per_candidate or self.by_prompt
+
+    def surveyed(self, parts: Parts) -> Rule:
+        """The same rule with what it must know of all candidates, for one that is to keep those of some prompts."""
+        return self
 
     def explain(self, pool: Pool, alive: Mask, place: int) -> str:
         """Why the candidate at this place did not stay among `alive` (N,), if the rule's name does not say it all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
@@ -41,6 +41,35 @@ class Selection:
             by_N[alive & ~kept] = number
             alive = kept
         return Decided(pool, self.rules, by_N)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it can decide on some prompts at a time, once it is `surveyed`."""
+        return all(rule.in_parts for rule in self.rules)
+
+    def surveyed(self, pools: Callable[[], Iterable[Pool]]) -> Selection:
+        """The same rules with what they must know of all candidates: on any pool of whole prompts among these they
+        then decide as on all of them at once. `pools` gives all, some prompts at a time, as often as it is asked."""
+        known: list[Rule] = []
+        # Who is left of each part, a bit a candidate, and the rules since that was noted: none is asked twice.
+        left: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        since: list[Rule] = []
+
+        def parts() -> Iterator[tuple[Pool, Mask]]:
+            now = []
+            for number, pool in enumerate(pools()):
+                alive = np.unpackbits(left[number], count=len(pool)).astype(np.bool_) if left else pool.whole_N
+                for rule in since:
+                    alive = rule.keep(pool, alive) & alive
+                now.append(np.packbits(alive))
+                yield pool, alive
+            left[:] = now
+            since.clear()
+
+        for rule in self.rules:
+            known.append(rule.surveyed(parts))
+            since.append(known[-1])
+        return Selection(known)
 
     def rejecting(self, score: str, value: float) -> str | None:
         """The rule that rejects every candidate with this value of this score, if there is one."""

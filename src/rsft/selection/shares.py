@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from rsft.selection.cut import Cut, Parts, Ranked, cut
 from rsft.selection.pool import Mask, Numbers, Places, Pool, Values
 from rsft.selection.rule import Rule
 from rsft.text import word_count
 
 
-class Balance(Rule):
+class Shared(Rule):
+    """A rule that keeps the first so many of each of some groups, to which candidates of any prompt belong."""
+
+    _cut: Cut | None = PrivateAttr(None)
+
+    @property
+    def in_parts(self) -> bool:
+        return True
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        if self._cut is None:
+            bound = self.surveyed(lambda: [(pool, alive)])
+            assert isinstance(bound, Shared)
+            return bound.keep(pool, alive)
+        counted_N, ranked = self.ranked(pool, alive)
+        kept_N = np.zeros_like(alive)
+        kept_N[counted_N] = self._cut.within(ranked)
+        return kept_N
+
+    def ranked(self, pool: Pool, alive: Mask) -> tuple[Mask, Ranked]:
+        """Those that count (N,), and these in their groups."""
+        raise NotImplementedError
+
+    def found(self, parts: Parts, most_G: Places) -> Cut:
+        """Where the first so many of each group end."""
+        return cut(lambda: (self.ranked(pool, alive)[1] for pool, alive in parts()), most_G)
+
+
+class Balance(Shared):
     """Keeps as many candidates of hard prompts as of easy ones, or `shares` of each kind, and as many as that allows.
 
     A prompt's difficulty is the share of its whole replies that the rules before have left: `bins` kinds of equal
@@ -35,10 +65,16 @@ class Balance(Rule):
             raise ValueError(f"expected {self.bins} shares, one of each kind, found {len(self.shares)}")
         return self
 
-    def keep(self, pool: Pool, alive: Mask) -> Mask:
-        kinds_N = self._kinds(pool, alive)
-        shares = np.array(self.shares or (1.0,) * self.bins)
-        return pool.first(alive, _largest(np.bincount(kinds_N[alive], minlength=self.bins), shares), among=kinds_N)
+    def surveyed(self, parts: Parts) -> Balance:
+        there_G = np.zeros(self.bins, dtype=np.intp)
+        for pool, alive in parts():
+            there_G += np.bincount(self._kinds(pool, alive)[alive], minlength=self.bins)
+        bound = self.model_copy()
+        bound._cut = self.found(parts, _largest(there_G, np.array(self.shares or (1.0,) * self.bins)))
+        return bound
+
+    def ranked(self, pool: Pool, alive: Mask) -> tuple[Mask, Ranked]:
+        return alive, (None, pool.lots_N[alive], self._kinds(pool, alive)[alive])
 
     def explain(self, pool: Pool, alive: Mask, place: int) -> str:
         family = pool.siblings(place)
@@ -53,7 +89,7 @@ class Balance(Rule):
         return kinds[pool.prompt_N]
 
 
-class LengthMatched(Rule):
+class LengthMatched(Shared):
     """Keeps candidates that are, together, as long as all whole replies were: no taste for length is learnt.
 
     Lengths, in words, are cut into `bins` parts with as many of the whole replies each, as far as equal lengths allow;
@@ -68,26 +104,36 @@ class LengthMatched(Rule):
     bins: int = Field(5, ge=2, le=100, description="Parts that lengths are cut into.")
     by: str | None = Field(None, description="The score whose best stay within a part; a stable hash by default.")
 
-    def keep(self, pool: Pool, alive: Mask) -> Mask:
-        values_N: Values | None = None
-        if self.by is not None:
-            values_N = pool.scores[self.by]
-            alive = alive & ~np.isnan(values_N)
-        parts_N = self._parts(pool)
-        all_of, left_of = (np.bincount(parts_N[some], minlength=self.bins) for some in (pool.whole_N, alive))
-        return pool.first(alive, _largest(left_of, all_of), values_N, among=parts_N)
+    _lines: Values | None = PrivateAttr(None)
+
+    def surveyed(self, parts: Parts) -> LengthMatched:
+        bound = self.model_copy()
+        bound._lines = _lines((pool.words_N[pool.whole_N] for pool, _ in parts()), self.bins)
+        all_of, left_of = np.zeros((2, self.bins), dtype=np.intp)
+        for pool, alive in parts():
+            part_N = bound._part_of(pool)
+            all_of += np.bincount(part_N[pool.whole_N], minlength=self.bins)
+            left_of += np.bincount(part_N[self._known(pool, alive)], minlength=self.bins)
+        bound._cut = bound.found(parts, _largest(left_of, all_of))
+        return bound
+
+    def ranked(self, pool: Pool, alive: Mask) -> tuple[Mask, Ranked]:
+        known_N = self._known(pool, alive)
+        values = None if self.by is None else pool.scores[self.by][known_N]
+        return known_N, (values, pool.lots_N[known_N], self._part_of(pool)[known_N])
+
+    def _known(self, pool: Pool, alive: Mask) -> Mask:
+        return alive if self.by is None else alive & ~np.isnan(pool.scores[self.by])
 
     def explain(self, pool: Pool, alive: Mask, place: int) -> str:
         if self.by is not None and np.isnan(pool.scores[self.by][place]):
             return "score failed"
         return f"there are enough of about {word_count(pool.texts[place])} words"
 
-    def _parts(self, pool: Pool) -> Numbers:
-        words_N = np.array([word_count(text) for text in pool.texts], dtype=np.float64)
-        if not pool.whole_N.any():
-            return np.zeros(len(pool), dtype=np.int32)
-        lines = np.quantile(words_N[pool.whole_N], np.arange(1, self.bins) / self.bins, method="inverted_cdf")
-        return np.searchsorted(np.unique(lines), words_N, side="left").astype(np.int32)
+    def _part_of(self, pool: Pool) -> Numbers:
+        """(N,): the part that each candidate's length is in."""
+        assert self._lines is not None
+        return np.searchsorted(self._lines, pool.words_N, side="left").astype(np.int32)
 
     @property
     def scorers_used(self) -> tuple[str, ...]:
@@ -103,3 +149,17 @@ def _largest(there: Places, shares: np.ndarray[Any, Any]) -> Places:
     scale = (there[wanted > 0] / wanted[wanted > 0]).min()
     most: Places = np.floor(np.round(scale * wanted, 9)).astype(np.intp)
     return most
+
+
+def _lines(parts: Iterator[Numbers], bins: int) -> Values:
+    """The lengths at which parts of some lengths end, as many in each as equal ones allow: each is the least that so
+    large a share of all is no longer than."""
+    counts = np.zeros(0, dtype=np.intp)
+    for words in parts:
+        more = np.bincount(words, minlength=len(counts))
+        more[: len(counts)] += counts
+        counts = more
+    if not counts.any():
+        return np.zeros(0)
+    ranks = np.ceil(counts.sum() * (np.arange(1, bins) / bins) - 1)
+    return np.unique(np.searchsorted(np.cumsum(counts), ranks, side="right")).astype(np.float64)

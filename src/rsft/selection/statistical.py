@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from rsft.selection.cut import Parts
 from rsft.selection.pool import Mask, Pool, Values, mixed, stable_hash
 from rsft.selection.top_k import ByScore
 
@@ -30,6 +31,19 @@ class StatisticalRejection(ByScore):
     per: Literal["all", "prompt"] = Field("prompt", description="Whose greatest score r_max is.")
     seed: int = Field(0, description="Another one keeps others.")
 
+    _greatest_of_all: float | None = PrivateAttr(None)
+
+    def surveyed(self, parts: Parts) -> StatisticalRejection:
+        if self.per == "prompt":
+            return self
+        bound = self.model_copy()
+        bound._greatest_of_all = max((_greatest(*self.known(*part)) for part in parts()), default=-np.inf)
+        return bound
+
+    @property
+    def in_parts(self) -> bool:
+        return True
+
     def keep(self, pool: Pool, alive: Mask) -> Mask:
         values_N, known_N = self.known(pool, alive)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -40,7 +54,8 @@ class StatisticalRejection(ByScore):
     def _greatest(self, pool: Pool, known_N: Mask, values_N: Values) -> Values:
         """(N,): the greatest score beside each candidate."""
         if self.per == "all":
-            return np.full(len(pool), values_N[known_N].max(initial=-np.inf))
+            of_all = self._greatest_of_all
+            return np.full(len(pool), _greatest(values_N, known_N) if of_all is None else of_all)
         greatest = np.full(len(pool.prompt_ids), -np.inf)
         np.maximum.at(greatest, pool.prompt_N[known_N], values_N[known_N])
         return greatest[pool.prompt_N]
@@ -52,3 +67,7 @@ class StatisticalRejection(ByScore):
 
     def _why(self, pool: Pool) -> str:
         return f" lost against the greatest {self.by}, at temperature {self.temperature:g}"
+
+
+def _greatest(values_N: Values, known_N: Mask) -> float:
+    return float(values_N[known_N].max(initial=-np.inf))

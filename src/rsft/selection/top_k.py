@@ -40,6 +40,7 @@ class TopK(ByScore):
     example: ClassVar[Any] = {"top_k": {"k": 3, "by": "relevant"}}
     main_option: ClassVar[str | None] = "k"
     ranks: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
 
     k: int = Field(ge=1, description="At most so many of each prompt.")
 
@@ -64,6 +65,7 @@ class BestOfN(ByScore):
     example: ClassVar[Any] = {"best_of_n": {"n": 4, "by": "relevant"}}
     main_option: ClassVar[str | None] = "n"
     ranks: ClassVar[bool] = True
+    by_prompt: ClassVar[bool] = True
 
     n: int = Field(ge=1, description="So many of each prompt's candidates, the first.")
 
@@ -84,6 +86,7 @@ class Cap(Rule):
 
     example: ClassVar[Any] = {"cap": 3}
     main_option: ClassVar[str | None] = "k"
+    by_prompt: ClassVar[bool] = True
 
     k: int = Field(ge=1, description="At most so many of each prompt.")
 

@@ -154,19 +154,28 @@ class RunFolder:
         """How many rows of a kind there are, by the ledger."""
         return self.ledger.count_rows(kind)
 
+    def count_of(self, kind: str, scope: str) -> int:
+        """The same of a scope."""
+        return sum(segment.rows for segment in self.ledger.segments(kind, scope))
+
     def drawn_iterations(self) -> list[int]:
         """The iterations of which there are candidates."""
         return sorted(map(int, self.ledger.scopes("candidates")))
 
     def tables(
-        self, kind: str, scope: str, columns: Sequence[str], only: Mapping[str, Collection[str]] | None = None
+        self,
+        kind: str,
+        scope: str,
+        columns: Sequence[str],
+        only: Mapping[str, Collection[str]] | None = None,
+        spans: Sequence[range] | None = None,
     ) -> Iterator[Any]:
         """The rows of a scope as Arrow tables of some columns, in the order of their making, some at a time. Ids, and
-        whatever else repeats, come as dictionaries with numbers. `only` names columns of texts, and
-        those of which rows are wanted."""
+        whatever else repeats, come as dictionaries with numbers. `only` names columns of texts, and those of which rows
+        are wanted; where there are `spans` of rows, numbered from 0 on, what is far from them is left out."""
         repeating = {"prompt_id", "generator", "scorer", "fingerprint", "finish_reason", "ended_by", "rule"}
         numbers = [name for name in columns if name in repeating]
-        yield from self._segments.tables(kind, scope, columns, as_numbers=numbers, only=only)
+        yield from self._segments.tables(kind, scope, columns, as_numbers=numbers, only=only, spans=spans)
 
     def decisions(self, name: str, *, iteration: int | None = None) -> dict[CandidateKey, Decision]:
         """The named set's decisions, of one iteration or of all."""
@@ -284,9 +293,10 @@ class RunFolder:
         only = {"split": [split]} if ids is None else {"split": [split], "id": ids}
         return [rows.prompt_of(row) for row in self._rows("prompts", None, only=only)]
 
-    def last_turns(self, split: str) -> Iterator[tuple[str, str]]:
-        """The id and the last turn of a split's prompts, in order."""
-        some = self._rows("prompts", None, columns=3, only={"split": [split]})
+    def last_turns(self, split: str, ids: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+        """The id and the last turn of a split's prompts, in order: of all of them, or of those with some ids."""
+        only = {"split": [split]} if ids is None else {"split": [split], "id": ids}
+        some = self._rows("prompts", None, columns=3, only=only)
         return ((prompt_id, rows.last_turn(turns)) for _, prompt_id, turns in some)
 
     def prompt_ids(self, split: str) -> list[str]:

@@ -54,10 +54,12 @@ class Segments:
         *,
         as_numbers: Sequence[str] = (),
         only: Mapping[str, Collection[str]] | None = None,
+        spans: Sequence[range] | None = None,
     ) -> Iterator[Any]:
         """The rows of a scope, or of one scope after the other, in the order of their making: some columns of a group
         of them at a time, those `as_numbers` as dictionaries. `only` names columns of texts, and those of which rows
-        are wanted; groups that can't hold any are not read.
+        are wanted; groups that can't hold any are not read. Nor are those outside of `spans`, which number the rows of
+        a scope from 0 on; of what is read, all rows come.
 
         A writer may merge segments meanwhile. That changes no order, so reading goes on behind the rows that were read.
         """
@@ -68,7 +70,9 @@ class Segments:
             while (found := self._holding(kind, one, read)) is not None:
                 segment, first = found
                 try:
-                    groups = _groups(self._path, place, segment, columns, as_numbers, wanted, read - first)
+                    groups = _groups(
+                        self._path, place, segment, columns, as_numbers, wanted, read - first, first, spans
+                    )
                     for count, table in groups:
                         read += count
                         if table is not None:
@@ -207,9 +211,12 @@ def _groups(
     as_numbers: Sequence[str],
     wanted: Sequence[_Wanted],
     behind: int,
+    first: int = 0,
+    spans: Sequence[range] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Of each group of a segment's rows, from the row `behind` on: how many rows, and those that are wanted, None
-    if the group need not be read. Raises FileNotFoundError if there is no such file."""
+    if the group need not be read. `first` is the segment's first row in its scope, whose rows `spans` number. Raises
+    FileNotFoundError if there is no such file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -224,15 +231,16 @@ def _groups(
             for number in range(file.num_row_groups):
                 group = file.metadata.row_group(number)
                 count = max(0, group.num_rows - behind)
-                table = None
-                if count and all(one.may_be_in(group) and one.is_in(file, number) for one in wanted):
+                table, end = None, first + group.num_rows
+                near = spans is None or any(span.start < end and span.stop > first for span in spans)
+                if count and near and all(one.may_be_in(group) and one.is_in(file, number) for one in wanted):
                     names = dict.fromkeys([*columns, *(one.column for one in wanted)])
                     table = file.read_row_group(number, [*names], use_threads=threads)
                     table = table.slice(group.num_rows - count)
                     for one in wanted:
                         table = one.of(table)
                     table = table.select([*columns])
-                behind = max(0, behind - group.num_rows)
+                behind, first = max(0, behind - group.num_rows), end
                 yield count, table
     except FileNotFoundError:
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -14,11 +14,12 @@ from rsft.engines.base import stream_seed
 from rsft.errors import RunError
 from rsft.lineage import set_out_from
 from rsft.saved import saved_recipe
-from rsft.selection.pool import Mask, Places
+from rsft.selection.pool import Mask
 from rsft.store import RunFolder
 from rsft.store.files import inside
 from rsft.types import CandidateKey, Prompt, Score
-from rsft.web.books import Book, Told, everywhere
+from rsft.web.books import Book, Leaf, Told, everywhere
+from rsft.web.found import Found
 from rsft.web.paging import paged
 from rsft.web.sources import OWN, Source
 
@@ -84,69 +85,64 @@ class Wanted:
         said = asdict(replace(self, **changes))
         return urlencode({name: value for name, value in said.items() if value not in ("", None)})
 
-    def places(self, book: Book) -> Places:
-        """Where they stand, in their order. Raises RunError for what no candidate could be asked about."""
-        wanted_N = self._wanted_N(book)
-        if self.order == _MADE or not self.scorer:
-            return np.flatnonzero(wanted_N)
-        order = book.by_score(self.scorer, high=self.order == _HIGH)
-        ordered: Places = order[wanted_N[order]]
-        return ordered
+    def found(self, book: Book) -> Found:
+        """Those that are wanted. Raises RunError for what no candidate could be asked about."""
+        if self.scorer and self.scorer not in book.scorers:
+            raise RunError(f"The run has no scorer '{self.scorer}'. It has {', '.join(book.scorers)}.")
+        saying = book.saying(self.text) if self.text else None
+        by = None if self.order == _MADE or not self.scorer else self.scorer
+        everyone = not (self.decision or self.rule or self.prompt or saying) and self.least is self.most is None
+        masks = (
+            (np.ones(size, dtype=np.bool_) for size in book.sizes)
+            if everyone
+            else (self._wanted_N(book, leaf, saying) for leaf in book.leaves())
+        )
+        return Found.of(book, masks, by, high=self.order == _HIGH)
 
-    def _wanted_N(self, book: Book) -> Mask:
-        wanted_N: Mask = np.ones(len(book.pool), dtype=np.bool_)
+    def _wanted_N(self, book: Book, leaf: Leaf, saying: Callable[[Leaf], Mask] | None) -> Mask:
+        pool = leaf.pool
+        wanted_N: Mask = np.ones(len(pool), dtype=np.bool_)
         if self.decision:
             wanted_N &= book.decided == (self.decision != "undecided")
         if self.decision in ("accepted", "rejected"):
-            wanted_N &= book.accepted_N == (self.decision == "accepted")
+            wanted_N &= leaf.accepted_N == (self.decision == "accepted")
         if self.rule:
-            wanted_N &= book.rule_N == (book.rules.index(self.rule) if self.rule in book.rules else len(book.rules))
+            wanted_N &= leaf.rule_N == (book.rules.index(self.rule) if self.rule in book.rules else len(book.rules))
         if self.prompt:
-            numbers = {prompt_id: number for number, prompt_id in enumerate(book.pool.prompt_ids)}
-            wanted_N &= book.pool.prompt_N == numbers.get(self.prompt, -1)
-        if self.scorer and self.scorer not in book.pool.scores:
-            raise RunError(f"The run has no scorer '{self.scorer}'. It has {', '.join(book.pool.scores)}.")
+            wanted_N &= pool.prompt_N == next((n for n, one in enumerate(pool.prompt_ids) if one == self.prompt), -1)
         if self.scorer:
-            values_N = book.pool.scores[self.scorer]
+            values_N = pool.scores[self.scorer]
             if self.least is not None:
                 wanted_N &= values_N >= self.least
             if self.most is not None:
                 wanted_N &= values_N <= self.most
-        return wanted_N & _saying(book, self.text) if self.text else wanted_N
-
-
-def _saying(book: Book, text: str) -> Mask:
-    """Which replies have this text in them, whatever its case."""
-    import pyarrow.compute as pc
-
-    found: Mask = pc.match_substring(book.texts, text, ignore_case=True).to_numpy(zero_copy_only=False)
-    return found.astype(np.bool_)
+        return wanted_N & saying(leaf) if saying is not None else wanted_N
 
 
 def listed(book: Book, wanted: Wanted) -> dict[str, Any]:
     """A page of those that are wanted: each with its key, what was asked, the reply, its scores and its decision."""
-    places = wanted.places(book)
-    some, where = paged(places, wanted.page, PAGE)
-    texts = book.texts.take(some).to_pylist()
-    keys = [book.key(int(place)) for place in some]
+    found = wanted.found(book)
+    which, where = paged(range(len(found)), wanted.page, PAGE)
+    some = found.places(which)
+    texts, keys = book.texts_of(some), book.keys(some)
     asked = book.prompts({key.prompt_id for key in keys})
     rows = [
         {
             "key": asdict(key),
             "asked": asked[key.prompt_id].conversation[-1].content,
-            "reply": text,
-            "accepted": bool(book.accepted_N[place]) if book.decided else None,
-            "rule": book.rules[book.rule_N[place]] if book.decided else "",
-            "scores": book.scores(int(place)),
+            "reply": texts[place],
+            "accepted": one.accepted,
+            "rule": one.rule,
+            "scores": one.scores,
         }
-        for key, place, text in zip(keys, some, texts, strict=True)
+        for key, place, one in zip(keys, some.tolist(), book.brief(some), strict=True)
     ]
     return {
         "rows": rows,
-        "found": len(places),
-        "all": len(book.pool),
+        "found": len(found),
+        "all": len(book),
         **where,
-        "scorers": list(book.pool.scores),
+        "scorers": list(book.scorers),
         "rules": book.rules,
         "orders": ORDERS,
         "decisions": DECISIONS,
@@ -184,14 +180,15 @@ def in_full(book: Book, wanted: Wanted, key: CandidateKey) -> dict[str, Any]:
 
 def _around(book: Book, wanted: Wanted, place: int) -> tuple[Any, Any, int | None, int]:
     """The keys of the wanted ones before and behind a place, its number among them, and how many there are."""
-    places = wanted.places(book)
-    found = np.flatnonzero(places == place)
-    if not len(found):
-        return None, None, None, len(places)
-    at = int(found[0])
-    before = asdict(book.key(int(places[at - 1]))) if at else None
-    behind = asdict(book.key(int(places[at + 1]))) if at + 1 < len(places) else None
-    return before, behind, at + 1, len(places)
+    found = wanted.found(book)
+    before, number, behind = found.around(place)
+    near = [asdict(key) for key in book.keys(np.array([p for p in (before, behind) if p is not None], dtype=np.intp))]
+    return (
+        near[0] if before is not None else None,
+        near[-1] if behind is not None else None,
+        number,
+        len(found),
+    )
 
 
 def _told(one: Told) -> dict[str, Any]:
@@ -258,10 +255,8 @@ def _json(value: Any) -> str:
 
 
 def _place(book: Book, key: CandidateKey) -> int:
-    same = book.pool.prompt_N == next((n for n, one in enumerate(book.pool.prompt_ids) if one == key.prompt_id), -1)
-    for place in np.flatnonzero(same & (book.pool.sample_N == key.sample_index)):
-        if book.key(int(place)) == key:
-            return int(place)
+    if key.iteration == book.drawn_in and (place := book.place(key)) is not None:
+        return place
     raise RunError(
         f"Iteration {book.iteration} ({book.source.title(book.iteration)}) has no candidate {key.sample_index} of the "
         f"prompt '{key.prompt_id}' by {key.generator!r}. The list of candidates has those that there are."

@@ -20,7 +20,7 @@ _UNDO = "undo"
 def asked_now(book: Candidates, said: Mapping[str, str]) -> dict[str, Any]:
     """The reply that is asked about now, with its conversation; None where all are labelled. Its scores are not shown:
     who knows them labels by them. Raises a UserError."""
-    scorers = list(book.pool.scores)
+    scorers = list(book.scorers)
     scorer, purpose = _scorer(scorers, said), _purpose(said)
     labelling = Labelling(book.folder, book.frame(scorer), login(), purpose)
     asked = labelling.next()
@@ -49,7 +49,7 @@ def say(book: Candidates, run: Path, said: Mapping[str, str]) -> dict[str, Any]:
     one. What can't be written, while somebody else writes to the run say, is `refused` with the reason, and asked about
     again. Raises a UserError for what is no label.
     """
-    word, scorer, purpose = said.get("word", ""), _scorer(list(book.pool.scores), said), _purpose(said)
+    word, scorer, purpose = said.get("word", ""), _scorer(list(book.scorers), said), _purpose(said)
     if word not in (*_WORDS, _UNDO):
         raise RunError(f"A label is {', '.join(_WORDS)} or {_UNDO}; found {word!r}.")
     frame = book.frame(scorer)

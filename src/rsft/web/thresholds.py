@@ -15,15 +15,15 @@ from urllib.parse import urlencode
 import numpy as np
 
 from rsft.config.schedule import at_iteration
-from rsft.distributions import Bins
 from rsft.errors import RunError
 from rsft.likeness import COMPARED, MEASURED
 from rsft.reselection import decided_again, reselect
 from rsft.saved import saved_recipe, with_selection
 from rsft.selection import Decided, parse_selection
 from rsft.selection.certified import Certified
-from rsft.selection.pool import Places
+from rsft.selection.pool import Mask
 from rsft.selection.threshold import Threshold
+from rsft.stored import StoredPool
 from rsft.web.books import Candidates
 
 _SHOWN = 8
@@ -76,19 +76,30 @@ def effect(book: Candidates, run: Path, shown: str, rules: Rules) -> dict[str, A
     # A schedule may have other rules, in this iteration too: the recipe's own ones are no exception.
     recipe = with_selection(saved_recipe(run), rules)
     parse_selection(rules).check(list(recipe.scorers))
-    now = decided_again(book.stored, book.folder, recipe, book.iteration)
-    before_N, now_N = book.stored.accepted_N, now.accepted_N
-    gained, lost = np.flatnonzero(now_N & ~before_N), np.flatnonzero(before_N & ~now_N)
+    selection = parse_selection(rules)
+    book = book.serving(selection)
+    accepted_B = {name: np.zeros(len(bins), dtype=np.intp) for name, bins in book.bins.items()}
+    gained, lost, precise = _Changed(book), _Changed(book), book.precision.counting()
+    names: list[str] = [rule.name for rule in selection.rules]
+    for part, now in decided_again(book.stored, book.folder, recipe, book.iteration):
+        before_N, now_N = part.accepted_N, now.accepted_N
+        book.changes.add(part, now)
+        gained.add(part, now, now_N & ~before_N)
+        lost.add(part, now, before_N & ~now_N)
+        places = np.flatnonzero(now_N)
+        for name in accepted_B:
+            accepted_B[name] += book.sorted_in(part, name, places)
+        precise.add(part, now_N)
     return {
-        **book.changes.counted(now),
-        "gained": _changed(book, now, gained),
-        "lost": _changed(book, now, lost),
-        "gains": len(gained),
-        "losses": len(lost),
-        "scorers": [_scorer(name, bins, np.flatnonzero(now_N)) for name, bins in book.bins.items()],
-        "rules": [rule.name for rule in now.rules],
+        **book.changes.told(),
+        "gained": gained.told(names),
+        "lost": lost.told(names),
+        "gains": gained.count,
+        "losses": lost.count,
+        "scorers": [_scorer(name, bins.with_accepted(accepted_B[name])) for name, bins in book.bins.items()],
+        "rules": names,
         "most": {"measured": MEASURED, "compared": COMPARED},
-        "precision": book.precision.of(now_N, blind=not any(isinstance(rule, Certified) for rule in now.rules)),
+        "precision": precise.told(blind=not any(isinstance(rule, Certified) for rule in selection.rules)),
         "command": f"rsft select {shlex.quote(shown)} --set {shlex.quote(_override(rules))}",
     }
 
@@ -139,28 +150,41 @@ def _override(rules: Rules) -> str:
     return f"selection={json.dumps(rules, ensure_ascii=False)}"
 
 
-def _changed(book: Candidates, now: Decided, places: Places) -> list[dict[str, Any]]:
+class _Changed:
     """The first of the candidates that change sides, in a random order that stays: what decided before and now."""
-    if len(places) > _SHOWN:
-        places = places[np.argpartition(book.pool.lots_N[places], _SHOWN)[:_SHOWN]]
-    places = places[np.argsort(book.pool.lots_N[places])]
-    texts = book.texts.take(places).to_pylist()
-    names = [*(rule.name for rule in now.rules), "accepted"]
-    return [
-        {
-            "key": asdict(book.key(int(place))),
-            "reply": text,
-            "before": book.rules[book.rule_N[place]],
-            "now": names[int(now.by_N[place])],
-            "scores": book.scores(int(place)),
-        }
-        for place, text in zip(places, texts, strict=True)
-    ]
+
+    def __init__(self, book: Candidates) -> None:
+        self._book, self.count = book, 0
+        self._first: list[tuple[int, int, int, int]] = []
+
+    def add(self, part: StoredPool, now: Decided, changed_N: Mask) -> None:
+        places = np.flatnonzero(changed_N)
+        self.count += len(places)
+        if len(places) > _SHOWN:
+            places = places[np.argpartition(part.pool.lots_N[places], _SHOWN)[:_SHOWN]]
+        columns = (part.pool.lots_N[places], places + part.start, part.rule_N[places], now.by_N[places])
+        new = zip(*(column.tolist() for column in columns), strict=True)
+        self._first = sorted([*self._first, *new])[:_SHOWN]
+
+    def told(self, rules: Sequence[str]) -> list[dict[str, Any]]:
+        """`rules` are those that decide now."""
+        book, names = self._book, [*rules, "accepted"]
+        places = np.array([place for _, place, _, _ in self._first], dtype=np.intp)
+        texts, keys = book.texts_of(places) if self._first else {}, book.keys(places)
+        return [
+            {
+                "key": asdict(key),
+                "reply": texts[place],
+                "before": book.rules[before],
+                "now": names[now],
+                "scores": one.scores,
+            }
+            for key, (_, place, before, now), one in zip(keys, self._first, book.brief(places), strict=True)
+        ]
 
 
-def _scorer(name: str, bins: Bins, accepted: Places) -> dict[str, Any]:
+def _scorer(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
     """A scorer's histogram as bars in a drawing of WIDTH × HEIGHT, and where a line on it can stand."""
-    said = bins.histogram(accepted)
     edges, counts = said["edges"], said["counts"]
     low, high = edges[0], edges[-1]
     step = 10.0 ** round(math.log10((high - low) / _STEPS))

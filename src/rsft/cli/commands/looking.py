@@ -46,8 +46,8 @@ def show(
     from rsft.reading import Filter, decided_candidates, heldout_replies, prompts_of
 
     if prompts:
-        rows = prompts_of(run, iteration)
-        printed(rows, as_json, lambda said: print_prompts(said, limit))
+        fared = prompts_of(run, iteration, None if as_json else limit)
+        printed(fared.rows, as_json, lambda _: print_prompts(fared))
         return
     either = None if accepted == rejected else accepted
     wanted = Filter(accepted=either, iteration=iteration, rule=rule, prompt_id=prompt, arm=arm, limit=limit)

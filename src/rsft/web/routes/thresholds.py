@@ -44,7 +44,7 @@ def routes(site: Site) -> APIRouter:
 
 def _moved(book: Candidates, run: Path, shown: str, said: Mapping[str, str]) -> dict[str, Any]:
     own = own_rules(run, book.iteration)
-    found = effect(book, run, shown, moved_rules(own, list(book.pool.scores), said))
+    found = effect(book, run, shown, moved_rules(own, list(book.scorers), said))
     lines = lines_of(own, found["scorers"], said)
     return {**found, "lines": lines, "at_certified": at_certified(found["precision"], lines)}
 
