@@ -182,12 +182,14 @@ class _Logs:
         self._told: dict[Path, int] = {}
         self._looked_at = 0.0
         folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "worker.log", encoding="utf-8", delay=True)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-        logging.getLogger().addHandler(handler)
+        self._own = logging.FileHandler(folder / "worker.log", encoding="utf-8", delay=True)
+        self._own.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logging.getLogger().addHandler(self._own)
 
     def remove(self) -> None:
         """All of them have been told."""
+        logging.getLogger().removeHandler(self._own)
+        self._own.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def further(self) -> dict[str, bytes]:
