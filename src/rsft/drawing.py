@@ -15,7 +15,7 @@ from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
 from rsft.engines.writers import Writer, Writers
 from rsft.errors import StoreError, UserError
-from rsft.family import Family
+from rsft.family import Family, learn
 from rsft.forking import Fork
 from rsft.keeping import Keeping
 from rsft.pacing import Pacing
@@ -104,8 +104,8 @@ class Drawing:
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for one in self._draw(writers, policy, owed):
-                keeping.keep([one])
+            for some in self._draw(writers, policy, owed):
+                keeping.keep(some)
         stock |= keeping.kept
         return [
             Drawn.of(found, _tokens(one for one in found if one[0].key in keeping.kept))
@@ -127,8 +127,7 @@ class Drawing:
         named = self._generators(writers, policy, params, watching)
         families = {prompt_id: Family(selection) for prompt_id in prompt_ids}
         stock = {key: one for key, one in self._stock(iteration, named).items() if key.prompt_id in families}
-        for one in stock.values():
-            families[one[0].key.prompt_id].learn(one)
+        learn(families, list(stock.values()))
         pace = Pacing(budget, families)
         owed = [
             self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), params)
@@ -139,10 +138,10 @@ class Drawing:
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for candidate, _ in self._draw(writers, policy, owed, watching, pace):
-                drawn_tokens += len(candidate.token_ids)
+            for some in self._draw(writers, policy, owed, watching, pace):
+                drawn_tokens += _tokens(some)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
-        found = [one for family in families.values() for one in family.counted]
+        found = [one for family in families.values() for one in family.counted()]
         drawn_tokens += pace.cancelled_tokens
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
 
@@ -189,8 +188,9 @@ class Drawing:
         owed: Sequence[Request],
         watching: Watching | None = None,
         pace: Pacing | None = None,
-    ) -> Iterator[Scored]:
-        """The owed candidates with their scores, as these become known; cancelled ones only count in the pace."""
+    ) -> Iterator[list[Scored]]:
+        """The owed candidates with their scores, as these become known; cancelled ones only count in the pace. What
+        comes together is scored together, and heard of at once."""
         if not owed:
             return
         came: Counter[CandidateKey] = Counter()
@@ -201,6 +201,11 @@ class Drawing:
             if pace is not None:
                 pace.hear(answers)
 
+        def given() -> Iterator[list[Scored]]:
+            if heard:
+                yield list(heard)
+                heard.clear()
+
         try:
             with (
                 Scoring(self.parts.scorers, self.prompts, self.record) as scoring,
@@ -208,24 +213,23 @@ class Drawing:
             ):
                 if pace is not None:
                     pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
-                for candidate in sampling:
-                    came[candidate.key] += 1
-                    if candidate.finish_reason == "cancelled" and pace is not None:
-                        pace.cancelled_tokens += len(candidate.token_ids)
+                while together := sampling.together():
+                    came.update(candidate.key for candidate in together)
+                    drawn = together if pace is None else pace.without_cancelled(together)
+                    if not drawn:
                         continue
-                    failpoints.reached("sample.drawn")
-                    self.tell.advance(1, len(candidate.token_ids))
-                    scoring.ask(candidate)
+                    for _ in drawn:
+                        failpoints.reached("sample.drawn")
+                    self.tell.advance(len(drawn), sum(len(candidate.token_ids) for candidate in drawn))
+                    scoring.ask(drawn)
                     hear(scoring.answered())
-                    yield from heard
-                    heard.clear()
+                    yield from given()
                 while scoring.owes:
                     hear(scoring.wait())
-                    yield from heard
-                    heard.clear()
-                yield from heard  # what was heard while the engine waited, before the rest was cancelled
+                    yield from given()
+                yield from given()  # what was heard while the engine waited, before the rest was cancelled
         except UserError:
-            yield from heard  # nothing that was scored before is lost
+            yield from given()  # nothing that was scored before is lost
             raise
         _reconcile(owed, came)
 
@@ -270,7 +274,7 @@ def _tokens(scored: Iterable[Scored]) -> int:
 
 def _reconcile(owed: Sequence[Request], came: Counter[CandidateKey]) -> None:
     wanted = Counter(request.key for request in owed)
-    if wanted != came:
+    if dict(wanted) != dict(came):  # a counter's own comparison looks at one key after the other
         wrong = sorted((wanted - came) | (came - wanted))
         raise StoreError(
             f"The engine was asked for {len(owed)} candidates and gave others, the first of them {wrong[0]}"

@@ -10,11 +10,12 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from rsft.errors import ScoringError, UserError
-from rsft.scorers import BATCH, Combined, Scorer, run_scorer
+from rsft.scorers import BATCH, Combined, Scorer, run_in_batches
 from rsft.types import Candidate, CandidateKey, Prompt, Reply, Score
 
 # Replies that a scorer must have been asked about before the share that failed says something.
@@ -104,6 +105,7 @@ class Scoring:
         self._open: dict[CandidateKey, tuple[Candidate, dict[str, Score]]] = {}
         self._done: list[Scored] = []
         self._error: BaseException | None = None
+        self._refused = False
         self._ended = threading.Event()
         self._busy: dict[int, tuple[str, _Batch]] = {}
         self._turns = threading.Lock()
@@ -122,29 +124,33 @@ class Scoring:
             for _ in range(self._scorers[name].hands):
                 inbox.put(None)
 
-    def ask(self, candidate: Candidate, known: Scores | None = None) -> None:
-        """Have a candidate scored by all scorers but those whose word is `known`."""
-        said = dict(known or {})
-        self._open[candidate.key] = (candidate, said)
-        for name, scorer in self._scorers.items():
-            if name in said:
-                if name in self._slow:
-                    self._record.keep(name, candidate, said[name])
-            elif not candidate.is_reply:
-                said[name] = _no_reply(candidate)
-            elif name not in self._slow:
-                try:
-                    said[name] = _score(scorer, [candidate], self._prompts)[0]
-                except UserError as error:
-                    self._error = error
-                    return
-                self._count(name, [candidate], [said[name]])
-            elif (before := self._record.word(name, candidate)) is not None:
-                said[name] = before
-                self._count(name, [candidate], [before])
-            else:
-                self._slow[name].put(candidate)
-        self._close(candidate.key)
+    def ask(self, candidates: Sequence[Candidate], known: Mapping[CandidateKey, Scores] | None = None) -> None:
+        """Have candidates scored by all scorers but those whose word is `known`: by quick ones now, together."""
+        if self._refused:
+            return  # it is heard of as soon as nothing else is left to say
+        asked = [(candidate, dict((known or {}).get(candidate.key, ()))) for candidate in candidates]
+        self._open |= {candidate.key: (candidate, said) for candidate, said in asked}
+        for name in self._scorers:
+            wanted: list[tuple[Candidate, dict[str, Score]]] = []
+            for candidate, said in asked:
+                if name in said:
+                    if name in self._slow:
+                        self._record.keep(name, candidate, said[name])
+                elif not candidate.is_reply:
+                    said[name] = _no_reply(candidate)
+                else:
+                    wanted.append((candidate, said))
+            if name not in self._slow:
+                self._ask_quick(name, wanted)
+                continue
+            for candidate, said in wanted:
+                if (before := self._record.word(name, candidate)) is not None:
+                    said[name] = before
+                    self._count(name, [candidate], [before])
+                else:
+                    self._slow[name].put(candidate)
+        for candidate in candidates:
+            self._close(candidate.key)
 
     @property
     def owes(self) -> bool:
@@ -187,6 +193,24 @@ class Scoring:
             self._record.keep(name, candidate, score)
             self._close(candidate.key)
         self._count(name, batch, said)
+
+    def _ask_quick(self, name: str, wanted: Sequence[tuple[Candidate, dict[str, Score]]]) -> bool:
+        """Have a quick scorer's words; False if it raised, which leaves those that it gave before."""
+        candidates = [candidate for candidate, _ in wanted]
+        try:
+            scores = _score(self._scorers[name], candidates, self._prompts)
+        except UserError as error:
+            if len(wanted) > 1:
+                return all(self._ask_quick(name, [one]) for one in wanted)
+            self._error, self._refused = error, True
+            return False
+        for (_, said), score in zip(wanted, scores, strict=True):
+            said[name] = score
+        # Each failure may be the one that is too many.
+        size = 1 if any(score.value is None for score in scores) else max(1, len(scores))
+        for start in range(0, len(scores), size):
+            self._count(name, candidates[start : start + size], scores[start : start + size])
+        return True
 
     def _count(self, name: str, candidates: Sequence[Candidate], said: Sequence[Score]) -> None:
         try:
@@ -256,8 +280,10 @@ def score_owed(
     asked for."""
     record.count_known(known)
     with Scoring(scorers, prompts, record) as scoring:
-        for candidate in candidates:
-            scoring.ask(candidate, {n: s for n, s in known.get(candidate.key, {}).items() if s.value is not None})
+        rest = iter(candidates)
+        while some := list(islice(rest, BATCH)):
+            whole = {c.key: {n: s for n, s in known.get(c.key, {}).items() if s.value is not None} for c in some}
+            scoring.ask(some, whole)
             yield from scoring.answered()
         while scoring.owes:
             yield from scoring.wait()
@@ -265,10 +291,11 @@ def score_owed(
 
 def _score(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:
     """One scorer's word on each candidate; equal replies are asked about once."""
-    different = {(c.key.prompt_id, c.text, c.token_ids): c for c in candidates}
-    replies = [Reply(prompts[c.key.prompt_id], c.text, c.token_ids) for c in different.values()]
-    said = dict(zip(different, run_scorer(scorer, replies), strict=True))
-    return [said[c.key.prompt_id, c.text, c.token_ids] for c in candidates]
+    places: dict[tuple[str, str, tuple[int, ...]], int] = {}
+    places_N = [places.setdefault((c.key.prompt_id, c.text, c.token_ids), len(places)) for c in candidates]
+    replies = [Reply(prompts[prompt_id], text, token_ids) for prompt_id, text, token_ids in places]
+    said = run_in_batches(scorer, replies)
+    return [said[place] for place in places_N]
 
 
 def _no_reply(candidate: Candidate) -> Score:
