@@ -25,7 +25,7 @@ from rsft.scoring import Record, Scored, Scores, Scoring, score_owed
 from rsft.selection import Pool, Selection
 from rsft.setup import Parts
 from rsft.store import RunFolder
-from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
+from rsft.types import Candidate, CandidateKey, Policy, SamplingParams, in_order_of_keys
 from rsft.watching import Watching
 
 # How long an engine that has nothing else to do waits for scorers before it goes on with what may turn out unneeded.
@@ -56,7 +56,7 @@ class Drawn:
 
     @classmethod
     def of(cls, scored: Sequence[Scored], drawn_tokens: int, unneeded_tokens: int = 0) -> Drawn:
-        in_order = sorted(scored, key=lambda one: one[0].key)
+        in_order = sorted(scored, key=lambda one: in_order_of_keys(one[0].key))
         scores = {candidate.key: said for candidate, said in in_order}
         return cls([candidate for candidate, _ in in_order], scores, drawn_tokens, unneeded_tokens)
 
@@ -94,9 +94,14 @@ class Drawing:
         generators = [self._generators(writers, policy, order.params) for order in orders]
         requested = [
             [
-                self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), order.params)
+                request
                 for prompt_id, count in order.wanted.items()
-                for index in range(order.start, order.start + count)
+                for request in self._requests(
+                    iteration,
+                    prompt_id,
+                    {i: named[writers.place(i)] for i in range(order.start, order.start + count)},
+                    order.params,
+                )
             ]
             for order, named in zip(orders, generators, strict=True)
         ]
@@ -130,10 +135,18 @@ class Drawing:
         learn(families, list(stock.values()))
         pace = Pacing(budget, families)
         owed = [
-            self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), params)
+            request
             for prompt_id, family in families.items()
-            for index in range(family.tally.candidates, pace.most(prompt_id))
-            if not family.knows(index)
+            for request in self._requests(
+                iteration,
+                prompt_id,
+                {
+                    index: named[writers.place(index)]
+                    for index in range(family.tally.candidates, pace.most(prompt_id))
+                    if not family.knows(index)
+                },
+                params,
+            )
         ]
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
@@ -246,10 +259,14 @@ class Drawing:
                 keeping.keep([one])
         return keeping.kept
 
-    def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
-        seed = stream_seed(self.seed, key.iteration, key.prompt_id, key.sample_index)
-        of_family = stream_seed(self.seed, key.iteration, key.prompt_id, 0)
-        return Request(key, self.prompts[key.prompt_id], seed, params, of_family)
+    def _requests(
+        self, iteration: int, prompt_id: str, generators: Mapping[int, str], params: SamplingParams
+    ) -> Iterator[Request]:
+        """A prompt's candidates by sample index, each of its generator."""
+        prompt, of_family = self.prompts[prompt_id], stream_seed(self.seed, iteration, prompt_id, 0)
+        for index, generator in generators.items():
+            key = CandidateKey(iteration, prompt_id, index, generator)
+            yield Request(key, prompt, stream_seed(self.seed, iteration, prompt_id, index), params, of_family)
 
     def _generators(
         self, writers: Writers, policy: Policy, params: SamplingParams, watching: Watching | None = None

@@ -53,8 +53,9 @@ class Family:
 
     def advance(self, limit: int, ended: Ended) -> bool:
         """Count what is known, up to a limit or until the prompt has ended; whether either is reached."""
-        while self.tally.candidates < limit and not ended(self.tally):
-            index = self.tally.candidates
+        for index in range(self.tally.candidates, limit):
+            if ended(self.tally):
+                break
             if index not in self._known:
                 return False
             self.tally = self.tally.after(self._adds_one(index), len(self._known[index][0].token_ids))
@@ -83,13 +84,15 @@ def needed(tally: Tally, limit: int, ended: Ended, passes: Mapping[int, bool]) -
     least = limit
     for first, others in ((True, True), (False, False), (True, False)):
         after, guess = tally, first
-        while after.candidates < least and not ended(after):
-            if after.candidates in passes:
-                accepted = passes[after.candidates]
+        for index in range(tally.candidates, least):
+            if ended(after):
+                least = index
+                break
+            if index in passes:
+                accepted = passes[index]
             else:
                 accepted, guess = guess, others
             after = after.after(accepted)
-        least = min(least, after.candidates)
     return least
 
 

@@ -96,6 +96,7 @@ class Scoring:
     ) -> None:
         self._combined = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, Combined)}
         self._scorers = {name: scorer for name, scorer in scorers.items() if name not in self._combined}
+        self._names = (*self._scorers, *self._combined)
         self._prompts = prompts
         self._record = record or Record()
         self._slow = {
@@ -128,8 +129,7 @@ class Scoring:
         """Have candidates scored by all scorers but those whose word is `known`: by quick ones now, together."""
         if self._refused:
             return  # it is heard of as soon as nothing else is left to say
-        asked = [(candidate, dict((known or {}).get(candidate.key, ()))) for candidate in candidates]
-        self._open |= {candidate.key: (candidate, said) for candidate, said in asked}
+        asked = [(candidate, dict(known.get(candidate.key, ())) if known else {}) for candidate in candidates]
         for name in self._scorers:
             wanted: list[tuple[Candidate, dict[str, Score]]] = []
             for candidate, said in asked:
@@ -149,8 +149,9 @@ class Scoring:
                     self._count(name, [candidate], [before])
                 else:
                     self._slow[name].put(candidate)
-        for candidate in candidates:
-            self._close(candidate.key)
+        for candidate, said in asked:
+            if not self._is_whole(candidate, said):
+                self._open[candidate.key] = (candidate, said)
 
     @property
     def owes(self) -> bool:
@@ -191,7 +192,8 @@ class Scoring:
         for candidate, score in zip(batch, said, strict=True):
             self._open[candidate.key][1][name] = score
             self._record.keep(name, candidate, score)
-            self._close(candidate.key)
+            if self._is_whole(*self._open[candidate.key]):
+                del self._open[candidate.key]
         self._count(name, batch, said)
 
     def _ask_quick(self, name: str, wanted: Sequence[tuple[Candidate, dict[str, Score]]]) -> bool:
@@ -218,14 +220,15 @@ class Scoring:
         except ScoringError as error:
             self._error = error
 
-    def _close(self, key: CandidateKey) -> None:
-        candidate, said = self._open[key]
-        if said.keys() >= self._scorers.keys():
-            del self._open[key]
-            for name, scorer in self._combined.items():
-                if name not in said:
-                    said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
-            self._done.append((candidate, {name: said[name] for name in (*self._scorers, *self._combined)}))
+    def _is_whole(self, candidate: Candidate, said: dict[str, Score]) -> bool:
+        """Whether all scorers have spoken of a candidate, which is then done."""
+        if not said.keys() >= self._scorers.keys():
+            return False
+        for name, scorer in self._combined.items():
+            if name not in said:
+                said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
+        self._done.append((candidate, {name: said[name] for name in self._names}))
+        return True
 
     def _employ(self, name: str) -> None:
         """Have somebody work on a scorer's inbox."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """One prompt's candidates so far: whether each was accepted, and its tokens.
 
     A candidate counts as accepted if the prompt's accepted replies became more by it: another copy of what is there
@@ -32,8 +31,8 @@ class Tally:
     def after(self, accepted: bool, tokens: int = 0) -> Tally:
         """The tally with one candidate more."""
         return Tally(
-            (*self.outcomes, accepted),
-            (*self.costs, tokens),
+            self.outcomes + (accepted,),  # noqa: RUF005 (twice as fast, and done at every candidate)
+            self.costs + (tokens,),  # noqa: RUF005
             self.accepted + accepted,
             self.tokens + tokens,
             0 if accepted else self.run + 1,

@@ -120,6 +120,8 @@ class Pool:
     def first(self, alive: Mask, most: int | Places, by: Values | None = None, among: Numbers | None = None) -> Mask:
         """Of each prompt, or group of `among` (N,), the first candidates that are alive: by value from the greatest on,
         then by lot. `most` of each, or (groups,) of them."""
+        if isinstance(most, int) and np.count_nonzero(alive) <= most:
+            return alive.copy()
         group_N = self.prompt_N if among is None else among
         places = self._in_order(alive, by, among)
         starts = _starts(group_N[places])

@@ -19,7 +19,7 @@ from rsft.store.claims import Claims
 from rsft.store.ledger import Ledger, Segment
 from rsft.store.policies import Policies, round_name
 from rsft.store.segments import GROUP_ROWS, Segments
-from rsft.types import Candidate, CandidateKey, Decision, Label, Preference, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Label, Preference, Prompt, Score, in_order_of_keys
 
 _Item = TypeVar("_Item")
 
@@ -116,7 +116,7 @@ class RunFolder:
     ) -> list[Candidate]:
         """In the order of their keys. Of some prompts, only what may hold them is read."""
         found = map(rows.candidate_of, self._rows_of("candidates", iteration, generators, prompt_ids))
-        return sorted(found, key=lambda candidate: candidate.key)
+        return sorted(found, key=lambda candidate: in_order_of_keys(candidate.key))
 
     def scores(
         self,
