@@ -53,14 +53,13 @@ class Record:
     def count(self, name: str, candidates: Iterable[Candidate], said: Iterable[Score]) -> None:
         """Count a scorer's words, each candidate once. Raises ScoringError if more of them failed than may."""
         asked, failed = self._asked[name], self._failed[name]
-        reason: str | None = None
-        for candidate, score in zip(candidates, said, strict=True):
-            asked.add(candidate.key)
-            if score.value is None:
-                failed.add(candidate.key)
-                reason = score.failure
-            else:
-                failed.discard(candidate.key)
+        keys = [candidate.key for candidate in candidates]
+        reasons = {key: score.failure for key, score in zip(keys, said, strict=True) if score.value is None}
+        asked.update(keys)
+        if failed:
+            failed.difference_update(keys)
+        failed.update(reasons)
+        reason = next(reversed(reasons.values()), None)
         if reason and len(asked) >= _LEAST_ASKED and len(failed) > self._max_failed * len(asked):
             raise ScoringError(
                 f"The scorer '{name}' failed on {len(failed)} of {len(asked)} replies, more than scoring.max_failed "
@@ -131,24 +130,13 @@ class Scoring:
             return  # it is heard of as soon as nothing else is left to say
         asked = [(candidate, dict(known.get(candidate.key, ())) if known else {}) for candidate in candidates]
         for name in self._scorers:
-            wanted: list[tuple[Candidate, dict[str, Score]]] = []
             for candidate, said in asked:
-                if name in said:
-                    if name in self._slow:
-                        self._record.keep(name, candidate, said[name])
-                elif not candidate.is_reply:
+                if name in said and name in self._slow:
+                    self._record.keep(name, candidate, said[name])
+                elif name not in said and not candidate.is_reply:
                     said[name] = _no_reply(candidate)
-                else:
-                    wanted.append((candidate, said))
-            if name not in self._slow:
-                self._ask_quick(name, wanted)
-                continue
-            for candidate, said in wanted:
-                if (before := self._record.word(name, candidate)) is not None:
-                    said[name] = before
-                    self._count(name, [candidate], [before])
-                else:
-                    self._slow[name].put(candidate)
+            ask = self._ask_slow if name in self._slow else self._ask_quick
+            ask(name, [one for one in asked if name not in one[1]])
         for candidate, said in asked:
             if not self._is_whole(candidate, said):
                 self._open[candidate.key] = (candidate, said)
@@ -195,6 +183,15 @@ class Scoring:
             if self._is_whole(*self._open[candidate.key]):
                 del self._open[candidate.key]
         self._count(name, batch, said)
+
+    def _ask_slow(self, name: str, wanted: Sequence[tuple[Candidate, dict[str, Score]]]) -> None:
+        """Have the word that a slow scorer gave of such a reply before; or else what it says when it comes to it."""
+        for candidate, said in wanted:
+            if (before := self._record.word(name, candidate)) is not None:
+                said[name] = before
+                self._count(name, [candidate], [before])
+            else:
+                self._slow[name].put(candidate)
 
     def _ask_quick(self, name: str, wanted: Sequence[tuple[Candidate, dict[str, Score]]]) -> bool:
         """Have a quick scorer's words; False if it raised, which leaves those that it gave before."""
