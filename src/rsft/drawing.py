@@ -231,8 +231,7 @@ class Drawing:
                     drawn = together if pace is None else pace.without_cancelled(together)
                     if not drawn:
                         continue
-                    for _ in drawn:
-                        failpoints.reached("sample.drawn")
+                    failpoints.reached("sample.drawn", len(drawn))
                     self.tell.advance(len(drawn), sum(len(candidate.token_ids) for candidate in drawn))
                     scoring.ask(drawn)
                     hear(scoring.answered())

@@ -224,7 +224,8 @@ class Scoring:
         for name, scorer in self._combined.items():
             if name not in said:
                 said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
-        self._done.append((candidate, {name: said[name] for name in self._names}))
+        in_order = said if tuple(said) == self._names else {name: said[name] for name in self._names}
+        self._done.append((candidate, in_order))
         return True
 
     def _employ(self, name: str) -> None:
