@@ -15,7 +15,7 @@ from rsft.config import Recipe
 from rsft.engines.base import Request, stream_seed
 from rsft.engines.writers import Writer, Writers
 from rsft.errors import StoreError, UserError
-from rsft.family import Family
+from rsft.family import Family, learn
 from rsft.forking import Fork
 from rsft.keeping import Keeping
 from rsft.pacing import Pacing
@@ -25,7 +25,7 @@ from rsft.scoring import Record, Scored, Scores, Scoring, score_owed
 from rsft.selection import Pool, Selection
 from rsft.setup import Parts
 from rsft.store import RunFolder
-from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
+from rsft.types import Candidate, CandidateKey, Policy, SamplingParams, in_order_of_keys
 from rsft.watching import Watching
 
 # How long an engine that has nothing else to do waits for scorers before it goes on with what may turn out unneeded.
@@ -56,7 +56,7 @@ class Drawn:
 
     @classmethod
     def of(cls, scored: Sequence[Scored], drawn_tokens: int, unneeded_tokens: int = 0) -> Drawn:
-        in_order = sorted(scored, key=lambda one: one[0].key)
+        in_order = sorted(scored, key=lambda one: in_order_of_keys(one[0].key))
         scores = {candidate.key: said for candidate, said in in_order}
         return cls([candidate for candidate, _ in in_order], scores, drawn_tokens, unneeded_tokens)
 
@@ -94,9 +94,14 @@ class Drawing:
         generators = [self._generators(writers, policy, order.params) for order in orders]
         requested = [
             [
-                self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), order.params)
+                request
                 for prompt_id, count in order.wanted.items()
-                for index in range(order.start, order.start + count)
+                for request in self._requests(
+                    iteration,
+                    prompt_id,
+                    {i: named[writers.place(i)] for i in range(order.start, order.start + count)},
+                    order.params,
+                )
             ]
             for order, named in zip(orders, generators, strict=True)
         ]
@@ -104,8 +109,8 @@ class Drawing:
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for one in self._draw(writers, policy, owed):
-                keeping.keep([one])
+            for some in self._draw(writers, policy, owed):
+                keeping.keep(some)
         stock |= keeping.kept
         return [
             Drawn.of(found, _tokens(one for one in found if one[0].key in keeping.kept))
@@ -127,22 +132,29 @@ class Drawing:
         named = self._generators(writers, policy, params, watching)
         families = {prompt_id: Family(selection) for prompt_id in prompt_ids}
         stock = {key: one for key, one in self._stock(iteration, named).items() if key.prompt_id in families}
-        for one in stock.values():
-            families[one[0].key.prompt_id].learn(one)
+        learn(families, list(stock.values()))
         pace = Pacing(budget, families)
         owed = [
-            self._request(CandidateKey(iteration, prompt_id, index, named[writers.place(index)]), params)
+            request
             for prompt_id, family in families.items()
-            for index in range(family.tally.candidates, pace.most(prompt_id))
-            if not family.knows(index)
+            for request in self._requests(
+                iteration,
+                prompt_id,
+                {
+                    index: named[writers.place(index)]
+                    for index in range(family.tally.candidates, pace.most(prompt_id))
+                    if not family.knows(index)
+                },
+                params,
+            )
         ]
         self.tell.advance(sum(family.tally.candidates for family in families.values()))
         drawn_tokens = 0
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for candidate, _ in self._draw(writers, policy, owed, watching, pace):
-                drawn_tokens += len(candidate.token_ids)
+            for some in self._draw(writers, policy, owed, watching, pace):
+                drawn_tokens += _tokens(some)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
-        found = [one for family in families.values() for one in family.counted]
+        found = [one for family in families.values() for one in family.counted()]
         drawn_tokens += pace.cancelled_tokens
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
 
@@ -189,8 +201,9 @@ class Drawing:
         owed: Sequence[Request],
         watching: Watching | None = None,
         pace: Pacing | None = None,
-    ) -> Iterator[Scored]:
-        """The owed candidates with their scores, as these become known; cancelled ones only count in the pace."""
+    ) -> Iterator[list[Scored]]:
+        """The owed candidates with their scores, as these become known; cancelled ones only count in the pace. What
+        comes together is scored together, and heard of at once."""
         if not owed:
             return
         came: Counter[CandidateKey] = Counter()
@@ -201,6 +214,11 @@ class Drawing:
             if pace is not None:
                 pace.hear(answers)
 
+        def given() -> Iterator[list[Scored]]:
+            if heard:
+                yield list(heard)
+                heard.clear()
+
         try:
             with (
                 Scoring(self.parts.scorers, self.prompts, self.record) as scoring,
@@ -208,24 +226,22 @@ class Drawing:
             ):
                 if pace is not None:
                     pace.begin(sampling, lambda: hear(scoring.wait(_PATIENCE_SECONDS)))
-                for candidate in sampling:
-                    came[candidate.key] += 1
-                    if candidate.finish_reason == "cancelled" and pace is not None:
-                        pace.cancelled_tokens += len(candidate.token_ids)
+                while together := sampling.together():
+                    came.update(candidate.key for candidate in together)
+                    drawn = together if pace is None else pace.without_cancelled(together)
+                    if not drawn:
                         continue
-                    failpoints.reached("sample.drawn")
-                    self.tell.advance(1, len(candidate.token_ids))
-                    scoring.ask(candidate)
+                    failpoints.reached("sample.drawn", len(drawn))
+                    self.tell.advance(len(drawn), sum(len(candidate.token_ids) for candidate in drawn))
+                    scoring.ask(drawn)
                     hear(scoring.answered())
-                    yield from heard
-                    heard.clear()
+                    yield from given()
                 while scoring.owes:
                     hear(scoring.wait())
-                    yield from heard
-                    heard.clear()
-                yield from heard  # what was heard while the engine waited, before the rest was cancelled
+                    yield from given()
+                yield from given()  # what was heard while the engine waited, before the rest was cancelled
         except UserError:
-            yield from heard  # nothing that was scored before is lost
+            yield from given()  # nothing that was scored before is lost
             raise
         _reconcile(owed, came)
 
@@ -242,10 +258,14 @@ class Drawing:
                 keeping.keep([one])
         return keeping.kept
 
-    def _request(self, key: CandidateKey, params: SamplingParams) -> Request:
-        seed = stream_seed(self.seed, key.iteration, key.prompt_id, key.sample_index)
-        of_family = stream_seed(self.seed, key.iteration, key.prompt_id, 0)
-        return Request(key, self.prompts[key.prompt_id], seed, params, of_family)
+    def _requests(
+        self, iteration: int, prompt_id: str, generators: Mapping[int, str], params: SamplingParams
+    ) -> Iterator[Request]:
+        """A prompt's candidates by sample index, each of its generator."""
+        prompt, of_family = self.prompts[prompt_id], stream_seed(self.seed, iteration, prompt_id, 0)
+        for index, generator in generators.items():
+            key = CandidateKey(iteration, prompt_id, index, generator)
+            yield Request(key, prompt, stream_seed(self.seed, iteration, prompt_id, index), params, of_family)
 
     def _generators(
         self, writers: Writers, policy: Policy, params: SamplingParams, watching: Watching | None = None
@@ -270,7 +290,7 @@ def _tokens(scored: Iterable[Scored]) -> int:
 
 def _reconcile(owed: Sequence[Request], came: Counter[CandidateKey]) -> None:
     wanted = Counter(request.key for request in owed)
-    if wanted != came:
+    if dict(wanted) != dict(came):  # a counter's own comparison looks at one key after the other
         wrong = sorted((wanted - came) | (came - wanted))
         raise StoreError(
             f"The engine was asked for {len(owed)} candidates and gave others, the first of them {wrong[0]}"

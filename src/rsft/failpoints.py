@@ -16,16 +16,19 @@ _reached: Counter[str] = Counter()
 _listener: Callable[[str], None] | None = None
 
 
-def reached(name: str) -> None:
-    """Die here, at once and without any clean-up, if the environment asks for it; or tell who listens."""
+def reached(name: str, times: int = 1) -> None:
+    """Die here, at once and without any clean-up, if the environment asks for it; or tell who listens. `times`: it is
+    reached so many times at once."""
     if _listener is not None:
-        _listener(name)
+        for _ in range(times):
+            _listener(name)
     wanted = os.environ.get("RSFT_FAILPOINT")
     if not wanted:
         return
-    _reached[name] += 1
-    point, _, times = wanted.partition(":")
-    if point == name and _reached[name] == int(times or 1):
+    point, _, deadly = wanted.partition(":")
+    before = _reached[name]
+    _reached[name] += times
+    if point == name and before < int(deadly or 1) <= _reached[name]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

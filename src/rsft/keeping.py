@@ -64,7 +64,7 @@ class Keeping:
             ScoreRow(candidate.key, name, fingerprint, said[name])
             for name, fingerprint in self._fingerprints.items()
             for candidate, said in self._waiting
-            if not self._is_known(candidate.key, name, said[name])
+            if not self._known or not self._is_known(candidate.key, name, said[name])
         ]
         self._folder.commit(
             candidates=[candidate for candidate, _ in self._waiting] if self._known is None else [],

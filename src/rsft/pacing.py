@@ -8,8 +8,9 @@ from functools import partial
 
 from rsft.budget import Budget, Round
 from rsft.engines.base import Pace, Sampling
-from rsft.family import Family
+from rsft.family import Family, learn
 from rsft.scoring import Scored
+from rsft.types import Candidate
 
 Listen = Callable[[], None]
 
@@ -31,6 +32,7 @@ class Pacing(Pace):
         self._looked_at: dict[str, None] = {}
         self._cancelled: set[str] = set()
         self._bounds = dict.fromkeys(families, 0)
+        self._all_needed: set[str] = set()
         self._handed_out = dict.fromkeys(families, 0)
         self._sampling: Sampling | None = None
         self._listen: Listen = lambda: None
@@ -56,9 +58,13 @@ class Pacing(Pace):
             # Scorers take their time: better that the engine draws what may turn out unneeded than nothing.
             self._bounds |= {prompt_id: self._granted.limits[prompt_id] for prompt_id in self._open}
 
+    def without_cancelled(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that were not cancelled; the others' tokens are counted."""
+        self.cancelled_tokens += sum(len(one.token_ids) for one in candidates if one.finish_reason == "cancelled")
+        return [one for one in candidates if one.finish_reason != "cancelled"]
+
     def hear(self, answers: Sequence[Scored]) -> None:
-        for scored in answers:
-            self._families[scored[0].key.prompt_id].learn(scored)
+        learn(self._families, answers)
         for prompt_id in {candidate.key.prompt_id: None for candidate, _ in answers}:
             if prompt_id in self._open:
                 self._look(prompt_id)
@@ -69,9 +75,9 @@ class Pacing(Pace):
         """The candidates that have come to count since this was last asked."""
         new: list[Scored] = []
         for prompt_id in self._looked_at:
-            counted = self._families[prompt_id].counted
-            new += counted[self._handed_out[prompt_id] :]
-            self._handed_out[prompt_id] = len(counted)
+            counted = self._families[prompt_id].counted(self._handed_out[prompt_id])
+            new += counted
+            self._handed_out[prompt_id] += len(counted)
         self._looked_at.clear()
         return new
 
@@ -82,7 +88,12 @@ class Pacing(Pace):
         ended = partial(self._granted.ended, prompt_id)
         if family.advance(limit, ended):
             self._open.discard(prompt_id)
-        self._bounds[prompt_id] = family.needed(limit, ended)
+        # What is certainly needed of a round is so whatever comes, so it stays so as more is known: where that is all
+        # that the round grants, nobody need ask again.
+        needed = limit if prompt_id in self._all_needed else family.needed(limit, ended)
+        if needed == limit:
+            self._all_needed.add(prompt_id)
+        self._bounds[prompt_id] = needed
         self._looked_at[prompt_id] = None
 
     def _next_rounds(self) -> None:
@@ -94,6 +105,7 @@ class Pacing(Pace):
                 self._is_over = True
                 return
             self._open = set(self._granted.limits)
+            self._all_needed.clear()
             for prompt_id in self._granted.limits:
                 self._look(prompt_id)
 

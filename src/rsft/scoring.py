@@ -10,11 +10,12 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from rsft.errors import ScoringError, UserError
-from rsft.scorers import BATCH, Combined, Scorer, run_scorer
+from rsft.scorers import BATCH, Combined, Scorer, run_in_batches
 from rsft.types import Candidate, CandidateKey, Prompt, Reply, Score
 
 # Replies that a scorer must have been asked about before the share that failed says something.
@@ -52,14 +53,13 @@ class Record:
     def count(self, name: str, candidates: Iterable[Candidate], said: Iterable[Score]) -> None:
         """Count a scorer's words, each candidate once. Raises ScoringError if more of them failed than may."""
         asked, failed = self._asked[name], self._failed[name]
-        reason: str | None = None
-        for candidate, score in zip(candidates, said, strict=True):
-            asked.add(candidate.key)
-            if score.value is None:
-                failed.add(candidate.key)
-                reason = score.failure
-            else:
-                failed.discard(candidate.key)
+        keys = [candidate.key for candidate in candidates]
+        reasons = {key: score.failure for key, score in zip(keys, said, strict=True) if score.value is None}
+        asked.update(keys)
+        if failed:
+            failed.difference_update(keys)
+        failed.update(reasons)
+        reason = next(reversed(reasons.values()), None)
         if reason and len(asked) >= _LEAST_ASKED and len(failed) > self._max_failed * len(asked):
             raise ScoringError(
                 f"The scorer '{name}' failed on {len(failed)} of {len(asked)} replies, more than scoring.max_failed "
@@ -95,6 +95,7 @@ class Scoring:
     ) -> None:
         self._combined = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, Combined)}
         self._scorers = {name: scorer for name, scorer in scorers.items() if name not in self._combined}
+        self._names = (*self._scorers, *self._combined)
         self._prompts = prompts
         self._record = record or Record()
         self._slow = {
@@ -104,6 +105,7 @@ class Scoring:
         self._open: dict[CandidateKey, tuple[Candidate, dict[str, Score]]] = {}
         self._done: list[Scored] = []
         self._error: BaseException | None = None
+        self._refused = False
         self._ended = threading.Event()
         self._busy: dict[int, tuple[str, _Batch]] = {}
         self._turns = threading.Lock()
@@ -122,29 +124,22 @@ class Scoring:
             for _ in range(self._scorers[name].hands):
                 inbox.put(None)
 
-    def ask(self, candidate: Candidate, known: Scores | None = None) -> None:
-        """Have a candidate scored by all scorers but those whose word is `known`."""
-        said = dict(known or {})
-        self._open[candidate.key] = (candidate, said)
-        for name, scorer in self._scorers.items():
-            if name in said:
-                if name in self._slow:
+    def ask(self, candidates: Sequence[Candidate], known: Mapping[CandidateKey, Scores] | None = None) -> None:
+        """Have candidates scored by all scorers but those whose word is `known`: by quick ones now, together."""
+        if self._refused:
+            return  # it is heard of as soon as nothing else is left to say
+        asked = [(candidate, dict(known.get(candidate.key, ())) if known else {}) for candidate in candidates]
+        for name in self._scorers:
+            for candidate, said in asked:
+                if name in said and name in self._slow:
                     self._record.keep(name, candidate, said[name])
-            elif not candidate.is_reply:
-                said[name] = _no_reply(candidate)
-            elif name not in self._slow:
-                try:
-                    said[name] = _score(scorer, [candidate], self._prompts)[0]
-                except UserError as error:
-                    self._error = error
-                    return
-                self._count(name, [candidate], [said[name]])
-            elif (before := self._record.word(name, candidate)) is not None:
-                said[name] = before
-                self._count(name, [candidate], [before])
-            else:
-                self._slow[name].put(candidate)
-        self._close(candidate.key)
+                elif name not in said and not candidate.is_reply:
+                    said[name] = _no_reply(candidate)
+            ask = self._ask_slow if name in self._slow else self._ask_quick
+            ask(name, [one for one in asked if name not in one[1]])
+        for candidate, said in asked:
+            if not self._is_whole(candidate, said):
+                self._open[candidate.key] = (candidate, said)
 
     @property
     def owes(self) -> bool:
@@ -185,8 +180,36 @@ class Scoring:
         for candidate, score in zip(batch, said, strict=True):
             self._open[candidate.key][1][name] = score
             self._record.keep(name, candidate, score)
-            self._close(candidate.key)
+            if self._is_whole(*self._open[candidate.key]):
+                del self._open[candidate.key]
         self._count(name, batch, said)
+
+    def _ask_slow(self, name: str, wanted: Sequence[tuple[Candidate, dict[str, Score]]]) -> None:
+        """Have the word that a slow scorer gave of such a reply before; or else what it says when it comes to it."""
+        for candidate, said in wanted:
+            if (before := self._record.word(name, candidate)) is not None:
+                said[name] = before
+                self._count(name, [candidate], [before])
+            else:
+                self._slow[name].put(candidate)
+
+    def _ask_quick(self, name: str, wanted: Sequence[tuple[Candidate, dict[str, Score]]]) -> bool:
+        """Have a quick scorer's words; False if it raised, which leaves those that it gave before."""
+        candidates = [candidate for candidate, _ in wanted]
+        try:
+            scores = _score(self._scorers[name], candidates, self._prompts)
+        except UserError as error:
+            if len(wanted) > 1:
+                return all(self._ask_quick(name, [one]) for one in wanted)
+            self._error, self._refused = error, True
+            return False
+        for (_, said), score in zip(wanted, scores, strict=True):
+            said[name] = score
+        # Each failure may be the one that is too many.
+        size = 1 if any(score.value is None for score in scores) else max(1, len(scores))
+        for start in range(0, len(scores), size):
+            self._count(name, candidates[start : start + size], scores[start : start + size])
+        return True
 
     def _count(self, name: str, candidates: Sequence[Candidate], said: Sequence[Score]) -> None:
         try:
@@ -194,14 +217,16 @@ class Scoring:
         except ScoringError as error:
             self._error = error
 
-    def _close(self, key: CandidateKey) -> None:
-        candidate, said = self._open[key]
-        if said.keys() >= self._scorers.keys():
-            del self._open[key]
-            for name, scorer in self._combined.items():
-                if name not in said:
-                    said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
-            self._done.append((candidate, {name: said[name] for name in (*self._scorers, *self._combined)}))
+    def _is_whole(self, candidate: Candidate, said: dict[str, Score]) -> bool:
+        """Whether all scorers have spoken of a candidate, which is then done."""
+        if not said.keys() >= self._scorers.keys():
+            return False
+        for name, scorer in self._combined.items():
+            if name not in said:
+                said[name] = scorer.combine(said) if candidate.is_reply else _no_reply(candidate)
+        in_order = said if tuple(said) == self._names else {name: said[name] for name in self._names}
+        self._done.append((candidate, in_order))
+        return True
 
     def _employ(self, name: str) -> None:
         """Have somebody work on a scorer's inbox."""
@@ -256,8 +281,10 @@ def score_owed(
     asked for."""
     record.count_known(known)
     with Scoring(scorers, prompts, record) as scoring:
-        for candidate in candidates:
-            scoring.ask(candidate, {n: s for n, s in known.get(candidate.key, {}).items() if s.value is not None})
+        rest = iter(candidates)
+        while some := list(islice(rest, BATCH)):
+            whole = {c.key: {n: s for n, s in known.get(c.key, {}).items() if s.value is not None} for c in some}
+            scoring.ask(some, whole)
             yield from scoring.answered()
         while scoring.owes:
             yield from scoring.wait()
@@ -265,10 +292,11 @@ def score_owed(
 
 def _score(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:
     """One scorer's word on each candidate; equal replies are asked about once."""
-    different = {(c.key.prompt_id, c.text, c.token_ids): c for c in candidates}
-    replies = [Reply(prompts[c.key.prompt_id], c.text, c.token_ids) for c in different.values()]
-    said = dict(zip(different, run_scorer(scorer, replies), strict=True))
-    return [said[c.key.prompt_id, c.text, c.token_ids] for c in candidates]
+    places: dict[tuple[str, str, tuple[int, ...]], int] = {}
+    places_N = [places.setdefault((c.key.prompt_id, c.text, c.token_ids), len(places)) for c in candidates]
+    replies = [Reply(prompts[prompt_id], text, token_ids) for prompt_id, text, token_ids in places]
+    said = run_in_batches(scorer, replies)
+    return [said[place] for place in places_N]
 
 
 def _no_reply(candidate: Candidate) -> Score:

@@ -25,6 +25,8 @@ _HALVES = {"½": ".5", "¼": ".25", "¾": ".75"}
 
 _WORD = regex.compile(rf"(?V1)[{UNSPACED}]|{LETTER}[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]*+|\d++")
 _RUN = regex.compile(r"[^\s\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]++")
+# What of ASCII is neither a letter or digit nor a space.
+_ASCII_MARKS = bytes(code for code in range(128) if not chr(code).isalnum() and code not in b" \t\n\r\v\f")
 _COUNTED_ALONE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70]")
 _WORD_CHARACTER = regex.compile(r"[\p{L}\p{N}]")
 # Where one sentence ends and the next begins: not behind an initial, a title or a number ('J. Smith', 'Dr. Who').
@@ -67,10 +69,9 @@ def word_spans(normalised: str) -> list[tuple[int, int]]:
 def word_count(text: str) -> int:
     """How many words a reader would count: runs between spaces that hold a letter or digit, and each Chinese or
     Japanese character."""
-    alone = 0
-    rest = text
-    if not text.isascii():
-        rest, alone = _COUNTED_ALONE.subn(" ", text)
+    if text.isascii():  # the same, in a tenth of the time: without marks, runs are what is left between spaces
+        return len(text.encode().translate(None, _ASCII_MARKS).split())
+    rest, alone = _COUNTED_ALONE.subn(" ", text)
     return alone + sum(1 for run in _RUN.finditer(rest) if _WORD_CHARACTER.search(run[0]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -88,6 +89,14 @@ class CandidateKey:
     prompt_id: str
     sample_index: int
     generator: str
+
+    def __hash__(self) -> int:
+        # Of what tells most keys apart: it is asked for many times in a candidate's life.
+        return hash((self.prompt_id, self.sample_index))
+
+
+in_order_of_keys = attrgetter("iteration", "prompt_id", "sample_index", "generator")
+"""What to sort many keys by: it comes to the same as their own comparisons, in a fraction of the time."""
 
 
 @dataclass(frozen=True, slots=True)

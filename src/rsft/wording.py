@@ -24,6 +24,8 @@ def printable(text: str) -> str:
 def whole(text: str) -> str:
     """A foreign text without halves of characters (lone surrogates), which JSON can spell, and nothing can store: two
     that belong together become their character, and any other becomes U+FFFD."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

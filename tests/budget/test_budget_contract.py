@@ -128,9 +128,9 @@ def test_worth_draws_fewer_and_solves_as_many() -> None:
 
 def test_the_past_tells_prompts_apart_and_lets_the_always_solved_rest() -> None:
     past = {
-        "p00": Past(1, Tally((True,) * 3, (9,) * 3), {"s": 1.0}),
-        "p01": Past(1, Tally((False,) * 8, (30,) * 8), {"s": 0.2}),
-        "p02": Past(0, Tally((True,) * 3, (9,) * 3), {"s": 1.0}),
+        "p00": Past(1, Tally.of((True,) * 3, (9,) * 3), {"s": 1.0}),
+        "p01": Past(1, Tally.of((False,) * 8, (30,) * 8), {"s": 0.2}),
+        "p02": Past(0, Tally.of((True,) * 3, (9,) * 3), {"s": 1.0}),
     }
     assert rest(past, 2, 30) == {"p00"}
     assert rest(past, 2, 1) == frozenset(), "somebody has to be asked"
@@ -146,10 +146,10 @@ def test_the_past_tells_prompts_apart_and_lets_the_always_solved_rest() -> None:
 
 def test_prompts_at_both_ends_are_listed() -> None:
     tallies = {
-        "a": Tally((False,) * 8, (1,) * 8),
-        "b": Tally((False,) * 3, (1,) * 3),
-        "c": Tally((True,) * 3, (1,) * 3),
-        "d": Tally((True, False), (1, 1)),
+        "a": Tally.of((False,) * 8, (1,) * 8),
+        "b": Tally.of((False,) * 3, (1,) * 3),
+        "c": Tally.of((True,) * 3, (1,) * 3),
+        "d": Tally.of((True, False), (1, 1)),
     }
     assert lists_of_prompts(tallies, 8) == {"unsolved": ["a"], "deferred": ["b"], "always_solved": ["c"]}
 

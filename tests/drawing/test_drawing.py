@@ -268,12 +268,12 @@ def test_slow_scorers_get_batches_and_quick_ones_answer_at_once() -> None:
     candidates = [Candidate(key, "Good", (1,), "stop", 0.0, 0.0) for key in keys]
     quick = build_scorers({"tidy": "one_line"})
     with Scoring(quick, {"p00": PROMPTS[0]}) as scoring:
-        scoring.ask(candidates[0])
+        scoring.ask([candidates[0]])
         assert len(scoring.answered()) == 1
     with Scoring({"slow": Counting(), **quick}, {"p00": PROMPTS[0]}) as scoring:
         for candidate in candidates:
-            scoring.ask(candidate)
-        scoring.ask(Candidate(CandidateKey(1, "p00", 99, "g"), "", (), "ended", 0.0, 0.0, "dull", "rule"))
+            scoring.ask([candidate])
+        scoring.ask([Candidate(CandidateKey(1, "p00", 99, "g"), "", (), "ended", 0.0, 0.0, "dull", "rule")])
         heard = []
         while scoring.owes:
             heard += scoring.wait()
@@ -343,7 +343,7 @@ def test_what_was_scored_before_a_scorer_failed_too_often_is_given_back(kind: ty
     def draw_all() -> None:
         with Scoring({"broken": kind(first=1000)}, {"p00": PROMPTS[0]}, Record(0.1)) as scoring:
             for candidate in some_candidates(70):
-                scoring.ask(candidate)
+                scoring.ask([candidate])
                 heard.extend(scoring.answered())
             while scoring.owes:
                 heard.extend(scoring.wait())
@@ -402,7 +402,7 @@ def test_a_scorers_backlog_is_dropped_once_nobody_waits_for_it() -> None:
 
     with Scoring({"slow and left": Slow(seconds=0.2)}, {"p00": PROMPTS[0]}) as scoring:
         for candidate in some_candidates(1000):
-            scoring.ask(candidate)
+            scoring.ask([candidate])
     for thread in threading.enumerate():
         if thread.name == "scorer slow and left":
             thread.join(30)

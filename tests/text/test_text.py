@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rsft.text import grams, normalise, sentences, word_count, words
 
@@ -43,6 +45,11 @@ def test_marks_that_tell_words_apart_stay() -> None:
 def test_words(text: str, units: list[str], count: int) -> None:
     assert words(normalise(text)) == units
     assert word_count(text) == count
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=30) | st.text(" a1-'\n\x1c", max_size=12))
+def test_plain_text_is_counted_as_any_other(text: str) -> None:
+    assert word_count(text) == word_count(f"{text} …"), "a mark that is no word, and not of ASCII"
 
 
 @pytest.mark.parametrize(

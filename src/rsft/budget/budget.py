@@ -76,8 +76,9 @@ class Even:
     def _ended(self, before: Tally, tally: Tally) -> bool:
         if self.stop_at is not None and tally.accepted >= self.stop_at:
             return True
-        tried = min(tally.run, tally.candidates - before.candidates)
-        return self.defer_after is not None and tried >= self.defer_after
+        if self.defer_after is None:
+            return False
+        return min(tally.run, tally.candidates - before.candidates) >= self.defer_after
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class ClusterEngine:
         watch: Watch | None,
         pace: Pace | None,
         cancelled: Cancelled,
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[Sequence[Candidate]]:
         if not requests:
             return
         leases = Leases(requests, pace.bound if pace is not None else None)
@@ -172,7 +172,7 @@ class ClusterEngine:
             while leases.owed:
                 if len(cancelled) != heeded:
                     heeded = len(cancelled)
-                    yield from leases.cancel(cancelled)
+                    yield leases.cancel(cancelled)
                     continue
                 now = time.monotonic()
                 if now >= next_look:
@@ -187,7 +187,7 @@ class ClusterEngine:
                 idle = leases.workers and not leases.in_the_making
                 self.roll.write()
                 for heard in self.crew.hear(0.0 if idle else _LISTEN_SECONDS):
-                    yield from self._heard(leases, heard)
+                    yield self._heard(leases, heard)
         finally:
             self.roll.rest(leases.overtaken)
             self.crew.end()

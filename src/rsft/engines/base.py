@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,15 +75,28 @@ class Sampling(Iterator[Candidate]):
     """Candidates as they are finished. What is cancelled between two of them costs no further token.
 
     Each requested candidate comes exactly once: a cancelled one with the finish reason "cancelled", unless it had come
-    to its end before.
+    to its end before. Whoever draws gives one candidate after the other, or several at a time that came together.
     """
 
-    def __init__(self, draw: Callable[[Cancelled], Iterator[Candidate]]) -> None:
+    def __init__(self, draw: Callable[[Cancelled], Iterator[Candidate | Sequence[Candidate]]]) -> None:
         self._cancelled = Cancelled()
-        self._candidates = draw(self._cancelled)
+        self._drawn = draw(self._cancelled)
+        self._at_hand: deque[Candidate] = deque()
 
     def __next__(self) -> Candidate:
-        return next(self._candidates)
+        while not self._at_hand:
+            came = next(self._drawn)
+            self._at_hand.extend([came] if isinstance(came, Candidate) else came)
+        return self._at_hand.popleft()
+
+    def together(self) -> list[Candidate]:
+        """The next candidate, with all that came together with it; none when all have come."""
+        first = next(self, None)
+        if first is None:
+            return []
+        came = [first, *self._at_hand]
+        self._at_hand.clear()
+        return came
 
     def cancel(self, key: CandidateKey) -> None:
         """This candidate is not wanted any more."""
@@ -94,8 +108,8 @@ class Sampling(Iterator[Candidate]):
 
     def close(self) -> None:
         """No candidate will be taken any more: leave off what is in the making."""
-        if isinstance(self._candidates, Generator):
-            self._candidates.close()
+        if isinstance(self._drawn, Generator):
+            self._drawn.close()
 
 
 class EngineKind(Protocol):

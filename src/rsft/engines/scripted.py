@@ -70,25 +70,25 @@ class ScriptedEngine:
     ) -> Sampling:
         lines = self.script.replies if policy == self.base or not self.script.lessons else self.script.lessons
 
-        def draw(cancelled: Cancelled) -> Iterator[Candidate]:
+        def draw(cancelled: Cancelled) -> Iterator[Sequence[Candidate]]:
             waiting = deque(sorted(requests, key=lambda request: request.key.sample_index))
-            held = 0  # in a row
             while waiting:
                 if pace is not None:
                     waiting.extend(pace.further())
-                request = waiting.popleft()
-                if request.key in cancelled:
-                    yield Candidate(request.key, "", (), "cancelled", 0.0, 0.0, CANCELLED)
-                elif pace is None or request.key.sample_index < pace.bound(request.prompt.id):
-                    yield _recite(request, lines, watch)
-                else:
-                    waiting.append(request)
-                    held += 1
-                    if pace is not None and held >= len(waiting):
-                        pace.wait()
-                        held = 0
-                    continue
-                held = 0
+                said: list[Candidate] = []
+                for _ in range(len(waiting)):
+                    request = waiting.popleft()
+                    if request.key in cancelled:
+                        said.append(Candidate(request.key, "", (), "cancelled", 0.0, 0.0, CANCELLED))
+                    elif pace is None or request.key.sample_index < pace.bound(request.prompt.id):
+                        said.append(_recite(request, lines, watch))
+                    else:
+                        waiting.append(request)
+                    if len(said) == self.rows:
+                        break
+                yield said
+                if pace is not None and not said:
+                    pace.wait()
 
         return Sampling(draw)
 

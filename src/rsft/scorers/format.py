@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import regex
@@ -18,6 +19,8 @@ from rsft.types import Reply, Score
 _GLANCE_SECONDS = 0.01
 # Whatever looks beyond the characters that it takes, or back to some: a partial match says nothing certain of these.
 _LOOKS_AROUND = regex.compile(r"\(\?(?![:Pi])|\(\?P[=>&]|\(\*|\\[bBmMGKZzA0-9gX]|[$^]|[*+?}]\+|\{[^}]*[a-z]")
+# Looking up what was compiled takes `regex` itself as long as a usual match.
+_compiled = lru_cache(maxsize=64)(regex.compile)
 
 
 class OneLine(Scorer):
@@ -72,10 +75,11 @@ class Format(Scorer):
 
     def _score(self, text: str) -> Score:
         problems = _line_problems(text) if self.one_line else []
-        problems += outside(word_count(text), self.min_words, self.max_words, "words")
+        if self.min_words is not None or self.max_words is not None:
+            problems += outside(word_count(text), self.min_words, self.max_words, "words")
         if self.pattern is not None:
             try:
-                if regex.fullmatch(self.pattern, text.strip(), timeout=MATCHING_SECONDS) is None:
+                if _compiled(self.pattern).fullmatch(text.strip(), timeout=MATCHING_SECONDS) is None:
                     problems.append("does not match the pattern")
             except TimeoutError:
                 return Score.failed(f"the pattern took more than {MATCHING_SECONDS:g} s on this reply")

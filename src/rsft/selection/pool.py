@@ -128,6 +128,8 @@ class Pool:
     def first(self, alive: Mask, most: int | Places, by: Values | None = None) -> Mask:
         """Of each prompt the first candidates that are alive: by value from the greatest on, then by lot. `most` of
         each, or (prompts,) of them."""
+        if isinstance(most, int) and np.count_nonzero(alive) <= most:
+            return alive.copy()
         places = self._in_order(alive, by)
         starts = _starts(self.prompt_N[places])
         ranks = np.arange(len(places)) - np.repeat(starts, np.diff(np.append(starts, len(places))))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreRow:
+class ScoreRow(NamedTuple):
     """What one scorer, of this very fingerprint, said of one candidate."""
 
     key: CandidateKey

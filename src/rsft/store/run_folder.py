@@ -21,7 +21,7 @@ from rsft.store.policies import Policies, round_name
 from rsft.store.segments import Segments
 from rsft.store.whereabouts import Whereabouts
 from rsft.store.writing import GROUP_ROWS, Writer
-from rsft.types import Candidate, CandidateKey, Decision, Label, Preference, Prompt, Score
+from rsft.types import Candidate, CandidateKey, Decision, Label, Preference, Prompt, Score, in_order_of_keys
 
 _Item = TypeVar("_Item")
 
@@ -131,7 +131,7 @@ class RunFolder:
     ) -> list[Candidate]:
         """In the order of their keys. Of some prompts, only what may hold them is read."""
         found = map(rows.candidate_of, self._rows_of("candidates", iteration, generators, prompt_ids))
-        return sorted(found, key=lambda candidate: candidate.key)
+        return sorted(found, key=lambda candidate: in_order_of_keys(candidate.key))
 
     def scores(
         self,
