@@ -27,6 +27,10 @@ class Request:
     params: SamplingParams
     family_seed: int = 0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is sent: see `Candidate`."""
+        return Request, (self.key, self.prompt, self.seed, self.params, self.family_seed)
+
 
 Watcher = Callable[[str, int], Ended | None]
 """Sees one candidate's text as far as it is settled, with the number of its tokens, after each of them; what it returns
