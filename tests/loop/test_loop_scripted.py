@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 import rsft
 from questions import write_questions
+from rsft.engines.base import Sampling
 from rsft.engines.scripted import ScriptedEngine
 from rsft.errors import RecipeError, RunError, ScoringError, SelectionError, StoreError
 from rsft.loop import run
@@ -164,12 +164,12 @@ def test_an_engine_that_drops_or_doubles_a_candidate_is_caught(
 ) -> None:
     honest = ScriptedEngine.sample
 
-    def drops(self: ScriptedEngine, *said: Any) -> Iterator[rsft.Candidate]:
-        yield from list(honest(self, *said))[1:]
+    def drops(self: ScriptedEngine, *said: Any) -> Sampling:
+        return Sampling(lambda _: iter(list(honest(self, *said))[1:]))
 
-    def doubles(self: ScriptedEngine, *said: Any) -> Iterator[rsft.Candidate]:
+    def doubles(self: ScriptedEngine, *said: Any) -> Sampling:
         first, *rest = honest(self, *said)
-        yield from [first, first, *rest]
+        return Sampling(lambda _: iter([first, first, *rest]))
 
     for broken in (drops, doubles):
         monkeypatch.setattr(ScriptedEngine, "sample", broken)
