@@ -26,8 +26,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +133,8 @@ def _run_of(workers: int, candidates: int, engine: dict[str, Any]) -> tuple[floa
                 f"cluster={json.dumps({'ray': 'local', 'engine': {'workers': workers, 'cpus': 0}})}",
             ],
         )
-        meter = _Meter(warm_up=candidates // 2)
-        with meter.at_work():
-            run(recipe, meter)
+        meter = _Meter(candidates // each * each)
+        run(recipe, meter)
         with RunFolder.open(Path(recipe.run), write=False) as folder:
             assert folder.count("candidates") == candidates // each * each
     return meter.rate, meter.cpu
@@ -165,23 +162,20 @@ def _recipe(here: str, prompts: Path, each: int) -> str:
 
 
 class _Meter:
-    """Counts candidates as the run tells of them, from when half are there: by then all workers are at it."""
+    """Counts candidates as the run tells of them, from when half are there, by when all workers are at it, to the last.
+    What is told of later stages counts for nothing."""
 
-    def __init__(self, warm_up: int) -> None:
-        self._warm_up = warm_up
+    def __init__(self, candidates: int) -> None:
+        self._candidates = candidates
         self._count = 0
         self._first: tuple[float, float, int] | None = None
         self._last = (0.0, 0.0, 0)
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        yield
 
     def begin(self, title: str, total: int, unit: str) -> None: ...
 
     def advance(self, steps: int, tokens: int = 0) -> None:
         self._count += steps
-        if self._count >= self._warm_up:
+        if self._candidates // 2 <= self._count <= self._candidates:
             now = (time.perf_counter(), time.process_time(), self._count)
             self._first = self._first or now
             self._last = now
