@@ -23,6 +23,9 @@ from runs import acknowledged, elsewhere, make_recipe, outcome
 
 from rsft.loop import run
 
+# Other tests' workers would be taken for those of these.
+pytestmark = pytest.mark.alone
+
 DRIVER = Path(__file__).with_name("driver.py")
 KILLED: Counter[str] = Counter()
 SEEDS = range(10)
