@@ -57,7 +57,7 @@ def open_engine(
     the folder. Raises a UserError where it can't work there."""
     name, options = _named(spec)
     kind = engine_kind(name)
-    if cluster is None or name in _ASKED_FROM_HERE:
+    if cluster is None or name in _ASKED_FROM_HERE or "url" in options:
         return kind.open(options, student, folder)
     from rsft.cluster.hire import hire
 

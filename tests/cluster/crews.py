@@ -53,7 +53,9 @@ class ThreadCrew:
     def hear(self, seconds: float) -> Sequence[Joined | Left | Came]:
         heard, self._told = self._told, []
         if (doomed := self.fate(list(self.workers))) is not None:
-            self.workers.pop(doomed).end(self._number)
+            dying = self.workers.pop(doomed)
+            dying.end(self._number)
+            dying.close()
             self.deaths += 1
             heard.append(Left(doomed, "it was doomed"))
         self._hire()

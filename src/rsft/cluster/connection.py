@@ -12,6 +12,7 @@ from rsft.errors import RunError
 _SECONDS = 10.0
 
 _users = 0
+_is_ours = False
 
 
 def connect(address: str) -> None:
@@ -20,7 +21,7 @@ def connect(address: str) -> None:
     `address`: auto for the cluster that this machine is part of (RAY_ADDRESS, or one that `ray start` made), HOST:PORT
     of another one's head, or local for a new one on this machine alone.
     """
-    global _users  # noqa: PLW0603
+    global _users, _is_ours  # noqa: PLW0603
     try:
         # What Ray must be told before it is imported: it reports on its users otherwise.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -31,9 +32,10 @@ def connect(address: str) -> None:
         try:
             _somebody_listens(address)
             ray.init(address=address, namespace="rsft", log_to_driver=False, logging_level=logging.ERROR)
+            _is_ours = True
         except (OSError, RuntimeError, ValueError) as error:
             raise RunError(
-                f"There is no Ray cluster at '{address}' (cluster.ray): {error} Start one with ray start --head, and "
+                f"There is no Ray cluster at '{address}' (cluster.ray): {error}. Start one with ray start --head, and "
                 "ray start --address=HOST:6379 on each further machine; or say --set cluster.ray=local."
             ) from error
     _users += 1
@@ -50,7 +52,7 @@ def disconnect() -> None:
     """One that needed the connection is done with it."""
     global _users  # noqa: PLW0603
     _users -= 1
-    if _users == 0:
+    if _users == 0 and _is_ours:
         import ray
 
         ray.shutdown()

@@ -20,6 +20,10 @@ from rsft.types import Candidate, Policy, Prompt
 
 # How long one waits for a word of some worker before one looks what else there is to do.
 _LISTEN_SECONDS = 0.05
+# The same where nothing is in the making.
+_IDLE_SECONDS = 0.005
+# When Python looks for cycles meanwhile.
+_SELDOM = (100_000, 50, 50)
 # Asking the pace about all that is leased may take this share of the time.
 _LOOKING_SHARE = 0.05
 
@@ -180,8 +184,8 @@ class ClusterEngine:
         leases = Leases(requests, pace.bound if pace is not None else None)
         heeded, next_look = 0, 0.0
         self._witness = self._witness or requests[0].prompt
-        self.crew.begin(policy, watch, self._witness)
         try:
+            self.crew.begin(policy, watch, self._witness)
             while leases.owed:
                 if len(cancelled) != heeded:
                     heeded = len(cancelled)
@@ -199,11 +203,11 @@ class ClusterEngine:
                     next_look = 0.0
                 idle = leases.workers and not leases.in_the_making
                 self.roll.write()
-                for heard in self.crew.hear(0.0 if idle else _LISTEN_SECONDS):
+                for heard in self.crew.hear(_IDLE_SECONDS if idle else _LISTEN_SECONDS):
                     yield self._heard(leases, heard)
         finally:
-            self.roll.rest(leases.overtaken)
             self.crew.end()
+            self.roll.rest(leases.overtaken)
 
     def _heard(self, leases: Leases, heard: Joined | Left | Came) -> Sequence[Candidate]:
         if isinstance(heard, Joined):
@@ -219,7 +223,8 @@ class ClusterEngine:
         for key, said in heard.taken.told.items():
             self._told.setdefault(key, {}).update(dict.fromkeys(said))
         first = leases.came(heard.worker, heard.taken.candidates, time.monotonic())
-        self.roll.came(heard.worker, len(first), sum(len(candidate.token_ids) for candidate in first))
+        if first:
+            self.roll.came(heard.worker, len(first), sum(len(candidate.token_ids) for candidate in first))
         return first
 
 
@@ -228,7 +233,10 @@ def _rarely_collected() -> Iterator[None]:
     """Look for reference cycles seldom: of millions of candidates none is part of one, and Python would look through
     all of them again and again, for a fifth of the time."""
     usual = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 50)
+    if usual == _SELDOM:  # another engine draws as well, and sees to it
+        yield
+        return
+    gc.set_threshold(*_SELDOM)
     try:
         yield
     finally:

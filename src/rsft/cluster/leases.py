@@ -187,11 +187,6 @@ class Leases:
                 news, hand.news = hand.news, News()
                 yield hand.worker, news
 
-    def held_by(self, worker: str) -> int:
-        """How many candidates a worker holds that may begin or have begun."""
-        hand = self._hands.get(worker)
-        return hand.startable if hand else 0
-
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _made(self, requests: Sequence[Request]) -> _Share:
@@ -219,6 +214,7 @@ class Leases:
         hand.shares[id(share)] = share
         hand.startable += share.startable
         hand.news.requests += share.owed.values()
+        hand.news.cancelled.keys.update(key for key in share.owed if key in self._cancelled)
         hand.news.bounds[share.prompt_id] = hand.told[share.prompt_id] = share.bound
 
     def _overtake(self, hand: _Hand, now: float) -> None:

@@ -25,6 +25,8 @@ _log = logging.getLogger("rsft")
 
 # So many deaths in a row, of each copy, without a score from any: then it is not the machines.
 _DEATHS = 3
+# How often one says that there is no room for one yet.
+_SAY_SECONDS = 30.0
 
 
 class _Actor:
@@ -60,7 +62,9 @@ class _Copies:
         self._made_of = Luggage.of(scorer), os.getcwd(), threads
         self._idle = SimpleQueue[Any]()
         self._all: list[Any] = []
+        self._ready: set[int] = set()
         self._deaths = 0
+        self._is_over = False
         for _ in range(self.count):
             self._idle.put(self._begun())
 
@@ -73,6 +77,7 @@ class _Copies:
         try:
             while True:
                 try:
+                    self._await(copy)
                     said = ray.get(getattr(copy, method).remote(*arguments), timeout=self._max_seconds)
                     self._deaths = 0
                     return said
@@ -80,6 +85,8 @@ class _Copies:
                     copy = self._replaced(copy)
                     return None
                 except ray.exceptions.RayError as error:
+                    if self._is_over:
+                        raise RunError(f"The scorer '{self.name}' is asked no more: the run is over.") from None
                     if (cause := raised(error)) is not None:
                         copy = self._replaced(copy) if isinstance(error, ray.exceptions.ActorDiedError) else copy
                         raise cause from None
@@ -99,15 +106,30 @@ class _Copies:
         """Let all copies go, with what they hold of the cluster, until somebody asks again."""
         import ray
 
-        for copy in self._all:
+        for copy in list(self._all):
             ray.kill(copy)
+        self._all.clear()
+        self._ready.clear()
+        for _ in range(self._idle.qsize()):
             self._idle.get()
             self._idle.put(None)
-        self._all.clear()
 
     def close(self) -> None:
+        self._is_over = True
         self.dismiss()
         disconnect()
+
+    def _await(self, copy: Any) -> None:
+        """Wait until a copy is there: for room on the cluster, and for its model. That is not its scorer's time."""
+        import ray
+
+        if id(copy) in self._ready:
+            return
+        there = copy.fingerprint.remote()
+        while not ray.wait([there], timeout=_SAY_SECONDS)[0]:
+            _log.warning("a worker of the scorer '%s' has not come yet: it takes %s", self.name, self._resources)
+        ray.get(there)
+        self._ready.add(id(copy))
 
     def _begun(self) -> Any:
         import ray
@@ -121,7 +143,9 @@ class _Copies:
         import ray
 
         ray.kill(copy)
-        self._all.remove(copy)
+        self._ready.discard(id(copy))
+        if copy in self._all:  # else all were let go meanwhile
+            self._all.remove(copy)
         return self._begun()
 
 
@@ -180,6 +204,7 @@ class Panel(Scorer):
 
     def beside(self, baseline: Baseline) -> Panel:
         other = self._scorer.beside(baseline)
+        self._copies.dismiss()
         return Panel.of(self._copies.name, other, self._cluster, self._max_seconds, self._all)
 
     @property

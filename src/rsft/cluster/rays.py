@@ -36,6 +36,8 @@ _log = logging.getLogger("rsft")
 _DEATHS = 3
 # How long after a death the next worker is started, from one death in a row to the next.
 _REST_SECONDS, _LONGEST_REST = 0.5, 30.0
+# A driver that has not listened for so long was away.
+_AWAY_SECONDS = 5.0
 # How often one looks whether machines have come.
 _MEASURE_SECONDS = 10.0
 # How often one says that there is no room for workers yet.
@@ -60,10 +62,7 @@ class _Actor:
         return replace(self._worker.facts(), node=ray.get_runtime_context().get_node_id())
 
     def begin(self, number: int, sent: Sent, watch: Luggage | None, witness: Prompt) -> None:
-        import ray
-
-        policy = sent.arrived(lambda parts: map(ray.get, parts))
-        self._worker.begin(number, policy, watch.open() if watch else None, witness)
+        self._worker.begin(number, _arrived(sent), watch.open() if watch else None, witness)
 
     def tell(self, number: int, news: News) -> None:
         self._worker.tell(number, news)
@@ -78,7 +77,7 @@ class _Actor:
         self._worker.end(number)
 
     def do(self, method: str, *arguments: Any) -> Any:
-        return getattr(self._worker, method)(*arguments)
+        return getattr(self._worker, method)(*(_arrived(one) if isinstance(one, Sent) else one for one in arguments))
 
 
 @dataclass(slots=True, eq=False)
@@ -97,23 +96,27 @@ class RayCrew:
     """A `Crew` of actors. Those that die are replaced, wherever Ray finds room; so are those that say nothing."""
 
     def __init__(self, cluster: ClusterSection, wanted: WorkersSection, station: Station, logs: Path) -> None:
-        """Raises RunError where there is no such cluster, or where it could never hold such a worker."""
+        """Raises RunError where there is no such cluster."""
         self._cluster = cluster
         self._logs = logs
         connect(cluster.ray)
         logs.mkdir(parents=True, exist_ok=True)
+        for old in logs.glob(".here-*"):  # of a run that was killed
+            old.unlink(missing_ok=True)
         self._token = logs.absolute() / f".here-{secrets.token_hex(8)}"
         self._token.touch()
         self._station = Luggage.of(replace(station, token=str(self._token)))
         self._wanted = wanted
-        self._ranks = int((station.options.get("arguments") or {}).get("tensor_parallel_size", 1))
+        self._ranks = _ranks(station.options.get("arguments"))
         self._resources, self._count, self._threads = asked_of_ray(wanted, ranks=self._ranks)
         self._measured_at = time.monotonic()
         self._hired: dict[str, _Hired] = {}
         self._asked: dict[Any, _Hired] = {}
         self._joined: list[Joined] = []
-        self._left: list[Left] = []
-        """Those that went while nobody listened."""
+        self._untold: list[Left | Came] = []
+        """Those that went, and what was said, while nobody listened."""
+        self._last_heard = time.monotonic()
+        self._listening_since = 0.0
         self._number = 0
         self._drawing: tuple[Sent, Any, Prompt] | None = None
         self._sent: Sent | None = None
@@ -149,9 +152,9 @@ class RayCrew:
             self._tell(hired, "tell", self._number, news)
 
     def hear(self, seconds: float) -> Sequence[Joined | Left | Came]:
-        left, self._left = self._left, []
+        untold, self._untold = self._untold, []
         joined, self._joined = self._joined, []
-        return [*left, *joined, *self._hear(0.0 if left or joined else seconds)]
+        return [*untold, *joined, *self._hear(0.0 if untold or joined else seconds)]
 
     def end(self) -> None:
         self._drawing = None
@@ -167,12 +170,16 @@ class RayCrew:
             if not able:
                 self._wait()
                 continue
+            said = [self._for(able[0], one) if isinstance(one, Policy) else one for one in arguments]
             try:
-                return ray.get(self._call(able[0], "do", "besides", method, *arguments))
+                answer = self._call(able[0], "do", "besides", method, *said)
+                if self._answers(able[0], answer):
+                    return ray.get(answer)
+                self._untold += self._gone(able[0], "it said nothing")
             except ray.exceptions.RayError as error:
                 if (cause := raised(error)) is not None:
                     raise cause from None
-                self._left += self._gone(able[0], said_of(error))
+                self._untold += self._gone(able[0], said_of(error))
 
     def release(self) -> None:
         import ray
@@ -226,8 +233,7 @@ class RayCrew:
         assert self._drawing is not None
         assert hired.facts is not None
         sent, *rest = self._drawing
-        if not hired.facts.sees and sent.folder is not None:
-            self._drawing = (sent := self._on_the_way(sent), *rest)
+        sent = self._for(hired, sent.policy)
         # Heard of only where it fails: the policy may not arrive.
         self._asked[self._call(hired, "begin", "told", self._number, sent, *rest)] = hired
         if not hired.is_asked:
@@ -235,19 +241,32 @@ class RayCrew:
         hired.heard_at = time.monotonic()
         return Joined(hired.name, hired.facts)
 
-    def _on_the_way(self, sent: Sent) -> Sent:
-        """A policy with its bytes in Ray's object store, put there once for all that do not see this disk."""
+    def _for(self, hired: _Hired, policy: Policy) -> Sent:
+        """A policy as a worker is told it: with its bytes in Ray's object store, put there once, for those that do not
+        see this disk."""
         import ray
 
-        if sent.manifest is None and sent.folder is not None:
-            manifest = manifest_of(sent.folder)
-            sent = replace(sent, manifest=manifest, parts=[ray.put(part) for part in parts(sent.folder, manifest)])
-            self._sent = sent
-        return sent
+        sent = self._sent if self._sent is not None and self._sent.policy == policy else Sent(policy)
+        if sent.folder is None or sent.manifest is not None or (hired.facts is not None and hired.facts.sees):
+            return sent
+        manifest = manifest_of(sent.folder)
+        self._sent = replace(sent, manifest=manifest, parts=[ray.put(part) for part in parts(sent.folder, manifest)])
+        return self._sent
+
+    def _answers(self, hired: _Hired, answer: Any) -> bool:
+        """Wait for an answer, for as long as the worker says anything at all; one that does not is ended."""
+        import ray
+
+        patience = self._cluster.patience_seconds
+        while not ray.wait([answer], timeout=patience)[0]:
+            if not ray.wait([hired.actor.facts.remote()], timeout=patience)[0]:
+                _end_for_good(hired)
+                return False
+        return True
 
     def _wait(self) -> None:
         """Wait for somebody while nothing is drawn."""
-        self._left += [heard for heard in self._hear(1.0) if isinstance(heard, Left)]
+        self._untold += [heard for heard in self._hear(1.0) if not isinstance(heard, Joined)]
 
     def _hear(self, seconds: float) -> list[Joined | Left | Came]:
         import ray
@@ -259,10 +278,14 @@ class RayCrew:
             time.sleep(seconds)
         elif ray.wait(asked, num_returns=1, timeout=seconds)[0]:
             for ref in ray.wait(asked, num_returns=len(asked), timeout=0)[0]:
-                heard += self._answered(self._asked.pop(ref), ref)
+                if (hired := self._asked.pop(ref, None)) is not None:  # it may be gone by another answer
+                    heard += self._answered(hired, ref)
         now = time.monotonic()
+        if now - self._last_heard > seconds + _AWAY_SECONDS:
+            self._listening_since = now  # nobody was silent while nobody listened
+        self._last_heard = now
         for hired in list(self._hired.values()):
-            silent = now - hired.heard_at
+            silent = now - max(hired.heard_at, self._listening_since)
             if hired.facts is not None and self._drawing is not None and silent > self._cluster.patience_seconds:
                 _end_for_good(hired)
                 heard += self._gone(hired, f"it said nothing for {silent:.0f} s")
@@ -290,13 +313,12 @@ class RayCrew:
             return []
         assert isinstance(said, Taken)
         hired.is_asked = False
-        if self._drawing is None:
-            return []
-        self._ask(hired)
-        if said.drawing != self._number:
-            return []
+        if self._drawing is not None:
+            self._ask(hired)
+        if self._drawing is None or said.drawing != self._number:
+            return [Came(hired.name, replace(said, candidates=()))]  # its logs, and its proof
         if said.error is not None:
-            return self._failed(hired, said.error)
+            return [Came(hired.name, said), *self._failed(hired, said.error)]
         if said.candidates:
             self._deaths = 0
             self._said.clear()
@@ -310,7 +332,7 @@ class RayCrew:
         self._said.append(str(error))
         left = self._gone(hired, str(error))
         as_often = len(self._said) >= max(2, self._count)
-        if self._deaths >= _DEATHS * self._count or (as_often and len(set(self._said)) == 1):
+        if as_often and len(set(self._said)) == 1:
             raise error  # it is not the machine
         return left
 
@@ -321,8 +343,8 @@ class RayCrew:
         self._deaths += 1
         if self._deaths >= _DEATHS * self._count:
             raise RunError(
-                f"{self._deaths} workers died one after the other without a candidate; the last one{where}: {why} What "
-                f"they said is in {self._logs}; what was drawn before is kept: go on with rsft resume."
+                f"{self._deaths} workers died one after the other without a candidate; the last one{where}: {why}. "
+                f"What they logged is in {self._logs}; what was drawn before is kept: go on with rsft resume."
             )
         rest = _REST_SECONDS * 2 ** (self._deaths // max(1, self._count))
         self._rest_until = time.monotonic() + min(rest, _LONGEST_REST)
@@ -354,6 +376,18 @@ class RayCrew:
 
     def _call(self, hired: _Hired, method: str, group: str, *arguments: Any) -> Any:
         return getattr(hired.actor, method).options(concurrency_group=group).remote(*arguments)
+
+
+def _arrived(sent: Sent) -> Policy:
+    import ray
+
+    return sent.arrived(lambda parts: map(ray.get, parts))
+
+
+def _ranks(arguments: Any) -> int:
+    """How many GPUs a server of its own spreads a model over."""
+    said = arguments if isinstance(arguments, dict) else {}
+    return int(said.get("tensor_parallel_size", 1)) * int(said.get("pipeline_parallel_size", 1))
 
 
 def _end_for_good(hired: _Hired) -> None:

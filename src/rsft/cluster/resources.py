@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rsft.config.cluster import WorkersSection
@@ -24,7 +25,7 @@ def asked_of_ray(
     gpus_there = sum(node.get("GPU", 0) for node in nodes)
     if gpus is None:
         gpus = wanted.gpus if wanted.gpus is not None else (ranks if gpus_there else 0)
-    count = wanted.workers or (max(1, int(gpus_there // gpus)) if gpus else max(1, len(nodes)))
+    count = wanted.workers or max(1, _fitting(nodes, gpus))
     asked: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 1 if wanted.cpus is None else wanted.cpus}
     if wanted.memory_gib is not None:
         asked["memory"] = int(wanted.memory_gib * 2**30)
@@ -34,6 +35,11 @@ def asked_of_ray(
         return asked, count, max(1, math.floor(wanted.cpus))
     least = min((node.get("CPU", 1) for node in nodes), default=1)
     return asked, count, max(1, int(least // math.ceil(count / max(1, len(nodes)))))
+
+
+def _fitting(nodes: Sequence[Mapping[str, float]], gpus: float) -> int:
+    """How many workers with so many GPUs each have room on these machines; one on each where they take none."""
+    return sum(int(node.get("GPU", 0) // gpus) for node in nodes) if gpus else len(nodes)
 
 
 def raised(error: Any) -> UserError | None:

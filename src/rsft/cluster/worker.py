@@ -26,6 +26,8 @@ from rsft.types import Candidate, Policy, Prompt
 
 # How long one that is asked waits for a first candidate, and then for some more: each call costs the driver a little.
 _ASKED_SECONDS, _GATHERING_SECONDS = 1.0, 0.01
+# The same of a drawing that is over, while another one may be about to begin.
+_ENDED_SECONDS = 0.05
 _MOST_AT_ONCE = 4096
 # How often logs are looked at, and how much of each is told at once.
 _LOGS_SECONDS, _MOST_LOGGED = 2.0, 2**18
@@ -97,6 +99,8 @@ class Worker:
         self._sees = Path(station.token).is_file()
         self._at_engine = threading.Lock()
         self._proven: set[str] = set()
+        self._proof: Proof | None = None
+        """What is still to be told."""
         self._drawing = _Drawing(0, self._engine.base, None, None)
         self._drawing.end()
 
@@ -122,7 +126,9 @@ class Worker:
         drawing = self._drawing
         candidates = drawing.take(seconds)
         error = None if candidates else drawing.error
-        return Taken(drawing.number, candidates, error, self._engine.told, drawing.proven(), self._logs.further())
+        said, self._proof = self._proof, None
+        logs = self._logs.further(at_once=error is not None)
+        return Taken(drawing.number, candidates, error, self._engine.told, said, logs)
 
     def end(self, number: int) -> None:
         """No more of this drawing is wanted."""
@@ -156,7 +162,7 @@ class Worker:
     def _prove(self, drawing: _Drawing) -> None:
         if drawing.witness is not None and drawing.policy.hash not in self._proven:
             self._proven.add(drawing.policy.hash)
-            drawing.proof = proof(self._engine, self._student, drawing.policy, drawing.witness)
+            self._proof = proof(self._engine, self._student, drawing.policy, drawing.witness)
 
     def _draw(self, drawing: _Drawing) -> None:
         with self._at_engine:
@@ -192,14 +198,14 @@ class _Logs:
         self._own.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def further(self) -> dict[str, bytes]:
+    def further(self, *, at_once: bool = False) -> dict[str, bytes]:
         """What the files have come to hold since this was last asked; nothing if that was just now."""
-        if time.monotonic() - self._looked_at < _LOGS_SECONDS:
+        if time.monotonic() - self._looked_at < _LOGS_SECONDS and not at_once:
             return {}
         self._looked_at = time.monotonic()
         found: dict[str, bytes] = {}
         for file in sorted(self._folder.rglob("*.log")):
-            with file.open("rb") as stream:
+            with contextlib.suppress(FileNotFoundError), file.open("rb") as stream:
                 stream.seek(self._told.get(file, 0))
                 if further := stream.read(_MOST_LOGGED):
                     found[str(file.relative_to(self._folder))] = further
@@ -216,8 +222,7 @@ class _Drawing(Pace):
         self.watch = watch
         self.witness = witness
         self.error: UserError | None = None
-        self.proof: Proof | None = None
-        self._came = SimpleQueue[Candidate]()
+        self._came = SimpleQueue[Candidate | None]()
         self._changed = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._bounds: dict[str, int] = {}
@@ -225,7 +230,7 @@ class _Drawing(Pace):
         self._cancelled = Cancelled()
         self._sampling: Sampling | None = None
         self._over = False
-        self._heard = 0
+        self._heard = self._waited = 0
 
     # -- for the engine's thread --
 
@@ -234,8 +239,9 @@ class _Drawing(Pace):
 
     def wait(self) -> None:
         with self._changed:
-            heard = self._heard
-            self._changed.wait_for(lambda: self._over or self._heard != heard or bool(self._waiting))
+            # What was heard since it last waited may have come after it looked at the bounds.
+            self._changed.wait_for(lambda: self._over or self._heard != self._waited or bool(self._waiting))
+            self._waited = self._heard
 
     @property
     def expects_more(self) -> bool:
@@ -258,6 +264,9 @@ class _Drawing(Pace):
     def run(self, sampling: Sampling) -> None:
         """Take what the engine draws."""
         with self._changed:
+            if self._over:  # before the engine was there to hear of it
+                sampling.close()
+                return
             self._sampling = sampling
             _cancel(sampling, self._cancelled)  # what was so before the engine was there to hear of it
         try:
@@ -283,25 +292,24 @@ class _Drawing(Pace):
 
     def take(self, seconds: float) -> Sequence[Candidate]:
         found: list[Candidate] = []
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (min(seconds, _ENDED_SECONDS) if self._over else seconds)
         while len(found) < _MOST_AT_ONCE:
             try:
                 left = deadline - time.monotonic()
-                found.append(self._came.get(timeout=left) if left > 0 else self._came.get_nowait())
+                came = self._came.get(timeout=left) if left > 0 else self._came.get_nowait()
+                if came is None:
+                    break
+                found.append(came)
             except Empty:
                 break
             if len(found) == 1:
                 deadline = time.monotonic() + _GATHERING_SECONDS
         return found
 
-    def proven(self) -> Proof | None:
-        """What is to be told of the weights, once."""
-        said, self.proof = self.proof, None
-        return said
-
     def end(self) -> None:
         with self._changed:
             self._over = True
+            self._came.put(None)  # whoever waits for more
             if self._sampling is not None:
                 _cancel(self._sampling, Cancelled(prompts=self._prompts))
             self._changed.notify_all()

@@ -28,6 +28,8 @@ class RayWriter:
     """A `Writer` whose orders go to any machine that has time."""
 
     def __init__(self, run: Path) -> None:
+        for old in run.glob(".written-*"):  # of a run that was killed
+            old.unlink(missing_ok=True)
         self._token = run.absolute() / f".written-{secrets.token_hex(8)}"
         self._is_seen = True
 
@@ -40,7 +42,7 @@ class RayWriter:
         try:
             task = ray.remote(carried_out).options(num_cpus=0, scheduling_strategy="SPREAD", max_retries=0)
             segments = ray.get([task.remote(order, str(self._token)) for order in orders], timeout=_SECONDS)
-        except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError) as error:
+        except ray.exceptions.RayError as error:
             if (cause := raised(error)) is not None:
                 raise cause from None
             raise WriterLost(str(error)) from error

@@ -44,6 +44,14 @@ class ClusterSection(Section):
         60, gt=0, description="A worker that says nothing for so long is given up, and its work is others'."
     )
 
+    @model_validator(mode="after")
+    def _somebody_samples(self) -> ClusterSection:
+        if self.engine.workers == 0:
+            raise ValueError(
+                "engine.workers is 0, and nobody would sample; leave it out for one on each machine or GPU"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _address_alone(cls, said: Any) -> Any:
