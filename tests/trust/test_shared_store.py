@@ -227,7 +227,7 @@ def test_a_damaged_object_is_set_aside_and_only_its_rows_are_made_again(damage: 
 class Workers:
     """Another process writes; it dies before, in the middle of, or after its work."""
 
-    DIES = {3: "begun", 6: "written", 9: "renamed"}  # noqa: RUF012
+    DIES = {1: "begun", 3: "written", 5: "renamed"}  # noqa: RUF012
 
     def __init__(self) -> None:
         self.lost = self.wrote = 0
@@ -237,6 +237,8 @@ class Workers:
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def write(self, orders: Sequence[Order]) -> Sequence[Segment]:
+        if not orders:
+            return []
         fate = self.DIES.get(self.lost + self.wrote, "")
         try:
             made = [self.pool.submit(work, order, fate) for order in orders]
@@ -267,7 +269,7 @@ def test_others_write_and_die(whole: dict[str, Any], monkeypatch: pytest.MonkeyP
     run(keeping(name, "s3"))
     workers.pool.shutdown()
     assert outcome(f"runs/{name}") == whole
-    assert workers.wrote > 5
+    assert workers.wrote > 3
     assert workers.lost == 3
     assert named(name) < there(name), "what a lost one wrote is no part of the run"
     with RunFolder.open(Path("runs") / name, write=True):

@@ -36,7 +36,7 @@ class RayWriter:
     def write(self, orders: Sequence[Order]) -> Sequence[Segment]:
         import ray
 
-        if not self._is_seen:
+        if not (orders and self._is_seen):
             return [written(order) for order in orders]
         self._token.touch()
         try:
