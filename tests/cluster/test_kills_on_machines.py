@@ -54,8 +54,7 @@ def test_killed_anywhere(seed: int, whole: dict[str, Any], three: Machines) -> N
     words = [sys.executable, str(DRIVER), folder, three.address, str(seed), *map(str, three.raylets())]
     died = subprocess.run(words, capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    for line in died.stdout.splitlines():
-        KILLED[line] += line.startswith("killed")
+    KILLED.update(line for line in died.stdout.splitlines() if line.startswith("killed"))
     # Those who worked for the dead driver go by themselves.
     psutil.wait_procs([psutil.Process(pid) for pid in actors()], timeout=30)
     assert not actors()

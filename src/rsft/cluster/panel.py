@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.dashboard import Counted, scorer_name
 from rsft.cluster.luggage import Luggage
-from rsft.cluster.orphans import end_with_parent
+from rsft.cluster.orphans import end_soon, end_with_parent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.errors import RunError
@@ -27,6 +27,8 @@ _log = logging.getLogger("rsft")
 _DEATHS = 3
 # How often one says that there is no room for one yet.
 _SAY_SECONDS = 30.0
+# How long one waits for copies that are let go to hear of it.
+_LEAVE_SECONDS = 5.0
 
 
 class _Actor:
@@ -43,6 +45,11 @@ class _Actor:
 
     def fingerprint(self) -> str:
         return self._scorer.fingerprint
+
+    def leave(self) -> None:
+        """Nothing will be scored any more."""
+        self._scorer.close()
+        end_soon()
 
     def score(self, replies: Sequence[Reply]) -> list[Score]:
         scores = run_scorer(self._scorer, replies)
@@ -106,6 +113,9 @@ class _Copies:
         """Let all copies go, with what they hold of the cluster, until somebody asks again."""
         import ray
 
+        ready = [copy.leave.remote() for copy in self._all if id(copy) in self._ready]
+        if ready:
+            ray.wait(ready, num_returns=len(ready), timeout=_LEAVE_SECONDS)
         for copy in list(self._all):
             ray.kill(copy)
         self._all.clear()

@@ -19,7 +19,7 @@ from rsft.cluster.dashboard import Counted, engine_name
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
-from rsft.cluster.orphans import end_with_parent
+from rsft.cluster.orphans import end_soon, end_with_parent
 from rsft.cluster.policies import Sent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.cluster.roll import last_number
@@ -38,6 +38,8 @@ _DEATHS = 3
 _REST_SECONDS, _LONGEST_REST = 0.5, 30.0
 # A driver that has not listened for so long was away.
 _AWAY_SECONDS = 5.0
+# How long one waits for workers to close what they have.
+_LEAVE_SECONDS = 10.0
 # How often one looks whether machines have come.
 _MEASURE_SECONDS = 10.0
 # How often one says that there is no room for workers yet.
@@ -75,6 +77,11 @@ class _Actor:
 
     def end(self, number: int) -> None:
         self._worker.end(number)
+
+    def leave(self) -> None:
+        """Nothing will be drawn any more."""
+        self._worker.close()
+        end_soon()
 
     def do(self, method: str, *arguments: Any) -> Any:
         return getattr(self._worker, method)(*(_arrived(one) if isinstance(one, Sent) else one for one in arguments))
@@ -190,17 +197,15 @@ class RayCrew:
     def dismiss(self) -> None:
         import ray
 
+        calls = [self._call(hired, "leave", "besides") for hired in self._hired.values() if hired.facts]
+        if calls:
+            ray.wait(calls, num_returns=len(calls), timeout=_LEAVE_SECONDS)
         for hired in self._hired.values():
             ray.kill(hired.actor)
         self._hired.clear()
         self._asked.clear()
 
     def close(self) -> None:
-        import ray
-
-        calls = [self._call(hired, "do", "besides", "close") for hired in self._hired.values() if hired.facts]
-        if calls:
-            ray.wait(calls, num_returns=len(calls), timeout=10)
         self.dismiss()
         self._token.unlink(missing_ok=True)
         disconnect()
