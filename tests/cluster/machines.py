@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -68,6 +68,14 @@ def actors() -> list[int]:
         if words[0].startswith(("ray::_Actor", "ray::rsft")):
             found.append(process.pid)
     return found
+
+
+def nobody_is_left() -> bool:
+    """Whether all of them have ended, in a while: each does so by itself."""
+    for pid in actors():
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(timeout=30)
+    return not actors()
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from driver import on_machines
-from machines import Machines, actors
+from machines import Machines, nobody_is_left
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trust"))
 
@@ -45,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 def test_undisturbed_it_comes_to_the_same_as_without_a_cluster(whole: dict[str, Any], three: Machines) -> None:
     run(elsewhere("runs/undisturbed", *on_machines("undisturbed", three.address)))
     assert outcome("runs/undisturbed") == whole
-    assert not actors()
+    assert nobody_is_left()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -55,9 +54,7 @@ def test_killed_anywhere(seed: int, whole: dict[str, Any], three: Machines) -> N
     died = subprocess.run(words, capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     KILLED.update(line for line in died.stdout.splitlines() if line.startswith("killed"))
-    # Those who worked for the dead driver go by themselves.
-    psutil.wait_procs([psutil.Process(pid) for pid in actors()], timeout=30)
-    assert not actors()
+    assert nobody_is_left(), "those who worked for the dead driver go by themselves"
     before = acknowledged(folder)
     three.mend()
     run(elsewhere(folder, *on_machines(folder, three.address)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Machines, actors
+from machines import Machines, actors, nobody_is_left
 
 import rsft
 from command import Command
@@ -80,7 +80,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("mine.py").write_text(MINE)
     write_questions(train=12, heldout=4)
     yield tmp_path
-    assert not actors(), "nobody is left at work"
+    assert nobody_is_left()
 
 
 def came_to(run: str) -> Any:
