@@ -80,6 +80,8 @@ TRAINERS = {
     "openai": "rsft.training.hosted:HostedTraining",
     "null": "rsft.training.null:NullTraining",
 }
+OWN = "rsft_user_"
+"""What the names of modules begin with that are made of users' own files."""
 _KINDS = {"engine": ENGINES, "scorer": SCORERS, "rule": RULES, "trainer": TRAINERS}
 
 
@@ -102,23 +104,31 @@ def _from_file(kind: str, path: Path, attribute: str) -> Any:
     if not path.is_file():
         raise RecipeError(f"The {kind} '{path}:{attribute}' names the file {path}, which does not exist.")
     # A module name made of the content: an edited file is loaded anew, two files of one name do not meet.
-    module_name = f"rsft_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    module_name = f"{OWN}{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
         try:
-            spec.loader.exec_module(module)
+            import_file(module_name, path)
         except Exception as error:
-            del sys.modules[module_name]
             raise RecipeError(f"The file {path} of {kind} '{attribute}' can't be imported: {error!r}") from error
     found = getattr(sys.modules[module_name], attribute, None)
     if not callable(found):
         names = [name for name in vars(sys.modules[module_name]) if not name.startswith("_")]
         raise RecipeError(f"The file {path} has no function or class '{attribute}'.{nearest(attribute, names)}")
     return found
+
+
+def import_file(module_name: str, path: Path) -> None:
+    """Import a file as a module of this name. What it raises leaves no module behind."""
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
 
 
 def fingerprint_of(kind: Any, options: Any, version: int = 1) -> str:

@@ -170,22 +170,10 @@ class ClusterEngine:
     ) -> Iterator[Sequence[Candidate]]:
         if not requests:
             return
-        with _rarely_collected():
-            yield from self._leased(policy, requests, watch, pace, cancelled)
-
-    def _leased(
-        self,
-        policy: Policy,
-        requests: Sequence[Request],
-        watch: Watch | None,
-        pace: Pace | None,
-        cancelled: Cancelled,
-    ) -> Iterator[Sequence[Candidate]]:
         leases = Leases(requests, pace.bound if pace is not None else None)
         heeded, next_look = 0, 0.0
         self._witness = self._witness or requests[0].prompt
-        try:
-            self.crew.begin(policy, watch, self._witness)
+        with _rarely_collected(), self._drawing(leases, policy, watch, self._witness):
             while leases.owed:
                 if len(cancelled) != heeded:
                     heeded = len(cancelled)
@@ -205,6 +193,13 @@ class ClusterEngine:
                 self.roll.write()
                 for heard in self.crew.hear(_IDLE_SECONDS if idle else _LISTEN_SECONDS):
                     yield self._heard(leases, heard)
+
+    @contextmanager
+    def _drawing(self, leases: Leases, policy: Policy, watch: Watch | None, witness: Prompt) -> Iterator[None]:
+        """One drawing of the crew's, which ends however this does."""
+        try:
+            self.crew.begin(policy, watch, witness)
+            yield
         finally:
             self.crew.end()
             self.roll.rest(leases.overtaken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import sys
 import tempfile
@@ -12,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_OWN = "rsft_user_"
-"""What the registry calls the modules that it makes of users' files."""
+from rsft import registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,9 @@ class Luggage:
     @classmethod
     def of(cls, thing: Any) -> Luggage:
         """Raises TypeError or pickle's errors for what can't be sent."""
-        own = {name: Path(module.__file__ or "") for name, module in sys.modules.items() if name.startswith(_OWN)}
+        own = {
+            name: Path(module.__file__ or "") for name, module in sys.modules.items() if name.startswith(registry.OWN)
+        }
         files = {name: (file.name, file.read_bytes()) for name, file in own.items() if file.is_file()}
         return cls(pickle.dumps(thing), files)
 
@@ -35,26 +35,13 @@ class Luggage:
         """The object, in whatever process this is."""
         for name, (file_name, source) in self.files.items():
             if name not in sys.modules:
-                _import(name, file_name, source)
+                file = _place() / name / file_name
+                file.parent.mkdir(exist_ok=True)
+                file.write_bytes(source)
+                registry.import_file(name, file)
         return pickle.loads(self.content)
 
 
 @cache
 def _place() -> Path:
     return Path(tempfile.mkdtemp(prefix="rsft-own-"))
-
-
-def _import(name: str, file_name: str, source: bytes) -> None:
-    file = _place() / name / file_name
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(source)
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise

@@ -189,17 +189,12 @@ class RayCrew:
                 self._untold += self._gone(able[0], said_of(error))
 
     def release(self) -> None:
-        import ray
-
-        calls = [self._call(hired, "do", "besides", "release") for hired in self._hired.values() if hired.facts]
-        ray.wait(calls, num_returns=len(calls), timeout=self._cluster.patience_seconds) if calls else None
+        self._have_all(self._cluster.patience_seconds, "do", "release")
 
     def dismiss(self) -> None:
         import ray
 
-        calls = [self._call(hired, "leave", "besides") for hired in self._hired.values() if hired.facts]
-        if calls:
-            ray.wait(calls, num_returns=len(calls), timeout=_LEAVE_SECONDS)
+        self._have_all(_LEAVE_SECONDS, "leave")
         for hired in self._hired.values():
             ray.kill(hired.actor)
         self._hired.clear()
@@ -211,6 +206,14 @@ class RayCrew:
         disconnect()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _have_all(self, seconds: float, method: str, *arguments: Any) -> None:
+        """Have all that are there do something, and wait for them for so long at most."""
+        import ray
+
+        calls = [self._call(hired, method, "besides", *arguments) for hired in self._hired.values() if hired.facts]
+        if calls:
+            ray.wait(calls, num_returns=len(calls), timeout=seconds)
 
     def _hire(self) -> None:
         """Start the workers that are missing. Those for which there is no room yet come when there is."""
