@@ -20,6 +20,8 @@ from rsft.types import Candidate, CandidateKey, Prompt, Reply, Score
 
 # Replies that a scorer must have been asked about before the share that failed says something.
 _LEAST_ASKED = 50
+# Of so many candidates it is known whether a scorer failed: if it breaks down late in a long run, that is heard of.
+_COUNTED = 10_000
 # Words that are remembered.
 _REMEMBERED = 200_000
 
@@ -30,14 +32,13 @@ Scored = tuple[Candidate, Scores]
 
 class Record:
     """What scorers said in a run so far, so that slow ones are not asked about an equal reply twice; and how often they
-    failed, so that one that fails too often ends the run. `max_seconds` is how long they may take over a batch."""
+    failed lately, so that one that fails too often ends the run. `max_seconds` is how long they may take over a batch."""
 
     def __init__(self, max_failed: float = 1.0, max_seconds: float = math.inf) -> None:
         self._max_failed = max_failed
         self.max_seconds = max_seconds
         self._words: OrderedDict[tuple[str, str, str, tuple[int, ...]], Score] = OrderedDict()
-        self._asked: defaultdict[str, set[CandidateKey]] = defaultdict(set)
-        self._failed: defaultdict[str, set[CandidateKey]] = defaultdict(set)
+        self._lately: defaultdict[str, _Lately] = defaultdict(_Lately)
 
     def word(self, name: str, candidate: Candidate) -> Score | None:
         """What the scorer said of such a reply before, unless it failed."""
@@ -51,18 +52,15 @@ class Record:
                 self._words.popitem(last=False)
 
     def count(self, name: str, candidates: Iterable[Candidate], said: Iterable[Score]) -> None:
-        """Count a scorer's words, each candidate once. Raises ScoringError if more of them failed than may."""
-        asked, failed = self._asked[name], self._failed[name]
-        keys = [candidate.key for candidate in candidates]
-        reasons = {key: score.failure for key, score in zip(keys, said, strict=True) if score.value is None}
-        asked.update(keys)
-        if failed:
-            failed.difference_update(keys)
-        failed.update(reasons)
-        reason = next(reversed(reasons.values()), None)
-        if reason and len(asked) >= _LEAST_ASKED and len(failed) > self._max_failed * len(asked):
+        """Count a scorer's words, each candidate once. Raises ScoringError if it failed on more of those that it was
+        asked about lately than it may."""
+        lately, reason = self._lately[name], None
+        for candidate, score in zip(candidates, said, strict=True):
+            lately.count(candidate.key, score.value is None)
+            reason = score.failure or reason
+        if reason and len(lately) >= _LEAST_ASKED and lately.failed > self._max_failed * len(lately):
             raise ScoringError(
-                f"The scorer '{name}' failed on {len(failed)} of {len(asked)} replies, more than scoring.max_failed "
+                f"The scorer '{name}' failed on {lately.failed} of {len(lately)} replies, more than scoring.max_failed "
                 f"({self._max_failed:g}) allows. The last reason: {reason}. Mend it and go on with rsft resume, which "
                 "asks again where a score failed; or, in a new run, allow more (--set scoring.max_failed=0.5)."
             )
@@ -72,7 +70,24 @@ class Record:
         for key, said in known.items():
             for name, score in said.items():
                 if score.value is not None:
-                    self._asked[name].add(key)
+                    self._lately[name].count(key, False)
+
+
+class _Lately:
+    """The last `_COUNTED` candidates that a scorer was asked about, and on how many of them it failed."""
+
+    def __init__(self) -> None:
+        self._has_failed: OrderedDict[CandidateKey, bool] = OrderedDict()
+        self.failed = 0
+
+    def __len__(self) -> int:
+        return len(self._has_failed)
+
+    def count(self, key: CandidateKey, failed: bool) -> None:
+        self.failed += failed - self._has_failed.pop(key, False)
+        self._has_failed[key] = failed
+        if len(self._has_failed) > _COUNTED:
+            self.failed -= self._has_failed.popitem(last=False)[1]
 
 
 @dataclass(slots=True, eq=False)

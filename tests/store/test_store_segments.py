@@ -181,8 +181,13 @@ def test_a_failed_score_is_made_good_once(tmp_path: Path) -> None:
 
 
 def test_keys_with_one_hash_are_not_taken_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = claims._hashes
-    monkeypatch.setattr(claims, "_hashes", lambda kind, table, **said: honest(kind, table, **said) * 0)
+    honest = claims._marks
+
+    def all_the_same(kind: str, table: object, **said: bool) -> claims.Marks:
+        marks = honest(kind, table, **said)
+        return claims.Marks(marks.hash_N * 0, marks.bit_N * 0 + 1)
+
+    monkeypatch.setattr(claims, "_marks", all_the_same)
     write(tmp_path)
     assert order(tmp_path) == order(tmp_path, "scores") == expected()
     with RunFolder.open(tmp_path, write=True) as folder:

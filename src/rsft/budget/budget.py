@@ -12,12 +12,12 @@ import numpy as np
 
 from rsft.budget.allocation import WEIGHTS, shares
 from rsft.budget.belief import Belief, beliefs
-from rsft.budget.tally import Tally
+from rsft.budget.tally import OPENING, Tally
 from rsft.budget.worth import Aim, Kind, worth_going
 
 Tallies = Mapping[str, Tally]
 # Candidates of every prompt before anything is concluded from them.
-_FIRST_LOOK = 2
+_FIRST_LOOK = OPENING
 # Kinds of prompts are told apart by steps of the mean's log odds and of the cost.
 _ODDS_STEP, _COST_STEP = 0.25, 0.1
 # So many candidates' worth of the mean cost are believed of a prompt's cost.

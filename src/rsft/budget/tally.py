@@ -6,19 +6,23 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
+OPENING = 2
+"""So many first candidates of a prompt are told one by one, for budgets that look at all prompts' first ones."""
+
+
 class Tally(NamedTuple):
-    """One prompt's candidates so far: whether each was accepted, and its tokens.
+    """One prompt's candidates so far, how many of them were accepted, and their tokens.
 
     A candidate counts as accepted if the prompt's accepted replies became more by it: another copy of what is there
-    already does not. `run` counts the rejections since the last accepted one. The numbers are carried along with what
-    they are of, since budgets ask for them at every candidate: a tally is made by `of` and by `after`.
+    already does not. `run` counts the rejections since the last accepted one. `opening` tells of the first candidates
+    whether each was accepted, and its tokens. So a tally is as small after a thousand candidates as after two.
     """
 
-    outcomes: tuple[bool, ...] = ()
-    costs: tuple[int, ...] = ()
+    candidates: int = 0
     accepted: int = 0
     tokens: int = 0
     run: int = 0
+    opening: tuple[tuple[bool, int], ...] = ()
 
     @classmethod
     def of(cls, outcomes: Iterable[bool], costs: Iterable[int]) -> Tally:
@@ -31,20 +35,19 @@ class Tally(NamedTuple):
     def after(self, accepted: bool, tokens: int = 0) -> Tally:
         """The tally with one candidate more."""
         return Tally(
-            self.outcomes + (accepted,),  # noqa: RUF005 (twice as fast, and done at every candidate)
-            self.costs + (tokens,),  # noqa: RUF005
+            self.candidates + 1,
             self.accepted + accepted,
             self.tokens + tokens,
             0 if accepted else self.run + 1,
+            (*self.opening, (accepted, tokens)) if self.candidates < OPENING else self.opening,
         )
 
     def first(self, candidates: int) -> Tally:
-        """The tally as it was after so many candidates."""
-        return Tally.of(self.outcomes[:candidates], self.costs[:candidates])
-
-    @property
-    def candidates(self) -> int:
-        return len(self.outcomes)
+        """The tally as it was after so many candidates: no more than `OPENING`, or all of them."""
+        if candidates >= self.candidates:
+            return self
+        assert candidates <= OPENING, "only of the first ones it is known how each fared"
+        return Tally.of(*zip(*self.opening[:candidates], strict=True)) if candidates else Tally()
 
     @property
     def always_solved(self) -> bool:
@@ -59,6 +62,6 @@ class Tally(NamedTuple):
         """
         if not self.candidates:
             return 0.0
-        if stop_at is not None and self.accepted == stop_at > 1 and self.outcomes[-1]:
+        if stop_at is not None and self.accepted == stop_at > 1 and not self.run:
             return (self.accepted - 1) / (self.candidates - 1)
         return self.accepted / self.candidates

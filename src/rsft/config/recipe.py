@@ -187,7 +187,10 @@ class ScoringSection(Section):
     """What scorers may get wrong."""
 
     max_failed: float = Field(
-        0.1, ge=0, le=1, description="The share of whole replies on which a scorer may fail before the run stops."
+        0.1,
+        ge=0,
+        le=1,
+        description="The share of whole replies, of the last 10,000, on which a scorer may fail before the run stops.",
     )
     max_seconds: float = Field(
         1800, gt=0, description="How long a scorer may take over a batch of replies: after that, it failed on them."

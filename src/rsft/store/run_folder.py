@@ -108,8 +108,8 @@ class RunFolder:
         for name, decided in (decisions or {}).items():
             made += self._write_decisions(name, sorted(decided.items(), key=lambda one: one[0].iteration))
         self._acknowledge(made)
-        for of, hashes_N in claimed.items():
-            self._claims.add(*of, hashes_N)
+        for of, marks in claimed.items():
+            self._claims.add(*of, marks)
         for of in claimed:
             self._segments.merge_small(*of)
 
