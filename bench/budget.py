@@ -207,7 +207,8 @@ def draw_frontier(families: Mapping[str, Mapping[str, Mapping[str, float]]], pat
 
 def real(arguments: argparse.Namespace) -> dict[str, Any]:
     """Part (b)."""
-    from rsft.drawing import Drawing, Drawn
+    from rsft.drawing import Drawing
+    from rsft.drawn import Drawn
     from rsft.loop import run
     from rsft.progress import Silent
     from rsft.setup import read_prompts, set_up
@@ -240,7 +241,7 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch, RunFolder.open(Path(scratch), write=True) as folder:
             began = time.perf_counter()
             drawing = Drawing(folder, parts, recipe.model_copy(update={"seed": seed}), Silent())
-            drawn = drawing.by_budget(2, policy, recipe.sampling.law(), parts.selection, budget, ids, early)
+            (drawn,) = drawing.by_budget(2, policy, recipe.sampling.law(), parts.selection, budget, ids, early)
             return drawn, time.perf_counter() - began
 
     draw(Even(dict.fromkeys(ids[:8], 2)), early, 0)  # warm up

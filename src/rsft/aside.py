@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,18 @@ class Aside:
 
     def add(self, part: int, rows: Rows) -> None:
         """Put rows of one part aside, behind those that are there."""
-        if not len(rows):
-            return
-        self._waiting[part].append(rows.astype(self._kind, copy=False))
-        self.count_P[part] += len(rows)
-        self._bytes += rows.nbytes
-        if self._bytes > _WAITING and len(self._waiting) > 1:
-            self._write()
+        if len(rows):
+            self.count_P[part] += len(rows)
+            self._hold(part, rows)
+
+    def arrange(self, in_order: Callable[[Rows], Rows]) -> None:
+        """Put each part's rows into another order. No more will come."""
+        for part in range(len(self._waiting)):
+            rows = in_order(self.rows(part))
+            self._bytes -= sum(held.nbytes for held in self._waiting[part])
+            self._waiting[part], self._written[part] = [], []
+            if len(rows):
+                self._hold(part, rows)
 
     def rows(self, part: int) -> Rows:
         """All of a part's rows, in the order in which they came."""
@@ -63,6 +69,12 @@ class Aside:
         if len(found) > 1 and not written:
             self._waiting[part] = found = [np.concatenate(found)]
         return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _hold(self, part: int, rows: Rows) -> None:
+        self._waiting[part].append(rows.astype(self._kind, copy=False))
+        self._bytes += rows.nbytes
+        if self._bytes > _WAITING and len(self._waiting) > 1:
+            self._write()
 
     def _write(self) -> None:
         try:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from rsft.budget import Tally
 from rsft.columns import KEY, Keys, as_numbers, joined, new_numbers
 from rsft.ids import Ids
 from rsft.selection.pool import Mask, Numbers, Places
 from rsft.store import RunFolder
-from rsft.types import CandidateKey, Decision
+from rsft.store.rows import candidate_of, schemas
+from rsft.types import Candidate, CandidateKey, Decision, in_order_of_keys
 
 
 class StoredDecisions:
@@ -71,6 +73,44 @@ class Fared:
             counts[0] += np.bincount(prompt_R, minlength=len(ids))
             counts[1] += np.bincount(prompt_R[np.asarray(table["accepted"])], minlength=len(ids))
         return cls(ids, counts[0], counts[1])
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was decided."""
+        return bool(self.candidates_P.any())
+
+    @property
+    def candidates(self) -> dict[str, int]:
+        """How many candidates each prompt had, by its id; who had none is left out."""
+        return self._by_prompt(self.candidates_P)
+
+    @property
+    def accepted(self) -> dict[str, int]:
+        """How many of them were accepted; a prompt without any is left out."""
+        return self._by_prompt(self.accepted_P)
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """Both of each prompt that had candidates."""
+        accepted = self.accepted
+        return {prompt_id: Tally(count, accepted.get(prompt_id, 0)) for prompt_id, count in self.candidates.items()}
+
+    def _by_prompt(self, count_P: Places) -> dict[str, int]:
+        numbers = np.flatnonzero(count_P)
+        return dict(zip(self.ids.take(numbers), count_P[numbers].tolist(), strict=True))
+
+
+def accepted_candidates(folder: RunFolder, iteration: int, name: str) -> list[Candidate]:
+    """The candidates that a set of decisions accepted in an iteration, in the order of their keys."""
+    import pyarrow as pa
+
+    decisions = folder.tables("decisions", f"{iteration}:{name}", [*KEY, "accepted"])
+    keys = Keys.of(table.filter(table["accepted"]) for table in decisions)
+    found: list[Candidate] = []
+    for table in folder.tables("candidates", str(iteration), schemas()["candidates"].names):
+        rows = table.filter(pa.array(keys.places(table) >= 0))
+        found += map(candidate_of, zip(*(column.to_pylist() for column in rows.columns), strict=True))
+    return sorted(found, key=lambda candidate: in_order_of_keys(candidate.key))
 
 
 def first_decided(

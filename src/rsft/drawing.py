@@ -1,4 +1,8 @@
-"""Drawing candidates: from the engine through the scorers into the run folder. What is there is not drawn again."""
+"""Drawing candidates: from the engine through the scorers into the run folder. What is there is not drawn again.
+
+A stage that draws of all prompts does so of as many at a time as memory has room for: what was drawn of them then lies
+in the run folder, and only how each prompt fared is kept.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 from rsft import failpoints
-from rsft.budget import Budget
+from rsft.budget import Budget, OneRound, Tally
 from rsft.config import Recipe
+from rsft.drawn import Drawn, Sampled
 from rsft.engines.base import Request, stream_seed
 from rsft.engines.writers import Writer, Writers
 from rsft.errors import StoreError, UserError
@@ -22,14 +28,19 @@ from rsft.pacing import Pacing
 from rsft.progress import Reporter
 from rsft.scorers import Scorer
 from rsft.scoring import Record, Scored, Scores, Scoring, score_owed
-from rsft.selection import Pool, Selection
+from rsft.selection import Selection
 from rsft.setup import Parts
 from rsft.store import RunFolder
-from rsft.types import Candidate, CandidateKey, Policy, SamplingParams, in_order_of_keys
+from rsft.types import Candidate, CandidateKey, Policy, SamplingParams
 from rsft.watching import Watching
 
 # How long an engine that has nothing else to do waits for scorers before it goes on with what may turn out unneeded.
 _PATIENCE_SECONDS = 0.25
+# What a candidate takes while it is drawn, as a request and as an object with some scores.
+_BYTES_EACH, _BYTES_A_TOKEN = 3000, 40
+_LEAST_ROOM = 8192
+# So many candidates are looked at to see whether an iteration is as it was decided on.
+_LOOKED_AT = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +53,36 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """Candidates with their scores, in the order of their keys.
+class _Draws:
+    """How an iteration's candidates are drawn, and by which rules it is known what they are worth."""
 
-    `drawn_tokens` were drawn just now: the other candidates were there already, from before an interruption or from the
-    other arm. `unneeded_tokens` were drawn of candidates that do not count: a prompt had enough before they were done.
-    """
+    iteration: int
+    policy: Policy
+    params: SamplingParams
+    selection: Selection
+    watching: Watching | None
 
-    candidates: Sequence[Candidate]
-    scores: Mapping[CandidateKey, Scores]
-    drawn_tokens: int
-    unneeded_tokens: int = 0
 
-    @classmethod
-    def of(cls, scored: Sequence[Scored], drawn_tokens: int, unneeded_tokens: int = 0) -> Drawn:
-        in_order = sorted(scored, key=lambda one: in_order_of_keys(one[0].key))
-        scores = {candidate.key: said for candidate, said in in_order}
-        return cls([candidate for candidate, _ in in_order], scores, drawn_tokens, unneeded_tokens)
+def room(params: SamplingParams) -> int:
+    """How many candidates may be drawn at a time: a quarter of what memory is free would hold them."""
+    import psutil
 
-    @property
-    def by_prompt(self) -> Mapping[str, Scores]:
-        """The scores by prompt, where each has one reply."""
-        return {key.prompt_id: said for key, said in self.scores.items()}
+    bytes_each = _BYTES_EACH + _BYTES_A_TOKEN * params.max_tokens
+    return max(_LEAST_ROOM, int(psutil.virtual_memory().available) // 4 // bytes_each)
 
-    @property
-    def pool(self) -> Pool:
-        return Pool.scored(self.candidates, self.scores)
+
+def portions(wanted: Mapping[str, int], most: int) -> Iterator[list[str]]:
+    """Prompts in order, so many at a time that no more than `most` candidates are wanted of them; one at least."""
+    some: list[str] = []
+    held = 0
+    for prompt_id, count in wanted.items():
+        if some and held + count > most:
+            yield some
+            some, held = [], 0
+        some.append(prompt_id)
+        held += count
+    if some:
+        yield some
 
 
 class Drawing:
@@ -105,7 +120,8 @@ class Drawing:
             ]
             for order, named in zip(orders, generators, strict=True)
         ]
-        stock = self._stock(iteration, {name for named in generators for name in named})
+        wanted = dict.fromkeys(prompt_id for order in orders for prompt_id in order.wanted)
+        stock = self._stock(iteration, {name for named in generators for name in named}, wanted)
         owed = [request for requests in requested for request in requests if request.key not in stock]
         self.tell.advance(sum(map(len, requested)) - len(owed))
         with Keeping(self.folder, self.parts.scorers) as keeping:
@@ -117,6 +133,12 @@ class Drawing:
             for found in ([stock[request.key] for request in requests] for requests in requested)
         ]
 
+    def in_portions(self, iteration: int, policy: Policy, order: Order, writers: Writers) -> Iterator[Drawn]:
+        """What was ordered, whole, some prompts at a time."""
+        for some in portions(order.wanted, room(order.params)):
+            ordered = replace(order, wanted={prompt_id: order.wanted[prompt_id] for prompt_id in some})
+            yield from self.by_orders(iteration, policy, [ordered], writers)
+
     def by_budget(
         self,
         iteration: int,
@@ -126,53 +148,83 @@ class Drawing:
         budget: Budget,
         prompt_ids: Sequence[str],
         watching: Watching | None = None,
-    ) -> Drawn:
-        """What the budget grants by what the selection accepts, round after round; the hopeless ends early."""
+    ) -> Iterator[Drawn]:
+        """What the budget grants by what the selection accepts; the hopeless ends early.
+
+        All prompts together, if memory has room for what may be drawn of them. Else each of the budget's rounds comes
+        in portions of prompts: which candidates count is the same, since the budget looks at all prompts only between
+        its rounds.
+        """
+        draws = _Draws(iteration, policy, params, selection, watching)
+        tallies = dict.fromkeys(prompt_ids, Tally())
+        most = room(params)
+        if sum(map(budget.most, prompt_ids)) <= most:
+            yield self._by_budget(draws, budget, tallies)
+            return
+        while (granted := budget.next_round(tallies)) is not None:
+            owed = {prompt_id: limit - tallies[prompt_id].candidates for prompt_id, limit in granted.limits.items()}
+            for some in portions(owed, most):
+                portion = {prompt_id: tallies[prompt_id] for prompt_id in some}
+                yield self._by_budget(draws, OneRound(granted, budget.stop_at), portion)
+                tallies |= portion
+
+    def _by_budget(self, draws: _Draws, budget: Budget, tallies: dict[str, Tally]) -> Drawn:
+        """Draw of the prompts that have fared so, round after round, and say how they have fared then."""
         writers = self.parts.writers
-        named = self._generators(writers, policy, params, watching)
-        families = {prompt_id: Family(selection) for prompt_id in prompt_ids}
-        stock = {key: one for key, one in self._stock(iteration, named).items() if key.prompt_id in families}
+        named = self._generators(writers, draws.policy, draws.params, draws.watching)
+        families = {prompt_id: Family(draws.selection, tally) for prompt_id, tally in tallies.items()}
+        stock = self._stock(draws.iteration, named, families)
         learn(families, list(stock.values()))
         pace = Pacing(budget, families)
         owed = [
             request
             for prompt_id, family in families.items()
             for request in self._requests(
-                iteration,
+                draws.iteration,
                 prompt_id,
                 {
                     index: named[writers.place(index)]
                     for index in range(family.tally.candidates, pace.most(prompt_id))
                     if not family.knows(index)
                 },
-                params,
+                draws.params,
             )
         ]
-        self.tell.advance(sum(family.tally.candidates for family in families.values()))
+        self.tell.advance(sum(family.tally.candidates - tallies[name].candidates for name, family in families.items()))
         drawn_tokens = 0
         with Keeping(self.folder, self.parts.scorers) as keeping:
-            for some in self._draw(writers, policy, owed, watching, pace):
+            for some in self._draw(writers, draws.policy, owed, draws.watching, pace):
                 drawn_tokens += _tokens(some)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
-        found = [one for family in families.values() for one in family.counted()]
+        found = [one for name, family in families.items() for one in family.counted(tallies[name].candidates)]
         drawn_tokens += pace.cancelled_tokens
+        tallies |= {prompt_id: family.tally for prompt_id, family in families.items()}
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
 
-    def kept(self, iteration: int, decided: Collection[CandidateKey]) -> Drawn | None:
-        """The candidates of an iteration on which the run has decided, as they were scored then: what has failed is not
-        asked again, since that could change who should have been drawn. None without any, or where one got damaged."""
-        if not decided:
-            return None
+    def has_all(self, sampled: Sampled) -> bool:
+        """Whether all these candidates are in the folder, with every scorer's word on each. If nothing of the iteration
+        ever got damaged, a look at some tells: scorers may have changed since."""
+        checked = portions(sampled.counts, _LOOKED_AT)
+        if not self.folder.has_lost(sampled.iteration):
+            checked = islice(checked, 1)
+        return all(self._has_all_of(sampled, prompt_ids) for prompt_ids in checked)
+
+    def _has_all_of(self, sampled: Sampled, prompt_ids: Collection[str]) -> bool:
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
-        scores = self.folder.scores(iteration=iteration, fingerprints=fingerprints)
-        found = [candidate for candidate in self.folder.candidates(iteration=iteration) if candidate.key in decided]
-        whole = [(one, scores[one.key]) for one in found if len(scores.get(one.key, {})) == len(fingerprints)]
-        return Drawn.of(whole, 0) if len(whole) == len(decided) else None
+        iteration, generators = sampled.iteration, sampled.generators
+        keys = self.folder.candidate_keys(iteration=iteration, generators=generators, prompt_ids=prompt_ids)
+        scores = self.folder.scores(
+            iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=fingerprints
+        )
+        whole = Counter(
+            key.prompt_id for key in keys if sampled.has(key) and len(scores.get(key, ())) == len(fingerprints)
+        )
+        return all(whole[prompt_id] == sampled.counts[prompt_id] for prompt_id in prompt_ids)
 
     def given(self, iteration: int, texts: Mapping[str, str], whose: str) -> Drawn:
         """Replies by prompt that no engine drew, scored and kept like candidates; `whose` stands for the generator."""
         self.folder.ledger.add_generator(whose, {"policy": whose, "temperature": None})
-        found = self._stock(iteration, [whose])
+        found = self._stock(iteration, [whose], texts)
         keys = (CandidateKey(iteration, prompt_id, 0, whose) for prompt_id in texts)
         owed = [Candidate(key, texts[key.prompt_id], (), "stop", None, None) for key in keys if key not in found]
         with Keeping(self.folder, self.parts.scorers) as keeping:
@@ -245,14 +297,19 @@ class Drawing:
             raise
         _reconcile(owed, came)
 
-    def _stock(self, iteration: int, generators: Collection[str]) -> dict[CandidateKey, Scored]:
-        """What the folder holds of these generators, with these scorers' scores; what misses or failed is made."""
+    def _stock(
+        self, iteration: int, generators: Collection[str], prompt_ids: Collection[str]
+    ) -> dict[CandidateKey, Scored]:
+        """What the folder holds of these prompts by these generators, with these scorers' scores; what misses or failed
+        is made."""
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
         if self.earlier is not None:
             heldout = {name: scorer.fingerprint for name, scorer in self.parts.heldout_scorers.items()}
-            self.earlier.take_over(iteration, generators, fingerprints | heldout)
-        candidates = self.folder.candidates(iteration=iteration, generators=generators)
-        known = self.folder.scores(iteration=iteration, generators=generators, fingerprints=fingerprints)
+            self.earlier.take_over(iteration, generators, prompt_ids, fingerprints | heldout)
+        candidates = self.folder.candidates(iteration=iteration, generators=generators, prompt_ids=prompt_ids)
+        known = self.folder.scores(
+            iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=fingerprints
+        )
         with Keeping(self.folder, self.parts.scorers, known) as keeping:
             for one in score_owed(self.parts.scorers, self.prompts, self.record, candidates, known):
                 keeping.keep([one])

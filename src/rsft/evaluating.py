@@ -9,7 +9,8 @@ from typing import Any
 from rsft import metrics
 from rsft.bookkeeping import Arm, Books
 from rsft.config import Recipe
-from rsft.drawing import Drawing, Drawn, Order
+from rsft.drawing import Drawing, Order
+from rsft.drawn import Drawn
 from rsft.evaluated import evaluated
 from rsft.evaluation import Evaluation, Measured
 from rsft.types import Policy, Prompt, SamplingParams

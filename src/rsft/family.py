@@ -30,8 +30,9 @@ class Family:
     not depend on which came first, on how quick a scorer was, or on an interruption.
     """
 
-    def __init__(self, selection: Selection) -> None:
-        self.tally = Tally()
+    def __init__(self, selection: Selection, tally: Tally | None = None) -> None:
+        """`tally` tells of candidates that have come to count before."""
+        self.tally = tally or Tally()
         self.leading = selection.leading
         self._further = Selection(selection.while_drawing.rules[len(self.leading.rules) :])
         self._most = self._further.most_of_a_prompt

@@ -15,7 +15,7 @@ from rsft.errors import RunError
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder, ScoreRow
 from rsft.training.base import Accepted, TrainingResult
-from rsft.types import CandidateKey, Policy, Prompt
+from rsft.types import Policy, Prompt
 
 _FROM = "forked_from"
 
@@ -73,15 +73,23 @@ class Fork:
                 )
             yield cls(new, old, prompts, saved_recipe(old.path).seed == recipe.seed)
 
-    def take_over(self, iteration: int, generators: Collection[str], fingerprints: Mapping[str, str]) -> None:
-        """Commit the candidates of these generators that are valid and not there yet, with scores by these scorers, and
-        add what was said of them by labellers."""
+    def take_over(
+        self,
+        iteration: int,
+        generators: Collection[str],
+        prompt_ids: Collection[str],
+        fingerprints: Mapping[str, str],
+    ) -> None:
+        """Commit the candidates of these prompts, by these generators, that are valid and not there yet, with scores by
+        these scorers, and add what was said of them by labellers."""
         wanted = {g for g in generators if g in self._laws and (self._same_seed or self._laws[g]["temperature"] == 0)}
         if not wanted:
             return
-        there = self._new.candidate_keys(iteration=iteration)
-        candidates = [c for c in self._old.candidates(iteration=iteration) if self._valid(c.key, wanted, there)]
-        scores = self._old.scores(iteration=iteration, fingerprints=fingerprints)
+        same = [prompt_id for prompt_id in prompt_ids if prompt_id in self._same]
+        there = self._new.candidate_keys(iteration=iteration, prompt_ids=prompt_ids)
+        found = self._old.candidates(iteration=iteration, generators=wanted, prompt_ids=same)
+        candidates = [candidate for candidate in found if candidate.key not in there]
+        scores = self._old.scores(iteration=iteration, generators=wanted, prompt_ids=same, fingerprints=fingerprints)
         rows = [
             ScoreRow(candidate.key, name, fingerprints[name], score)
             for candidate in candidates
@@ -116,9 +124,6 @@ class Fork:
         aside.rename(folder)
         kind = "adapter" if policy.adapter else "weights"
         return TrainingResult(Policy(policy.hash, **{kind: str(folder)}), _log(log))
-
-    def _valid(self, key: CandidateKey, generators: Collection[str], there: Collection[CandidateKey]) -> bool:
-        return key.generator in generators and key.prompt_id in self._same and key not in there
 
 
 def _log(file: Path) -> tuple[dict[str, Any], ...]:

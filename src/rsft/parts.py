@@ -6,13 +6,14 @@ the parts then come from there, as often as somebody goes through them. What all
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rsft.aside import Aside
 from rsft.columns import KEY, as_numbers, known_numbers, new_numbers
+from rsft.drawn import Sampled
 from rsft.errors import RunError
 from rsft.groups import Groups
 from rsft.ids import Ids
@@ -32,10 +33,12 @@ _DRAWN = [*KEY_ROW, ("rule", np.int16), ("accepted", np.bool_)]
 
 class StoredParts:
     """The train prompts' candidates of one iteration, with their scores and a set of decisions on them (by default the
-    run's own), as pools of about `PART` candidates each; or, `whole`, as a single one. `unfinished` takes what is drawn
-    so far where nothing is decided and the run has not drawn all; else that raises RunError.
+    run's own), as pools of about `PART` candidates each; or, `whole`, as a single one. Where nothing is decided they
+    are those that were `sampled`; if nobody says which, those that the finished sample stage drew. Before that is
+    finished RunError is raised, or, `unfinished`, what is drawn so far is taken.
 
-    A candidate's place is that in its part behind all parts before; where there is one part, in the order of making.
+    A candidate's place is that in its part behind all parts before. In a part they are in the order of the decisions;
+    before there are any, in that of the prompts and the sample indices.
     """
 
     def __init__(
@@ -45,28 +48,31 @@ class StoredParts:
         fingerprints: Mapping[str, str],
         name: str = "policy",
         *,
+        sampled: Sampled | None = None,
         unfinished: bool = False,
         whole: bool = False,
     ) -> None:
         self.folder, self.iteration, self.fingerprints = folder, iteration, dict(fingerprints)
         self._name, self._decisions = name, f"{iteration}:{name}"
-        self._unfinished = unfinished
+        self._sampled, self._unfinished = sampled, unfinished
         count = folder.count_of("decisions", self._decisions)
         self.decided = count > 0
-        self._ids = Ids.of_train(folder)
+        self.ids = Ids.of_train(folder)
         self._generators: dict[str, int] = {}
         rules: dict[str, int] = {}
         self._split(count or folder.count_of("candidates", str(iteration)), None if whole else PART)
         self._drawn = Aside(_DRAWN, len(self._bounds) - 1, folder.path)
         for rows in self._rows(rules):
             self._drawn.sort_in(self.part_of(rows["prompt"]), rows)
+        if not self.decided:
+            self._drawn.arrange(_in_order)
         self.rules = list(rules)
         self.starts = np.cumsum([0, *self._drawn.count_P])
         # Of a single part there is one for all.
         self._numbered: Numbered | None = None
         self._numbered = self.numbered(0) if self.count == 1 else None
-        self._lots_P: Lots = np.zeros(len(self._ids), dtype=np.uint64)
-        self._has_lot_P = np.zeros(len(self._ids), dtype=np.bool_)
+        self._lots_P: Lots = np.zeros(len(self.ids), dtype=np.uint64)
+        self._has_lot_P = np.zeros(len(self.ids), dtype=np.bool_)
         self._join()
         self._baselines = self._of_baselines()
         self._places: dict[CandidateKey, int] = {}
@@ -93,8 +99,8 @@ class StoredParts:
 
     @property
     def prompts(self) -> int:
-        """How many prompts have numbers: the train prompts are the first, in their order."""
-        return len(self._ids)
+        """How many prompts have numbers, in `ids`: the train prompts are the first, in their order."""
+        return len(self.ids)
 
     def joined(self, kind: Any, missing: Any, rows: Iterable[tuple[Any, Any]]) -> Joined:
         """A further column: of each candidate the value of numpy's `kind` that comes with its key (see `rows_of`)."""
@@ -121,6 +127,11 @@ class StoredParts:
         surveyed = rules if self.count == 1 else rules.surveyed(self.pools)
         return ((part, surveyed.decide(part.pool)) for part in self)
 
+    def reasons(self, part: StoredPool) -> dict[str, int]:
+        """How many of a part's candidates each rule decided on."""
+        counts = np.bincount(part.rule_N[part.rule_N >= 0], minlength=len(self.rules))
+        return {name: count for name, count in zip(self.rules, counts.tolist(), strict=True) if count}
+
     def at(self, place: int) -> tuple[StoredPool, int]:
         """The part that holds a place, and where."""
         number = self.number_of(place)
@@ -130,25 +141,36 @@ class StoredParts:
         """The number of the part that holds a place."""
         return int(np.searchsorted(self.starts, place, side="right")) - 1
 
+    def serving(self, rules: Selection) -> StoredParts:
+        """Parts of the same candidates on which these rules can decide: itself, or a single part."""
+        if self.serves(rules):
+            return self
+        return StoredParts(
+            self.folder,
+            self.iteration,
+            self.fingerprints,
+            self._name,
+            sampled=self._sampled,
+            unfinished=self._unfinished,
+            whole=True,
+        )
+
     def accepted_at(self, places: Places, rules: Selection) -> Mask:
         """Which of the candidates at some places any rules accept."""
+        serving = self.serving(rules)
+        own_places = places if serving is self else serving.places_of(self.keys_of(places))
         accepted: Mask = np.zeros(len(places), dtype=np.bool_)
-        if self.serves(rules):
-            for part, decided in self.decided_by(rules):
-                own, at = part.among(places)
-                accepted[own] = decided.accepted_N[at]
-            return accepted
-        whole = StoredParts(
-            self.folder, self.iteration, self.fingerprints, self._name, unfinished=self._unfinished, whole=True
-        )
-        return whole.accepted_at(whole.places_of(self.keys_of(places)), rules)
+        for part, decided in serving.decided_by(rules):
+            own, at = part.among(own_places)
+            accepted[own] = decided.accepted_N[at]
+        return accepted
 
     def places_of(self, keys: Sequence[CandidateKey]) -> Places:
         """The places of candidates with some keys; −1 for one that there is not. What was asked before is known."""
         import pyarrow as pa
 
         new = [key for key in dict.fromkeys(keys) if key not in self._places]
-        prompts = self._ids.known(pa.array([key.prompt_id for key in new], type=pa.string()))
+        prompts = self.ids.known(pa.array([key.prompt_id for key in new], type=pa.string()))
         part_K = np.where(prompts >= 0, self.part_of(prompts), -1).tolist()
         self._places |= dict.fromkeys(new, -1)
         for part in sorted({part for part in part_K if part >= 0}):
@@ -174,7 +196,7 @@ class StoredParts:
             return [self._only.keys.key(self.iteration, int(place)) for place in places]
         rows = self._rows_at(places)
         names = list(self._generators)
-        said = zip(self._ids.take(rows["prompt"]), rows["sample"].tolist(), rows["generator"].tolist(), strict=True)
+        said = zip(self.ids.take(rows["prompt"]), rows["sample"].tolist(), rows["generator"].tolist(), strict=True)
         return [CandidateKey(self.iteration, prompt, sample, names[generator]) for prompt, sample, generator in said]
 
     def texts_of(self, places: Places) -> dict[int, str]:
@@ -182,7 +204,7 @@ class StoredParts:
         if self._only is not None:
             return dict(self._only.texts_of(places))
         rows = self._rows_at(places)
-        some = Numbered(rows, self._ids, [*self._generators])
+        some = Numbered(rows, self.ids, [*self._generators])
         texts = StoredDetails(self._whereabouts, some, np.zeros(0, dtype=np.int16), []).texts
         return dict(zip(np.asarray(places).tolist(), texts, strict=True))
 
@@ -214,7 +236,7 @@ class StoredParts:
             return
         for table in self.folder.tables("decisions", self._decisions, columns):
             rows = np.zeros(len(table), dtype=_DRAWN)
-            rows["prompt"] = as_numbers(table["prompt_id"], self._ids.new)
+            rows["prompt"] = as_numbers(table["prompt_id"], self.ids.new)
             if rules is not None:
                 rows["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
                 rows["generator"] = as_numbers(table["generator"], new_numbers(self._generators))
@@ -223,20 +245,35 @@ class StoredParts:
             yield rows
 
     def _rows_drawn(self) -> Iterator[Any]:
-        """The same of what the policy's finished sample stage drew for train prompts, or of all that is drawn."""
+        """The same of what was sampled of train prompts, or of all that is drawn."""
+        generators, most_P = self._drawn_by()
+        only = None if generators is None else {"generator": generators}
+        for table in self.folder.tables("candidates", str(self.iteration), [*KEY], only):
+            rows = np.zeros(len(table), dtype=_DRAWN)
+            rows["prompt"] = as_numbers(table["prompt_id"], self.ids.known)
+            rows["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
+            rows["generator"] = as_numbers(table["generator"], new_numbers(self._generators))
+            rows["rule"] = -1
+            counts_R = rows["prompt"] >= 0
+            if most_P is not None:
+                counts_R &= rows["sample"] < most_P[rows["prompt"]]
+            yield rows[counts_R]
+
+    def _drawn_by(self) -> tuple[Collection[str] | None, Places | None]:
+        """By which generators the candidates are, None for any; and (P,) up to which sample index of each prompt."""
+        import pyarrow as pa
+
+        if self._sampled is not None:
+            most_P = np.zeros(len(self.ids), dtype=np.intp)
+            prompt_ids = pa.array(list(self._sampled.counts), type=pa.string())
+            most_P[self.ids.known(prompt_ids)] = list(self._sampled.counts.values())
+            return self._sampled.generators, most_P
         done = self.folder.stage_done(self.iteration, "policy", "sample")
         if done is None and not self._unfinished:
             raise RunError(
                 f"The run {self.folder.path} has not drawn all candidates of iteration {self.iteration} yet."
             )
-        only = None if done is None else {"generator": done["generators"]}
-        for table in self.folder.tables("candidates", str(self.iteration), [*KEY], only):
-            rows = np.zeros(len(table), dtype=_DRAWN)
-            rows["prompt"] = as_numbers(table["prompt_id"], self._ids.known)
-            rows["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
-            rows["generator"] = as_numbers(table["generator"], new_numbers(self._generators))
-            rows["rule"] = -1
-            yield rows[rows["prompt"] >= 0]
+        return None if done is None else done["generators"], None
 
     def _join(self) -> None:
         """Read what belongs to the candidates, and put it aside in their order."""
@@ -297,7 +334,7 @@ class StoredParts:
     def rows_of(self, table: Any) -> Any:
         """The keys of a table's rows as numbers, −1 for what no candidate has."""
         key_R = np.empty(len(table), dtype=KEY_ROW)
-        key_R["prompt"] = as_numbers(table["prompt_id"], self._ids.known)
+        key_R["prompt"] = as_numbers(table["prompt_id"], self.ids.known)
         key_R["sample"] = np.asarray(table["sample_index"], dtype=np.int32)
         key_R["generator"] = as_numbers(table["generator"], known_numbers(self._generators))
         return key_R
@@ -307,10 +344,10 @@ class StoredParts:
         done = self.folder.stage_done(self.iteration, "policy", "sample") or {}
         found: dict[str, Mapping[str, Values]] = {}
         for name, generator in done.get("baselines", {}).items():
-            columns = {scorer: np.full(len(self._ids), np.nan) for scorer in self.fingerprints}
+            columns = {scorer: np.full(len(self.ids), np.nan) for scorer in self.fingerprints}
             of_it = [*KEY, "scorer", "fingerprint", "value"]
             for table in self.folder.tables("scores", str(self.iteration), of_it, {"generator": [generator]}):
-                prompt_R = as_numbers(table["prompt_id"], self._ids.known)
+                prompt_R = as_numbers(table["prompt_id"], self.ids.known)
                 words = zip(*(table[column].to_pylist() for column in ("scorer", "fingerprint", "value")), strict=True)
                 for prompt, (scorer, fingerprint, value) in zip(prompt_R.tolist(), words, strict=True):
                     if prompt >= 0 and value is not None and self.fingerprints.get(scorer) == fingerprint:
@@ -353,13 +390,13 @@ class StoredParts:
         """The candidates of a part by numbers."""
         if self._numbered is not None:
             return self._numbered
-        return Numbered(self._drawn.rows(part), self._ids, list(self._generators))
+        return Numbered(self._drawn.rows(part), self.ids, list(self._generators))
 
     def _lots(self, numbered: Numbered) -> Lots:
         """The lots of a part's prompts, each of which is worked out once."""
         number_P = numbered.number_P
         new_P = number_P[~self._has_lot_P[number_P]]
-        self._lots_P[new_P] = lots_of(self._ids.take(new_P))
+        self._lots_P[new_P] = lots_of(self.ids.take(new_P))
         self._has_lot_P[new_P] = True
         return self._lots_P[number_P]
 
@@ -375,6 +412,11 @@ class StoredParts:
         """The parts that hold some places, and which of these."""
         part_K = np.searchsorted(self.starts, places, side="right") - 1
         return ((part, part_K == part) for part in np.unique(part_K).tolist())
+
+
+def _in_order(rows_N: Any) -> Any:
+    """Rows in the order of their prompts and sample indices, whenever they were made."""
+    return rows_N[np.lexsort((rows_N["generator"], rows_N["sample"], rows_N["prompt"]))]
 
 
 _UNFINISHED, _WHOLE = -1, -2

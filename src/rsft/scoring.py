@@ -32,7 +32,7 @@ Scored = tuple[Candidate, Scores]
 
 class Record:
     """What scorers said in a run so far, so that slow ones are not asked about an equal reply twice; and how often they
-    failed lately, so that one that fails too often ends the run. `max_seconds` is how long they may take over a batch."""
+    failed lately, so that one that fails too often ends the run. Over a batch they may take `max_seconds`."""
 
     def __init__(self, max_failed: float = 1.0, max_seconds: float = math.inf) -> None:
         self._max_failed = max_failed

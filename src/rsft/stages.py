@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 from rsft import failpoints, guards, lineage, notes, tuning
 from rsft.anchors import anchor_rows
 from rsft.bookkeeping import Arm, Books
-from rsft.budget import Past, build_budget, lists_of_prompts, past_of, rest, tallies_of
+from rsft.budget import Past, build_budget, rest
 from rsft.calibrating import bound, keep_lines
 from rsft.config import Recipe
-from rsft.drawing import Drawing, Drawn, Order
+from rsft.decided import Fared, accepted_candidates
+from rsft.drawing import Drawing, Order, portions
+from rsft.drawn import Drawn, Sampled
+from rsft.earlier import past_in
 from rsft.errors import RunError, SelectionError
 from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
 from rsft.forking import Fork, begin_fork, training_identity
+from rsft.ids import Ids
+from rsft.parts import StoredParts
 from rsft.progress import Reporter
 from rsft.scorers import (
     Baseline,
@@ -32,7 +36,8 @@ from rsft.scorers import (
     with_standards,
     without_standards,
 )
-from rsft.selection import Pool, all_whole, random_selection
+from rsft.scoring import Scored
+from rsft.selection import Selection, all_whole, random_selection
 from rsft.servers import SPENDING
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
 from rsft.speculation import Speculation, measured, spared
@@ -42,13 +47,12 @@ from rsft.tracking import tracked
 from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
-Decisions = Mapping[CandidateKey, Decision]
-Rules = Callable[[Pool], Sequence[Decision]]
-
 # Replies of the base policy that show the spread of scores, where this is wanted.
 _STANDARD_PROMPTS, _STANDARD_SAMPLES = 64, 4
 # Candidates that a control draws beyond those it will choose.
 _SPARE = 3
+# Candidates of an iteration that speculation is measured on.
+_SPECULATED_ON = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,6 @@ class Stages:
         self.books = Books(folder, tell)
         self._score_by(parts, parts.scorers)
         self.evaluations: dict[tuple[int, Arm], Evaluation] = {}
-        self._baselines: dict[str, Drawn] = {}
 
     @classmethod
     @contextmanager
@@ -114,15 +117,19 @@ class Stages:
         """Draw the base policy's greedy replies for scorers that compare with them, and measure the spread of those
         scores over its replies whose scorers want it, both once in a run; and note the scorers that decide from now on,
         and those that only look on."""
+        drawn = []
         if compare([*self.parts.scorers.values(), *self.parts.heldout_scorers.values()]):
-            self._compare()
+            drawn.append(self._compare())
         scorers = self.parts.scorers
         if wanted := to_standardise(scorers):
-            standards = self._standards(wanted, without_standards(scorers))
+            standards, measured_on = self._standards(wanted, without_standards(scorers))
             self._score_by(self.parts, with_standards(scorers, standards))
+            drawn.append(measured_on)
+        for some in drawn:
+            self.drawing.scored_by(self.parts.scorers, some)
         self.folder.note_scorers(_fingerprints(self.parts.scorers), _fingerprints(self.parts.heldout_scorers))
 
-    def _compare(self) -> None:
+    def _compare(self) -> Drawn:
         parts = self.parts
         prompts = [*parts.train, *parts.heldout]
         order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self.evaluating.greedy_law)
@@ -131,11 +138,12 @@ class Stages:
             (drawn,) = self.drawing.by_orders(0, self.base, [order])
             replies = {one.key.prompt_id: one.text for one in drawn.candidates if one.is_reply}
             baseline = Baseline(drawn.candidates[0].key.generator, replies)
-            note.update(notes.of_drawn(drawn), generator=baseline.generator)
+            note.update(notes.Total(drawn).numbers, generator=baseline.generator)
         heldout = with_baseline(parts.heldout_scorers, baseline)
         self._score_by(replace(parts, heldout_scorers=heldout), with_baseline(parts.scorers, baseline))
+        return drawn
 
-    def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> Mapping[str, Standard]:
+    def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> tuple[Mapping[str, Standard], Drawn]:
         prompts = self.parts.train[:_STANDARD_PROMPTS]
         order = Order(dict.fromkeys((p.id for p in prompts), _STANDARD_SAMPLES), self.recipe.sampling.law())
         done = self.folder.stage_done(0, "policy", "standardise")
@@ -144,10 +152,10 @@ class Stages:
             (drawn,) = self.drawing.by_orders(0, self.base, [order])
             if done is None:
                 whole = [drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply]
-                note.update(notes.of_drawn(drawn), standards=measure(wanted, whole))
+                note.update(notes.Total(drawn).numbers, standards=measure(wanted, whole))
         # What was measured first stands, whatever a scorer that failed then has to say now.
         said = (done or note)["standards"]
-        return {name: (mean, spread) for name, (mean, spread) in said.items()}
+        return {name: (mean, spread) for name, (mean, spread) in said.items()}, drawn
 
     # -- sample and score --------------------------------------------------------------------------------------------
 
@@ -174,9 +182,10 @@ class Stages:
         assert done is not None
         return sampling.law(float(done["temperature"]))
 
-    def sample(self, iteration: int, policy: Policy, law: SamplingParams) -> Drawn:
+    def sample(self, iteration: int, policy: Policy, law: SamplingParams) -> Sampled:
         """Draw candidates of the train prompts as the recipe's budget has it, score them, and keep both."""
-        recipe, parts, selection = self._terms(iteration).recipe, self.parts, self._terms(iteration).selection
+        terms = self._terms(iteration)
+        recipe, parts, selection = terms.recipe, self.parts, terms.selection
         past = self._past(iteration) if recipe.budget.carry_over else {}
         resting = rest(past, iteration, len(parts.train))
         budget = build_budget(recipe.budget, recipe.sampling, selection, parts.train, past, resting)
@@ -185,24 +194,34 @@ class Stages:
         prompt_ids = [prompt.id for prompt in parts.train]
         about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
         with self.books.stage(iteration, "policy", "sample", about, "candidates") as note:
-            drawn = self.drawing.kept(iteration, self.folder.decisions("policy", iteration=iteration))
-            if drawn is None:
-                drawn = self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching)
-            note.update(notes.of_drawn(drawn), generators=sorted({c.key.generator for c in drawn.candidates}))
-            self._baselines = self._replies_to_compare_with(iteration, policy)
-            note.update(baselines={name: one.candidates[0].key.generator for name, one in self._baselines.items()})
-            note.update(ended_early=sum(candidate.finish_reason == "ended" for candidate in drawn.candidates))
-            note.update(resting=sorted(resting), temperature=law.temperature)
+            sampled = self._decided_on(iteration)
+            if sampled is None or not self.drawing.has_all(sampled):
+                total, passing = notes.Total(), list[Scored]()
+                for drawn in self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching):
+                    total.add(drawn)
+                    if speculation is not None:
+                        passing += self._passing_spared(drawn)
+                sampled = total.sampled(iteration)
+                note.update(total.numbers, generators=sampled.generators, ended_early=total.ended_early)
+                if speculation is not None:
+                    lost = speculation.lost(passing[:_SPECULATED_ON], self.drawing.prompts, parts.engine.text)
+                    note.update(speculative=speculation.numbers | {"lost": lost})
+            baselines = self._draw_baselines(iteration, policy)
+            note.update(baselines=baselines, resting=sorted(resting), temperature=law.temperature)
             if told := [dict(writer.engine.told) for writer in parts.writers if writer.engine.told]:
                 note.update(told=told)
-            if speculation is not None:
-                passing = [(one.candidate, one.scores) for one in self.evaluating.measured(drawn) if one.passed]
-                lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
-                note.update(speculative=speculation.numbers | {"lost": lost})
-        return drawn
+        return sampled
 
-    def _replies_to_compare_with(self, iteration: int, policy: Policy) -> dict[str, Drawn]:
-        """The baselines that the recipe wants, of the train prompts that have one."""
+    def _decided_on(self, iteration: int) -> Sampled | None:
+        """The candidates of an iteration on which the run has decided: what failed is not asked again, since that could
+        change who should have been drawn. None before."""
+        fared = self._fared(iteration, "policy")
+        done = self.folder.stage_done(iteration, "policy", "sample")
+        return Sampled(iteration, fared.candidates, done["generators"]) if done and fared.candidates_P.any() else None
+
+    def _draw_baselines(self, iteration: int, policy: Policy) -> dict[str, str]:
+        """Draw the baselines that the recipe wants, of the train prompts that have one. Returns by name what tells
+        their candidates from others: the generator."""
         found: dict[str, Drawn] = {}
         if "greedy" in self.recipe.baselines:
             order = Order(dict.fromkeys((prompt.id for prompt in self.parts.train), 1), self.evaluating.greedy_law)
@@ -210,31 +229,35 @@ class Stages:
         if "reference" in self.recipe.baselines:
             texts = {p.id: text for p in self.parts.train if isinstance(text := p.fields.get("reference"), str)}
             found["reference"] = self.drawing.given(iteration, texts, "reference")
-        return {name: drawn for name, drawn in found.items() if drawn.candidates}
+        return {name: drawn.candidates[0].key.generator for name, drawn in found.items() if drawn.candidates}
 
     def _speculation(self, iteration: int) -> Speculation | None:
         """Speculative rejection, if the recipe wants it, by what the iteration before says of beginnings."""
-        said, parts = self._terms(iteration).recipe.budget.speculative, self.parts
-        if said is None or iteration == 1:
+        said, parts, before = self._terms(iteration).recipe.budget.speculative, self.parts, iteration - 1
+        sampled = self._decided_on(before) if said is not None and before else None
+        if said is None or sampled is None:
             return None
-        scores = self.folder.own_scores(iteration=iteration - 1)
-        decided = self.folder.decisions("policy", iteration=iteration - 1)
-        whole = [c for c in self.folder.candidates(iteration=iteration - 1) if c.key in decided and c.is_reply]
-        if (self.folder.stage_done(iteration - 1, "policy", "sample") or {}).get("speculative"):
-            whole = [candidate for candidate in whole if spared(candidate.key.prompt_id)]
-        replies = [(candidate, scores[candidate.key]) for candidate in whole]
+        note = self.folder.stage_done(before, "policy", "sample") or {}
+        counts = {p: n for p, n in sampled.counts.items() if not note.get("speculative") or spared(p)}
+        looked_at = next(portions(counts, _SPECULATED_ON), [])
+        found = self.folder.candidates(iteration=before, generators=sampled.generators, prompt_ids=looked_at)
+        scores = self.folder.own_scores(iteration=before, generators=sampled.generators, prompt_ids=looked_at)
+        replies = [(one, scores[one.key]) for one in found if one.is_reply and sampled.has(one.key)]
         return measured(said, parts.scorers[said.by], replies, self.drawing.prompts, parts.engine.text)
+
+    def _passing_spared(self, drawn: Drawn) -> list[Scored]:
+        """Who passes of prompts on which nobody speculates."""
+        passing = (one for one in self.evaluating.measured(drawn) if one.passed)
+        return [(one.candidate, one.scores) for one in passing if spared(one.candidate.key.prompt_id)]
 
     def _past(self, iteration: int) -> dict[str, Past]:
         """How each prompt fared in the last iteration before this one that drew candidates of it."""
         past: dict[str, Past] = {}
         for earlier in range(1, iteration):
-            decided = self.folder.decisions("policy", iteration=earlier)
-            drawn = [candidate for candidate in self.folder.candidates(iteration=earlier) if candidate.key in decided]
-            past |= past_of(earlier, decided, drawn, self.folder.own_scores(iteration=earlier))
+            past |= past_in(self.folder, earlier)
         return past
 
-    def sample_control(self, iteration: int, arm: Arm, policy: Policy, law: SamplingParams, chosen: Decisions) -> Drawn:
+    def sample_control(self, iteration: int, arm: Arm, policy: Policy, law: SamplingParams, chosen: Fared) -> Sampled:
         """Draw enough candidates of a control's own policy to choose as many of each prompt as the real arm had.
 
         A random choice among the recipe's number has the same law as one among fewer, so the random control draws only
@@ -243,14 +266,15 @@ class Stages:
         """
         most = self._terms(iteration).recipe.sampling.candidates
         if arm == "unfiltered":
-            wanted: Mapping[str, int] = Counter(key.prompt_id for key in chosen)
+            wanted = chosen.candidates
         else:
-            counts = accepted_counts(chosen)
-            wanted = {prompt_id: min(max(most, count), count + _SPARE) for prompt_id, count in counts.items()}
+            wanted = {prompt_id: min(max(most, n), n + _SPARE) for prompt_id, n in chosen.accepted.items()}
         with self.books.stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
-            (drawn,) = self.drawing.by_orders(iteration, policy, [Order(wanted, law)], self.parts.writers)
-            note.update(notes.of_drawn(drawn))
-        return drawn
+            total = notes.Total()
+            for drawn in self.drawing.in_portions(iteration, policy, Order(wanted, law), self.parts.writers):
+                total.add(drawn)
+            note.update(total.numbers)
+        return total.sampled(iteration)
 
     # -- select ------------------------------------------------------------------------------------------------------
 
@@ -258,55 +282,53 @@ class Stages:
         """The iteration's rounds of training."""
         return [Round(iteration, number) for number, _ in enumerate(self._terms(iteration).rounds, 1)]
 
-    def select(self, training: Round, drawn: Drawn) -> Decisions:
+    def select(self, training: Round, sampled: Sampled) -> Fared:
         """Apply the recipe's rules. Raises SelectionError, with the rules that rejected most, if nothing is left; and
         where a threshold is to be certified, and the labels don't do it."""
         iteration = training.iteration
         terms = self._terms(iteration)
 
-        def rules(pool: Pool) -> Sequence[Decision]:
-            beside = pool.beside({name: one.by_prompt for name, one in self._baselines.items()})
-            selection = terms.rounds[training.number - 1]
-            with_lines = bound(selection, self.folder, terms.recipe, iteration)
+        def rules() -> Selection:
+            with_lines = bound(terms.rounds[training.number - 1], self.folder, terms.recipe, iteration)
             keep_lines(with_lines, self.folder, iteration)
-            return with_lines.decide(beside)
+            return with_lines
 
-        return self._select(iteration, training.of("policy"), drawn, rules)
+        return self._select(iteration, training.of("policy"), sampled, rules)
 
-    def select_for_control(self, training: Round, arm: Arm, drawn: Drawn, chosen: Decisions) -> Decisions:
+    def select_for_control(self, training: Round, arm: Arm, sampled: Sampled, chosen: Fared) -> Fared:
         """A control's choice, whatever the scores: as many of each prompt, at random, as the real arm accepted in this
         round; the unfiltered one takes every whole reply."""
-        counts = accepted_counts(chosen)
         seed = self.recipe.seed * 1000 + training.iteration
-        rules = all_whole if arm == "unfiltered" else partial(random_selection, counts=counts, seed=seed)
-        return self._select(training.iteration, training.of(arm), drawn, rules)
+        rules = all_whole() if arm == "unfiltered" else random_selection(chosen.accepted, seed)
+        return self._select(training.iteration, training.of(arm), sampled, lambda: rules)
 
-    def _select(self, iteration: int, arm: Arm, drawn: Drawn, rules: Rules) -> Decisions:
-        decided = self.folder.decisions(arm, iteration=iteration)
-        there = bool(decided)
-        if there and self.folder.stage_done(iteration, arm, "select") is not None:
-            return decided
-        with self.books.stage(iteration, arm, "select", len(drawn.candidates), "candidates") as note:
-            if not there:
-                decisions = rules(drawn.pool)
-                decided = dict(zip((c.key for c in drawn.candidates), decisions, strict=True))
-            counts = accepted_counts(decided)
-            note.update(
-                candidates=len(decided),
-                accepted=sum(counts.values()),
-                prompts_solved=len(counts),
-                rejected_by=dict(Counter(d.rule for d in decided.values() if not d.accepted).most_common()),
-            )
+    def _select(self, iteration: int, arm: Arm, sampled: Sampled, rules: Callable[[], Selection]) -> Fared:
+        if self.folder.stage_done(iteration, arm, "select") and (fared := self._fared(iteration, arm)).any:
+            return fared
+        with self.books.stage(iteration, arm, "select", len(sampled), "candidates") as note:
+            stored = StoredParts(self.folder, iteration, _fingerprints(self.parts.scorers), arm, sampled=sampled)
+            if stored.decided:
+                choice = notes.Choice(stored)
+                for part in stored:
+                    choice.add(part, part.accepted_N, stored.reasons(part))
+            else:
+                selection = rules()
+                stored = stored.serving(selection)
+                choice = notes.Choice(stored)
+                self.folder.decide(arm, _decisions(stored, selection, choice))
+            note.update(choice.numbers)
             if arm == "policy":
-                tallies = tallies_of(decided, drawn.candidates)
-                note.update(lists_of_prompts(tallies, self._terms(iteration).recipe.sampling.candidates))
-                note.update(notes.lengths(drawn, decided))
-                note.update(notes.phrases(drawn, decided, self.drawing.prompts))
-            if not counts:
-                raise SelectionError(notes.nothing_accepted(iteration, note))
-            if not there:
-                self.folder.commit(decisions={arm: decided})
-        return decided
+                note.update(choice.lists_of_prompts(self._terms(iteration).recipe.sampling.candidates))
+                note.update(choice.lengths(), phrases=choice.phrases(self.drawing.prompts))
+        return choice.fared
+
+    def _fared(self, iteration: int, arm: Arm) -> Fared:
+        """How prompts fared by what is decided of an arm."""
+        return Fared.read(self.folder, iteration, arm, self._ids)
+
+    @cached_property
+    def _ids(self) -> Ids:
+        return Ids.of_train(self.folder)
 
     # -- train -------------------------------------------------------------------------------------------------------
 
@@ -377,12 +399,7 @@ class Stages:
 
     def _accepted(self, arm: Arm, iterations: Collection[int]) -> list[Candidate]:
         """The accepted candidates of these iterations, in the order of their keys."""
-        accepted = []
-        for iteration in iterations:
-            decided = self.folder.decisions(arm, iteration=iteration)
-            of_iteration = self.folder.candidates(iteration=iteration)
-            accepted += [c for c in of_iteration if c.key in decided and decided[c.key].accepted]
-        return sorted(accepted, key=lambda candidate: candidate.key)
+        return [one for iteration in sorted(iterations) for one in accepted_candidates(self.folder, iteration, arm)]
 
     # -- evaluate ----------------------------------------------------------------------------------------------------
 
@@ -411,16 +428,15 @@ class Stages:
         return str(done["act"]) if done["act"] else None
 
     def _history(self, iteration: int) -> guards.History:
-        solved: set[str] = set()
-        for earlier in range(1, iteration + 1):
-            solved |= accepted_counts(self.folder.decisions("policy", iteration=earlier)).keys()
+        fared = [self._fared(earlier, "policy") for earlier in range(1, iteration + 1)]
+        solved = {prompt_id for one in fared for prompt_id in one.accepted}
         train = {prompt.id for prompt in self.parts.train}
         return guards.History(
             iteration,
             {i: one for (i, arm), one in self.evaluations.items() if arm == "policy"},
             self.recipe.evaluation.best_is_by,
             disowned=lineage.disowned(self.folder),
-            accepted=sum(accepted_counts(self.folder.decisions("policy", iteration=iteration)).values()),
+            accepted=int(fared[-1].accepted_P.sum()),
             unsolved=len(train - solved),
             prompts=len(train),
         )
@@ -435,9 +451,16 @@ class Stages:
         return policy
 
 
-def accepted_counts(decisions: Decisions) -> Counter[str]:
-    """How many candidates of each prompt were accepted; prompts without any are left out."""
-    return Counter(key.prompt_id for key, decision in decisions.items() if decision.accepted)
+def _decisions(
+    stored: StoredParts, selection: Selection, choice: notes.Choice
+) -> Iterator[tuple[CandidateKey, Decision]]:
+    """What rules decide on each candidate, one after the other. Raises SelectionError at the end if they accept none,
+    so that nothing is decided."""
+    for part, decided in stored.decided_by(selection):
+        choice.add(part, decided.accepted_N, decided.reasons())
+        yield from zip(part.keys.all(stored.iteration), decided, strict=True)
+    if not choice.fared.accepted_P.any():
+        raise SelectionError(notes.nothing_accepted(stored.iteration, choice.numbers))
 
 
 def _fingerprints(scorers: Mapping[str, Scorer]) -> dict[str, str]:

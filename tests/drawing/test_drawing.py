@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import PrivateAttr
 
 from rsft.budget import Budget, Even, Tally
-from rsft.drawing import Drawing, Drawn, Order
+from rsft.drawing import Drawing, Order
+from rsft.drawn import Drawn
 from rsft.engines.base import CANCELLED, Cancelled, Pace, Request, Sampling, Watch
 from rsft.engines.scripted import Script, ScriptedEngine
 from rsft.engines.writers import Writer, Writers
@@ -115,7 +116,7 @@ def even(count: int = 8, stop_at: int | None = 3) -> Budget:
 
 def draw(drawing: Drawing, budget: Budget, *, watched: bool = True) -> Drawn:
     watching = Watching.of(drawing.parts.scorers, drawing.parts.selection) if watched else None
-    drawn = drawing.by_budget(1, drawing.parts.engine.base, PARAMS, drawing.parts.selection, budget, IDS, watching)
+    (drawn,) = drawing.by_budget(1, drawing.parts.engine.base, PARAMS, drawing.parts.selection, budget, IDS, watching)
     assert {c.key for c in drawn.candidates} <= drawing.folder.candidate_keys(), "what counts is kept"
     return drawn
 

@@ -196,19 +196,22 @@ def test_of_equal_replies_exactly_one_stays(rows: list[Row]) -> None:
 @given(ROWS, st.integers(0, 3), st.integers(0, 5))
 def test_the_control_chooses_as_many_and_looks_at_no_score(rows: list[Row], count: int, seed: int) -> None:
     counts = dict.fromkeys(["p", "q"], count)
-    decisions = random_selection(pool(rows), counts, seed)
+    decisions = list(random_selection(counts, seed).decide(pool(rows)))
     chosen = Counter(p for (p, *_), decision in zip(rows, decisions, strict=True) if decision.accepted)
     finished = Counter(p for p, _, reason, _ in rows if reason == "stop")
     assert chosen == +Counter({p: min(counts.get(p, 0), finished[p]) for p in finished})
     blind: list[Row] = [(p, text, reason, 0.0) for p, text, reason, _ in rows]
-    assert random_selection(pool(blind), counts, seed) == decisions
+    assert list(random_selection(counts, seed).decide(pool(blind))) == decisions
 
 
 def test_the_control_is_uniform() -> None:
     rows: list[Row] = [("p", str(i), "stop", 1.0) for i in range(4)]
     of = pool(rows)
     chosen = Counter(
-        place for seed in range(2000) for place, d in enumerate(random_selection(of, {"p": 1}, seed)) if d.accepted
+        place
+        for seed in range(2000)
+        for place, d in enumerate(random_selection({"p": 1}, seed).decide(of))
+        if d.accepted
     )
     expected = 500.0
     chi_square = sum((chosen[place] - expected) ** 2 / expected for place in range(4))

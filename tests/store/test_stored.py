@@ -101,7 +101,7 @@ def test_columns_say_what_nouns_say(run: Path) -> None:
 @pytest.mark.parametrize("generator", ["g1", "g2", "another"])
 def test_the_stock_says_what_is_missing(run: Path, generator: str) -> None:
     with RunFolder.open(run, write=False) as folder:
-        there = folder.candidate_keys(iteration=2, generator=generator)
+        there = folder.candidate_keys(iteration=2, generators=[generator])
         scores = folder.own_scores(iteration=2)
         stock = Stock(folder, 2, [generator], SCORERS)
         prompts, indices = stock.missing(generator, [prompt.id for prompt in PROMPTS], SAMPLES)

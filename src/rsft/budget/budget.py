@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -48,6 +48,25 @@ class Budget(Protocol):
     def next_round(self, tallies: Tallies) -> Round | None:
         """What comes after the prompts fared so; None if they have had enough."""
         ...
+
+
+@dataclass(frozen=True)
+class OneRound:
+    """A round that another budget has granted, to some of the prompts that are in it."""
+
+    granted: Round
+    stop_at: int | None
+
+    def most(self, prompt_id: str) -> int:
+        return self.granted.limits.get(prompt_id, 0)
+
+    def next_round(self, tallies: Tallies) -> Round | None:
+        limits = {
+            prompt_id: limit
+            for prompt_id, tally in tallies.items()
+            if tally.candidates < (limit := self.most(prompt_id)) and not self.granted.ended(prompt_id, tally)
+        }
+        return replace(self.granted, limits=limits) if limits else None
 
 
 @dataclass(frozen=True)

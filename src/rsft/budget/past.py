@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any, Protocol
 
 from rsft.budget.belief import standardised
 from rsft.budget.tally import Tally
-from rsft.types import Candidate, CandidateKey, Decision, Prompt, Score
+from rsft.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +37,6 @@ def features(prompts: Sequence[Prompt], past: Mapping[str, Past]) -> Any:
     for name in sorted({name for one in past.values() for name in one.scores}):
         columns.append([one.scores.get(name) if one else None for one in before])
     return standardised(columns, len(prompts))
-
-
-def past_of(
-    iteration: int,
-    decisions: Mapping[CandidateKey, Decision],
-    candidates: Iterable[Candidate],
-    scores: Mapping[CandidateKey, Mapping[str, Score]],
-) -> dict[str, Past]:
-    """How the prompts of an iteration fared, by prompt id. `candidates` are those decided on, in the order of keys."""
-    candidates = list(candidates)
-    values: dict[str, dict[str, list[float]]] = {}
-    for candidate in candidates:
-        of_prompt = values.setdefault(candidate.key.prompt_id, {})
-        for name, score in scores.get(candidate.key, {}).items():
-            if score.value is not None:
-                of_prompt.setdefault(name, []).append(score.value)
-    return {
-        prompt_id: Past(iteration, tally, {name: fmean(said) for name, said in values[prompt_id].items()})
-        for prompt_id, tally in tallies_of(decisions, candidates).items()
-    }
-
-
-def tallies_of(decisions: Mapping[CandidateKey, Decision], candidates: Iterable[Candidate]) -> dict[str, Tally]:
-    """How prompts fared by what was decided in the end, by prompt id. Candidates in the order of their keys."""
-    tallies: dict[str, Tally] = {}
-    for candidate in candidates:
-        before = tallies.get(candidate.key.prompt_id, Tally())
-        accepted = decisions[candidate.key].accepted
-        tallies[candidate.key.prompt_id] = before.after(accepted, len(candidate.token_ids))
-    return tallies
 
 
 class Counts(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-
 OPENING = 2
 """So many first candidates of a prompt are told one by one, for budgets that look at all prompts' first ones."""
 

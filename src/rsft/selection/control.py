@@ -1,36 +1,42 @@
-"""The control's selection: as many candidates as were accepted, whichever they are."""
+"""The controls' selections, which look at no score: as many as were accepted, whichever they are, or all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
-from rsft.selection.pool import Pool, stable_hash
-from rsft.selection.selection import FINISHED
-from rsft.types import Decision
+import numpy as np
 
-RANDOM = "random"
-
-
-UNFILTERED = "unfiltered"
+from rsft.selection.pool import Mask, Pool, stable_hash
+from rsft.selection.rule import Rule
+from rsft.selection.selection import Selection
 
 
-def all_whole(pool: Pool) -> list[Decision]:
-    """Every whole reply, whatever its scores."""
-    return [Decision(bool(whole), UNFILTERED if whole else FINISHED) for whole in pool.whole_N]
+class AtRandom(Rule):
+    """Keeps of each prompt (by id) `counts` candidates at random; of one with fewer than that, all. The draw depends on
+    the seed and the keys alone."""
+
+    by_prompt: ClassVar[bool] = True
+
+    name: str = "random"
+    counts: Mapping[str, int]
+    seed: int
+
+    def keep(self, pool: Pool, alive: Mask) -> Mask:
+        kept = np.zeros_like(alive)
+        for family in pool.families(alive):
+            prompt_id = pool.prompt_ids[pool.prompt_N[family[0]]]
+            lots = {place: stable_hash(self.seed, prompt_id, int(pool.sample_N[place])) for place in family}
+            kept[sorted(family, key=lots.__getitem__)[: self.counts.get(prompt_id, 0)]] = True
+        return kept
 
 
-def random_selection(pool: Pool, counts: Mapping[str, int], seed: int) -> list[Decision]:
-    """Of each prompt choose `counts[prompt id]` candidates at random among those that finished, without their scores.
+def random_selection(counts: Mapping[str, int], seed: int) -> Selection:
+    """Of each prompt `counts[prompt id]` replies at random among those that came to their own end, as no arm trains on
+    others."""
+    return Selection([AtRandom(counts=counts, seed=seed)])
 
-    Cut candidates are left out, as no arm trains on them. The draw depends on the seed and the keys alone. A prompt
-    with fewer finished candidates than wanted gives all of them.
-    """
-    decisions = [Decision(False, FINISHED)] * len(pool)
-    for finished in pool.families(pool.whole_N):
-        prompt_id = pool.prompt_ids[pool.prompt_N[finished[0]]]
-        lots = {place: stable_hash(seed, prompt_id, int(pool.sample_N[place])) for place in finished}
-        finished.sort(key=lots.__getitem__)
-        wanted = counts.get(prompt_id, 0)
-        for rank, place in enumerate(finished):
-            decisions[place] = Decision(rank < wanted, RANDOM)
-    return decisions
+
+def all_whole() -> Selection:
+    """Every whole reply."""
+    return Selection([])

@@ -118,9 +118,16 @@ class RunFolder:
         iteration that it has decided already is a StoreError."""
         self._acknowledge(self._write_decisions(name, decided))
 
-    def candidate_keys(self, *, iteration: int | None = None, generator: str | None = None) -> set[CandidateKey]:
-        only = {} if generator is None else {"generator": [generator]}
-        return {CandidateKey(*row) for row in self._rows("candidates", iteration, columns=4, only=only)}
+    def candidate_keys(
+        self,
+        *,
+        iteration: int | None = None,
+        generators: Collection[str] | None = None,
+        prompt_ids: Collection[str] | None = None,
+    ) -> set[CandidateKey]:
+        """The keys alone."""
+        found = self._rows_of("candidates", iteration, generators, prompt_ids, columns=4)
+        return {CandidateKey(*row) for row in found}
 
     def candidates(
         self,
@@ -344,6 +351,11 @@ class RunFolder:
         """The process that writes this run now, if any."""
         return lock.holder(self.path / "lock")
 
+    def has_lost(self, iteration: int) -> bool:
+        """Whether candidates of an iteration, or scores, were ever damaged; they may have been made again since."""
+        damaged = [event for event in self.ledger.events() if event["kind"] == "segment_damaged"]
+        return any(segment["scope"] == str(iteration) for segment in damaged)
+
     @property
     def is_whole(self) -> bool:
         """Whether every file that the ledger names is there, and is what was written."""
@@ -388,9 +400,10 @@ class RunFolder:
         iteration: int | None,
         generators: Collection[str] | None,
         prompt_ids: Collection[str] | None,
+        columns: int | None = None,
     ) -> Iterator[tuple[Any, ...]]:
         only = {"generator": generators, "prompt_id": prompt_ids}
-        return self._rows(kind, iteration, only={name: some for name, some in only.items() if some is not None})
+        return self._rows(kind, iteration, columns, {name: some for name, some in only.items() if some is not None})
 
     def _write_decisions(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> list[Segment]:
         made: list[Segment] = []
