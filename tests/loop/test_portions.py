@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.trust.runs import make_recipe, outcome
 
 import rsft
 from rsft import drawing, failpoints, parts
 from rsft.drawing import Order, portions
 from rsft.engines.scripted import ScriptedEngine
 from rsft.store import RunFolder
-from tests.trust.runs import make_recipe, outcome
 
 BUDGETS: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -40,7 +39,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
-def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Memory for nine candidates at a time, and parts of as many. Gives the numbers that engines were asked for."""
     asked: list[int] = []
     honest = ScriptedEngine.sample
@@ -52,7 +51,7 @@ def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(drawing, "room", lambda params: 9)
     monkeypatch.setattr(parts, "PART", 9)
     monkeypatch.setattr(ScriptedEngine, "sample", sample)
-    yield asked
+    return asked
 
 
 def recipe(name: str, run: str) -> rsft.Recipe:
@@ -82,7 +81,7 @@ class Interrupted(KeyboardInterrupt):
     """As by hand."""
 
 
-@pytest.mark.parametrize("after", [3, 7, 12, 20])
+@pytest.mark.parametrize("after", [3, 14])
 def test_an_interrupted_run_goes_on_in_portions(
     whole: tuple[str, dict[str, Any]], after: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
