@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsft.selection import Pool, parse_selection
 from rsft.store import RunFolder, rows
 from rsft.store.segments import GROUP_ROWS, Segments
-from rsft.types import Candidate, Score
+from rsft.store.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from bench.store import Talk
@@ -21,21 +21,6 @@ BLOCK = 1 << 20
 _SAID = 2
 """So many blocks of replies are made: the others say the same, with other scores and log-probabilities. A group of rows
 is compressed by itself, so that this makes no file smaller."""
-
-
-class _NoDetails:
-    """What the rules of the bench never read."""
-
-    texts = ()
-
-    def candidate(self, place: int) -> Candidate:
-        raise AssertionError
-
-    def score(self, name: str, place: int) -> Score:
-        raise AssertionError
-
-    def ended_by(self, places: Any) -> list[str | None]:
-        raise AssertionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +38,7 @@ class _Drawn:
 
 
 class Columns:
-    """An iteration's candidates, scores and decisions. A block is the same each time that it is made."""
+    """An iteration's candidates and scores."""
 
     def __init__(self, talk: Talk, candidates: int, each: int) -> None:
         import pyarrow as pa
@@ -67,16 +52,21 @@ class Columns:
         self._ids = np.array([token for some in ids for token in some], dtype=np.int32)
 
     def write(self, folder: RunFolder) -> None:
-        """Add all rows: of candidates and scores a segment for each block, of decisions one in all, as a run has."""
-        segments = Segments(folder.path, folder.ledger)
-        blocks = range(0, self._candidates, BLOCK)
-        for start in blocks:
-            drawn = self._drawn(start)
-            made = [segments.write("candidates", "1", _groups(self._texts(start, drawn)))]
-            folder.ledger.add_segments(made)
-            folder.ledger.add_segments([segments.write("scores", "1", _groups(self._scores(drawn)))])
-        decided = (group for start in blocks for group in _groups(self._decided(self._drawn(start))))
-        folder.ledger.add_segments([segments.write("decisions", "1:policy", decided)])
+        """Add all rows: of candidates and of scores a segment for each block. The next one is made meanwhile."""
+        segments = Segments(folder.path, folder.ledger, Whereabouts(folder.path, folder.ledger))
+        starts = range(0, self._candidates, BLOCK)
+        with ThreadPoolExecutor(1) as hand:
+            ahead = hand.submit(self._tables, starts[0])
+            for start in starts:
+                tables = ahead.result()
+                ahead = hand.submit(self._tables, min(start + BLOCK, starts[-1]))
+                made = [segments.write(kind, "1", _groups(table)) for kind, table in tables.items()]
+                folder.ledger.add_segments(made)
+
+    def _tables(self, start: int) -> dict[str, Any]:
+        """A block."""
+        drawn = self._drawn(start)
+        return {"candidates": self._texts(start, drawn), "scores": self._scores(drawn)}
 
     def _drawn(self, start: int) -> _Drawn:
         from bench.store import FACTS, LONG, SHORT
@@ -174,44 +164,6 @@ class Columns:
             "facts": pa.array(names).take(pa.array(number)),
             "tidy": lengths.take(pa.array(np.where(drawn.tidy_N, 0, 1 + drawn.length_N))),
         }
-
-    def _decided(self, drawn: _Drawn) -> Any:
-        """A block's decisions by the recipe's rules, with their reasons."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        from bench.store import RULES
-
-        count = len(drawn.prompt_N)
-        first = int(drawn.prompt_N[0])
-        prompt_N = (drawn.prompt_N - first).astype(np.int32)
-        scores = {"facts": (3 - drawn.missed_N) / 3, "relevance": drawn.relevance_N, "tidy": drawn.tidy_N * 1.0}
-        ids = _ids(np.arange(first, first + int(prompt_N[-1]) + 1)).to_pylist()
-        pool = Pool(ids, prompt_N, drawn.sample_N, drawn.whole_N, scores, _NoDetails())
-        now = parse_selection(RULES).decide(pool)
-        names = pa.array([*(rule.name for rule in now.rules), "accepted", "finished"])
-        why = self._why(drawn)
-        relevance = pc.cast(pa.array(drawn.relevance_N.astype(np.float32)), pa.string())
-        reasons = [
-            pc.binary_join_element_wise("facts", pc.cast(pa.array(scores["facts"]), pa.string()), why["facts"], " = "),
-            pc.binary_join_element_wise("tidy = 0", why["tidy"], ": "),
-            pc.binary_join_element_wise("relevance", relevance, " = "),
-            pc.binary_join_element_wise("relevance = ", relevance, " is not among the prompt's best 3", ""),
-        ]
-        by_N = now.by_N
-        cases = pa.StructArray.from_arrays(
-            [pa.array(by_N == number) for number in range(len(reasons))] + [pa.array(by_N < 0)],
-            names=[*map(str, range(len(reasons))), "cut"],
-        )
-        explanation = pc.case_when(cases, *reasons, "cut by the length limit", "")
-        return self._table(
-            "decisions",
-            drawn,
-            selection=["policy"] * count,
-            accepted=now.accepted_N,
-            rule=names.take(pa.array(by_N.astype(np.int32) % len(names))),
-            explanation=explanation,
-        )
 
     def _table(self, kind: str, drawn: _Drawn, **columns: Any) -> Any:
         import pyarrow as pa

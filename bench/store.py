@@ -8,9 +8,8 @@ commands and the page read it. Every step is a process of its own, whose greates
 libraries included.
 
 Noun by noun, a hundred million would take an hour or more to write. With more than `LARGE` candidates (or `--columns`)
-the same rows are written column by column instead (bench/columns.py), as segments through the same ledger, together
-with the run's decisions. The steps that measure writing, resuming and deciding with every reason are then left out:
-they are those of ten million.
+the same rows are written column by column instead (bench/columns.py), as segments through the same ledger. The steps
+that measure writing and resuming are then left out: they are those of ten million.
 
 Replies are walks over the bundled conversations, word by word: after each word comes one of those that follow it there,
 by chance. So they hold the data's words, names and numbers, but hardly two are alike. They are 16 to 26 words, some 25
@@ -151,7 +150,7 @@ def _begin(folder: RunFolder, case: Case) -> None:
 
 
 def write(case: Case) -> dict[str, Any]:
-    """All of the iteration, column by column, with the decisions of the recipe's rules."""
+    """All of the iteration, column by column."""
     from bench.columns import Columns
 
     began = time.perf_counter()
@@ -195,28 +194,22 @@ def write_rest(case: Case) -> dict[str, Any]:
 
 
 def decide(case: Case) -> dict[str, Any]:
-    """The decisions of the recipe's own rules, each with its reason, kept as the run's."""
-    from rsft.parts import StoredParts
+    """The decisions of the recipe's own rules, each with its reason, kept as the run's, as in its stage `select`."""
+    from rsft.choosing import choose
+    from rsft.drawn import Sampled
     from rsft.selection import parse_selection
 
     began = time.perf_counter()
     with RunFolder.open(case.run, write=True) as folder:
-        stored = StoredParts(folder, 1, SCORERS)
-        read = time.perf_counter()
-        accepted = 0
-
-        def decided() -> Iterator[Any]:
-            nonlocal accepted
-            for part, now in stored.decided_by(parse_selection(RULES)):
-                accepted += int(now.accepted_N.sum())
-                yield from zip(part.keys.all(1), now, strict=True)
-
-        folder.decide("policy", decided())
+        opened = time.perf_counter()
+        sampled = Sampled(1, dict.fromkeys(folder.prompt_ids("train"), case.each), [GENERATOR])
+        choice = choose(folder, "policy", sampled, SCORERS, lambda: parse_selection(RULES))
+        numbers = choice.numbers | choice.lists_of_prompts(case.each) | choice.lengths()
     return {
-        "seconds": round(time.perf_counter() - began, 2),
-        "seconds_to_read": round(read - began, 2),
-        "decisions": len(stored),
-        "accepted": accepted,
+        "seconds": round(time.perf_counter() - opened, 2),
+        "seconds_to_open": round(opened - began, 2),
+        "decisions": numbers["candidates"],
+        "accepted": numbers["accepted"],
     }
 
 
@@ -341,7 +334,7 @@ STEPS: dict[str, Callable[[Case], dict[str, Any]]] = {
     "page": page_of,
     "measure": measure,
 }
-_NOUNS = ("write half", "resume", "write the rest", "decide")
+_NOUNS = ("write half", "resume", "write the rest")
 IN_COLUMNS = {"write": write} | {step: work for step, work in STEPS.items() if step not in _NOUNS}
 
 

@@ -13,17 +13,17 @@ from rsft.anchors import anchor_rows
 from rsft.bookkeeping import Arm, Books
 from rsft.budget import Past, build_budget, rest
 from rsft.calibrating import bound, keep_lines
+from rsft.choosing import choose
 from rsft.config import Recipe
 from rsft.decided import Fared, accepted_candidates
 from rsft.drawing import Drawing, Order, portions
 from rsft.drawn import Drawn, Sampled
 from rsft.earlier import past_in
-from rsft.errors import RunError, SelectionError
+from rsft.errors import RunError
 from rsft.evaluating import Evaluating
 from rsft.evaluation import Evaluation
 from rsft.forking import Fork, begin_fork, training_identity
 from rsft.ids import Ids
-from rsft.parts import StoredParts
 from rsft.progress import Reporter
 from rsft.scorers import (
     Baseline,
@@ -44,7 +44,7 @@ from rsft.speculation import Speculation, measured, spared
 from rsft.store import RunFolder, round_name
 from rsft.surroundings import note_surroundings
 from rsft.tracking import tracked
-from rsft.types import Candidate, CandidateKey, Decision, Policy, Prompt, SamplingParams
+from rsft.types import Candidate, Policy, Prompt, SamplingParams
 from rsft.watching import Watching
 
 # Replies of the base policy that show the spread of scores, where this is wanted.
@@ -306,16 +306,7 @@ class Stages:
         if self.folder.stage_done(iteration, arm, "select") and (fared := self._fared(iteration, arm)).any:
             return fared
         with self.books.stage(iteration, arm, "select", len(sampled), "candidates") as note:
-            stored = StoredParts(self.folder, iteration, _fingerprints(self.parts.scorers), arm, sampled=sampled)
-            if stored.decided:
-                choice = notes.Choice(stored)
-                for part in stored:
-                    choice.add(part, part.accepted_N, stored.reasons(part))
-            else:
-                selection = rules()
-                stored = stored.serving(selection)
-                choice = notes.Choice(stored)
-                self.folder.decide(arm, _decisions(stored, selection, choice))
+            choice = choose(self.folder, arm, sampled, _fingerprints(self.parts.scorers), rules)
             note.update(choice.numbers)
             if arm == "policy":
                 note.update(choice.lists_of_prompts(self._terms(iteration).recipe.sampling.candidates))
@@ -449,18 +440,6 @@ class Stages:
         if policy is None:
             raise RunError(f"The run {self.folder.path} has no policy of iteration {earlier} ({arm}) to go on from.")
         return policy
-
-
-def _decisions(
-    stored: StoredParts, selection: Selection, choice: notes.Choice
-) -> Iterator[tuple[CandidateKey, Decision]]:
-    """What rules decide on each candidate, one after the other. Raises SelectionError at the end if they accept none,
-    so that nothing is decided."""
-    for part, decided in stored.decided_by(selection):
-        choice.add(part, decided.accepted_N, decided.reasons())
-        yield from zip(part.keys.all(stored.iteration), decided, strict=True)
-    if not choice.fared.accepted_P.any():
-        raise SelectionError(notes.nothing_accepted(stored.iteration, choice.numbers))
 
 
 def _fingerprints(scorers: Mapping[str, Scorer]) -> dict[str, str]:
