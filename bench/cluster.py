@@ -123,11 +123,8 @@ def _run_of(workers: int, candidates: int, engine: dict[str, Any]) -> tuple[floa
     """One iteration's sampling by a run: candidates per second, and seconds of this process's CPU for each."""
     each = 32
     with tempfile.TemporaryDirectory() as here:
-        prompts = Path(here, "train.jsonl")
-        rows = ({"id": f"p{n}", "prompt": f"Question {n}, as somebody asks it."} for n in range(candidates // each))
-        prompts.write_text("\n".join(map(json.dumps, rows)))
         recipe = load_recipe(
-            _recipe(here, prompts, each),
+            one_iteration(Path(here), candidates, each),
             [
                 f"engine={json.dumps({'type': ENGINE, **engine})}",
                 f"cluster={json.dumps({'ray': 'local', 'engine': {'workers': workers, 'cpus': 0}})}",
@@ -140,12 +137,15 @@ def _run_of(workers: int, candidates: int, engine: dict[str, Any]) -> tuple[floa
     return meter.rate, meter.cpu
 
 
-def _recipe(here: str, prompts: Path, each: int) -> str:
-    file = Path(here, "bench.yaml")
+def one_iteration(here: Path, candidates: int, each: int) -> str:
+    """A recipe for so many candidates, so many of each prompt, all of them drawn; with its prompts."""
+    prompts, file = here / "train.jsonl", here / "bench.yaml"
+    rows = ({"id": f"p{n}", "prompt": f"Question {n}, as somebody asks it."} for n in range(candidates // each))
+    prompts.write_text("\n".join(map(json.dumps, rows)))
     file.write_text(
         json.dumps(
             {
-                "run": str(Path(here, "run")),
+                "run": str(here / "run"),
                 "model": "none",
                 "engine": ENGINE,
                 "prompts": {"train": str(prompts)},

@@ -180,7 +180,7 @@ class WrittenBy:
 
     def _sample(
         self, policy: Policy, requests: Sequence[Request], pace: Pace | None, cancelled: Cancelled
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[Sequence[Candidate]]:
         waiting = deque(sorted(requests, key=lambda request: (request.key.sample_index, request.key)))
         while waiting:
             if pace is not None:
@@ -189,8 +189,8 @@ class WrittenBy:
             # Looked at once: whoever takes a candidate may cancel others.
             unwanted = {request.key for request in batch if request.key in cancelled}
             wanted = [request for request in batch if request.key not in unwanted]
-            yield from (Candidate(key, "", (), "cancelled", None, None, CANCELLED) for key in sorted(unwanted))
-            yield from map(self._candidate, wanted, self._replies(policy, wanted))
+            gone = [Candidate(key, "", (), "cancelled", None, None, CANCELLED) for key in sorted(unwanted)]
+            yield [*gone, *map(self._candidate, wanted, self._replies(policy, wanted))]
             if pace is not None and not batch:
                 pace.wait()
 
