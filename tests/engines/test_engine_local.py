@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -481,6 +482,14 @@ def test_the_models_own_attention_is_back_between_candidates(engine: LocalEngine
     own = engine.network.module.config._attn_implementation
     for _ in engine.sample(engine.network.base, requests(1, SamplingParams(0.7, max_tokens=5))):
         assert engine.network.module.config._attn_implementation == own
+
+
+def test_a_released_engine_leaves_a_gpus_unused_memory_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append("all"))
+    for device in ("cpu", "cuda"):
+        LocalEngine(SimpleNamespace(device=torch.device(device))).release()  # type: ignore[arg-type]
+    assert left == ["all"], "that of the GPU"
 
 
 # -- weights ---------------------------------------------------------------------------------------------------------

@@ -26,6 +26,15 @@ def free_memory(device: Any) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def leave_unused_memory(device: Any) -> None:
+    """Leave to other processes what this one keeps of a GPU's memory (torch's device) for later: torch returns none by
+    itself."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
 def show_no_loading() -> None:
     """transformers' bar of a second or two would stand in the middle of ours."""
     from transformers.utils import logging

@@ -10,7 +10,7 @@ from typing import Any
 
 from rsft.errors import ModelError
 from rsft.models.chat import ChatTokenizer
-from rsft.models.devices import quick_dtype, show_no_loading
+from rsft.models.devices import leave_unused_memory, quick_dtype, show_no_loading
 from rsft.models.references import ModelFolder, content_hash
 from rsft.types import Policy
 
@@ -114,12 +114,10 @@ class Network:
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
         """Leave a GPU's memory to other processes for a while."""
-        import torch
-
         device = self.device
         if device.type == "cuda":
             self.module.to("cpu")
-            torch.cuda.empty_cache()
+            leave_unused_memory(device)
         try:
             yield
         finally:

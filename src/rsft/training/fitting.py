@@ -9,6 +9,7 @@ from accelerate.utils import broadcast_object_list
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, PrinterCallback, TrainingArguments
 
+from rsft.models.devices import leave_unused_memory
 from rsft.models.linear import frozen_linears
 from rsft.models.network import Network, check_there
 from rsft.models.steps import quick_steps
@@ -43,6 +44,7 @@ def fit(network: Network, job: Job, progress: Progress) -> None:
         network.plain().activation_checkpointing_disable()
         network.show(network.base)
         network.module.eval()
+        leave_unused_memory(network.device)  # those that sample next may be other processes
 
 
 def _trainable(network: Network, lora: Lora | None, start: Policy) -> Any:

@@ -17,7 +17,7 @@ from rsft.engines.local.passes import Pass
 from rsft.engines.local.texts import Row, Stem, give_trunks, neighbours_together
 from rsft.engines.options import checked_options
 from rsft.engines.stops import settled, stop_place
-from rsft.models.devices import free_memory
+from rsft.models.devices import free_memory, leave_unused_memory
 from rsft.models.network import Network
 from rsft.models.student import Student
 from rsft.types import Candidate, Ended, FinishReason, Kind, Policy, Prompt
@@ -105,7 +105,9 @@ class LocalEngine:
         rows = [ReplyRow(tuple(chat.prompt_ids(prompt.messages)), reply.token_ids) for prompt, reply in replies]
         return [float(logprobs.sum()) for logprobs in Likelihood(self.network).of(rows, temperature)]
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        # The pages' memory would stay with this process, and on a cluster it is another one that trains.
+        leave_unused_memory(self.network.device)
 
     def close(self) -> None: ...
 
