@@ -97,7 +97,7 @@ class Parts(Checked):
         """Nothing will be sampled any more, by anybody."""
         with ExitStack() as ending:
             if self.on_cluster:
-                from rsft.cluster.connection import disconnect
+                from rsft.machines.connection import disconnect
 
                 ending.callback(disconnect)
             for engine in self._engines:
@@ -171,7 +171,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
 
 def _connected(cluster: ClusterSection) -> Callable[[], None]:
     """Connect to the cluster; gives what ends that. Raises RunError where there is none."""
-    from rsft.cluster.connection import connect, disconnect
+    from rsft.machines.connection import connect, disconnect
 
     connect(cluster.ray)
     return disconnect

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from test_training_processes import rows
 
-from rsft.errors import ModelError, TrainingError
+from rsft.errors import ModelError, RunError, TrainingError
 from rsft.models.network import Network
 from rsft.models.references import ModelFolder
 from rsft.training import process
@@ -90,7 +90,7 @@ def test_what_can_not_be_asked_is_refused(options: dict[str, Any], said: str) ->
 
 def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(TrainingError, match=r"not installed here.*pip install 'rsft\[ray\]'"):
+    with pytest.raises(RunError, match=r"training\.nodes\) needs Ray: pip install 'rsft\[ray\]'"):
         SftTraining(launch="ddp", nodes=2).check_machine()
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.dashboard import Counted, scorer_name
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_soon, end_with_parent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.errors import RunError
+from rsft.machines.connection import connect, disconnect
 from rsft.scorers import Baseline, Combined, Scorer, run_scorer
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.dashboard import Counted, engine_name
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
@@ -27,6 +26,7 @@ from rsft.cluster.worker import Facts, Station, Taken, Worker
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
 from rsft.errors import RunError, UserError
+from rsft.machines.connection import connect, disconnect
 from rsft.store.shipping import manifest_of, parts
 from rsft.types import Policy, Prompt
 

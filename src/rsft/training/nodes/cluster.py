@@ -1,9 +1,8 @@
-"""The Ray cluster: whether it is there, what is asked of a node, and nodes that are reserved for a while."""
+"""What a training asks of the nodes of a Ray cluster, and nodes that are reserved for a while."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,34 +12,13 @@ from typing import Any
 import yaml
 
 from rsft.errors import TrainingError
+from rsft.machines.connection import connected
 from rsft.training.settings import SftSettings, launch_file
 
 # Nodes that are busy, or that an autoscaler is about to start, are waited for; who waits long is told for what.
 _WAIT_SECONDS, _TELL_SECONDS, _LOOK_SECONDS = 1800.0, 30.0, 5.0
 
 _log = logging.getLogger("rsft")
-
-
-def connect(address: str = "auto") -> Any:
-    """The module ray, connected: as this process is already, or to the cluster at this address."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
-    try:
-        import ray
-    except ImportError as error:
-        raise TrainingError(
-            "training.nodes trains on the nodes of a Ray cluster, and Ray is not installed here. Install it:"
-            " pip install 'rsft[ray]'"
-        ) from error
-    if not ray.is_initialized():
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise TrainingError(
-                f"training.nodes trains on the nodes of a Ray cluster, and there is none at '{address}': {reason} Start"
-                " one (ray start --head), or leave training.nodes out to train on this machine."
-            ) from error
-    return ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +67,10 @@ def share(settings: SftSettings, found: list[Mapping[str, Any]]) -> Share:
 
 
 def check(settings: SftSettings) -> None:
-    """Raise TrainingError if there is no cluster, or nothing to train on; warn if nodes are still to come."""
-    found = connect().nodes()
+    """Raise RunError if there is no cluster, TrainingError if there is nothing to train on; warn if nodes are still to
+    come."""
+    with connected() as ray:
+        found = ray.nodes()
     asked = share(settings, found)
     there = sum(fits(node, asked) for node in found)
     if there < (settings.nodes or 0):
