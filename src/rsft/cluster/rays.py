@@ -27,6 +27,7 @@ from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
 from rsft.errors import RunError, UserError
 from rsft.machines.connection import connect, disconnect
+from rsft.machines.room import Waiting, bundle_of
 from rsft.store.shipping import manifest_of, parts
 from rsft.types import Policy, Prompt
 
@@ -42,8 +43,6 @@ _AWAY_SECONDS = 5.0
 _LEAVE_SECONDS = 10.0
 # How often one looks whether machines have come.
 _MEASURE_SECONDS = 10.0
-# How often one says that there is no room for workers yet.
-_SAY_SECONDS = 30.0
 # Calls that a worker may be in at once: one that asks what came, one that tells, and one more.
 _GROUPS = {"asked": 1, "told": 1, "besides": 1}
 
@@ -107,6 +106,8 @@ class RayCrew:
         self._cluster = cluster
         self._logs = logs
         connect(cluster.ray)
+        import ray
+
         logs.mkdir(parents=True, exist_ok=True)
         for old in logs.glob(".here-*"):  # of a run that was killed
             old.unlink(missing_ok=True)
@@ -131,7 +132,7 @@ class RayCrew:
         self._deaths = 0
         self._said: list[str] = []
         self._rest_until = 0.0
-        self._said_at = time.monotonic()
+        self._waiting = Waiting(ray, bundle_of(self._resources))
         self._first: Facts | None = None
         self._hire()
 
@@ -297,7 +298,8 @@ class RayCrew:
             if hired.facts is not None and self._drawing is not None and silent > self._cluster.patience_seconds:
                 _end_for_good(hired)
                 heard += self._gone(hired, f"it said nothing for {silent:.0f} s")
-        self._say_what_is_missing(now)
+        missing = sum(hired.facts is None for hired in self._hired.values())
+        self._waiting.look(f"{missing} of {self._count} workers have" if missing else None)
         return heard
 
     def _answered(self, hired: _Hired, ref: Any) -> Sequence[Joined | Left | Came]:
@@ -368,12 +370,6 @@ class RayCrew:
                     f"The workers are not alike. On {self._first.host} the engine's {what} is {ours}, on {facts.host} "
                     f"{theirs}: give all machines the same model, and of one kind (cluster.engine.resources)."
                 )
-
-    def _say_what_is_missing(self, now: float) -> None:
-        missing = sum(hired.facts is None for hired in self._hired.values())
-        if missing and now - self._said_at > _SAY_SECONDS:
-            self._said_at = now
-            _log.warning("%d of %d workers have not come yet: each takes %s", missing, self._count, self._resources)
 
     def _ask(self, hired: _Hired) -> None:
         hired.is_asked = True

@@ -13,10 +13,11 @@ import yaml
 
 from rsft.errors import TrainingError
 from rsft.machines.connection import connected
+from rsft.machines.room import Waiting, fits, in_words
 from rsft.training.settings import SftSettings, launch_file
 
 # Nodes that are busy, or that an autoscaler is about to start, are waited for; who waits long is told for what.
-_WAIT_SECONDS, _TELL_SECONDS, _LOOK_SECONDS = 1800.0, 30.0, 5.0
+_WAIT_SECONDS, _LOOK_SECONDS = 1800.0, 5.0
 
 _log = logging.getLogger("rsft")
 
@@ -72,20 +73,15 @@ def check(settings: SftSettings) -> None:
     with connected() as ray:
         found = ray.nodes()
     asked = share(settings, found)
-    there = sum(fits(node, asked) for node in found)
+    there = sum(fits(node, asked.bundle) for node in found)
     if there < (settings.nodes or 0):
         _log.warning(
             "training.nodes is %s, and %s of the Ray cluster's nodes could train (%s each): the others are waited for"
             " when it comes to training.",
             settings.nodes,
             there,
-            _in_words(asked),
+            in_words(asked.bundle),
         )
-
-
-def fits(node: Mapping[str, Any], asked: Share) -> bool:
-    """Whether a node is alive and has what is asked, in use or not."""
-    return bool(node["Alive"]) and all(_has(node).get(name, 0) >= count for name, count in asked.bundle.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +98,12 @@ def reserved(ray: Any, asked: Share, wanted: int, *, least: int, patience: float
 
     Raises TrainingError if they can't be had in half an hour.
     """
-    began, told, count = time.monotonic(), False, wanted
+    began, count, waiting = time.monotonic(), wanted, Waiting(ray, asked.bundle)
     group = _group(ray, asked, count)
     try:
         while not group.wait(_LOOK_SECONDS):
             waited = time.monotonic() - began
-            there = sum(fits(node, asked) for node in ray.nodes())
+            there = sum(fits(node, asked.bundle) for node in ray.nodes())
             if waited > patience and least <= there < count:
                 _log.warning("Of %s nodes to train on, %s are there: these train.", wanted, there)
                 ray.util.remove_placement_group(group)
@@ -115,13 +111,11 @@ def reserved(ray: Any, asked: Share, wanted: int, *, least: int, patience: float
                 group = _group(ray, asked, count)
             elif waited > _WAIT_SECONDS:
                 raise TrainingError(
-                    f"The Ray cluster had no {count} nodes ({_in_words(asked)} each) to train on for"
+                    f"The Ray cluster had no {count} nodes ({in_words(asked.bundle)} each) to train on for"
                     f" {_WAIT_SECONDS / 60:.0f} minutes; {there} could do it when nothing else uses them. Add nodes,"
                     " ask for fewer or less (training.nodes, gpus_per_node, cpus_per_node), and go on with rsft resume."
                 )
-            elif waited > _TELL_SECONDS and not told:
-                told = True
-                _log.warning("Waiting for %s nodes to train on (%s each); %s have it.", count, _in_words(asked), there)
+            waiting.look(f"{count} nodes to train on have")
         yield Reserved(group, _names(ray, group, count))
     finally:
         ray.util.remove_placement_group(group)
@@ -146,7 +140,3 @@ def _names(ray: Any, group: Any, count: int) -> tuple[str, ...]:
 
 def _has(node: Mapping[str, Any]) -> Mapping[str, float]:
     return node.get("Resources") or {}
-
-
-def _in_words(asked: Share) -> str:
-    return ", ".join(f"{count:g} {name}{'s' if count != 1 else ''}" for name, count in asked.bundle.items())
