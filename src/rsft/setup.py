@@ -65,8 +65,8 @@ class Checked:
 
 
 @runtime_checkable
-class Hired(Protocol):
-    """Engines and scorers that work on a cluster."""
+class Dismissible(Protocol):
+    """An engine or a scorer that works on a cluster, and can be sent away from there for a while."""
 
     def dismiss(self) -> None:
         """Leave to others what they hold of it, until there is work again."""
@@ -90,7 +90,7 @@ class Parts(Checked):
             engine.release()
         if any(getattr(one.trainer, "nodes", None) for one in self.terms):
             for one in (*self._engines, *self.scorers.values(), *self.heldout_scorers.values()):
-                if isinstance(one, Hired):
+                if isinstance(one, Dismissible):
                     one.dismiss()
 
     def close(self) -> None:
