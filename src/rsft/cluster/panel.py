@@ -137,7 +137,7 @@ class _Copies:
         if id(copy) in self._ready:
             return
         there = copy.fingerprint.remote()
-        waiting = Waiting(ray, bundle_of(self._resources))
+        waiting = Waiting(ray, bundle_of(self._resources), f"cluster.scorers.{self.name}")
         while not ray.wait([there], timeout=_LOOK_SECONDS)[0]:
             waiting.look(f"a worker of the scorer '{self.name}' has")
         ray.get(there)

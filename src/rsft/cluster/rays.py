@@ -84,7 +84,7 @@ class RayCrew:
         self._deaths = 0
         self._said: list[str] = []
         self._rest_until = 0.0
-        self._waiting = Waiting(ray, bundle_of(self._resources))
+        self._waiting = Waiting(ray, bundle_of(self._resources), "cluster.engine")
         self._first: Facts | None = None
         self._hire()
 
