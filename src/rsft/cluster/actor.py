@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rsft.cluster.dashboard import Counted
@@ -17,6 +15,7 @@ from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_soon, end_with_parent
 from rsft.cluster.policies import Sent
 from rsft.cluster.worker import Facts, Taken, Worker
+from rsft.machines.homes import own_home
 from rsft.types import Policy, Prompt
 
 # Calls that a worker may be in at once: one that asks what came, one that tells, and one more.
@@ -30,7 +29,7 @@ class Actor:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
         end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
+        self._worker = Worker(station.open(), own_home("rsft-worker-").path)
         self._counted = Counted(name, "rsft_candidates", "rsft_tokens")
 
     def facts(self) -> Facts:
