@@ -81,6 +81,7 @@ class RayCrew:
         self._drawing: tuple[Sent, Any, Prompt] | None = None
         self._sent: Sent | None = None
         self._names = last_number(logs)
+        self._let_go: list[str] = []
         self._deaths = 0
         self._said: list[str] = []
         self._rest_until = 0.0
@@ -150,6 +151,7 @@ class RayCrew:
         self._have_all(_LEAVE_SECONDS, "leave")
         for hired in self._hired.values():
             ray.kill(hired.actor)
+        self._let_go += self._hired
         self._hired.clear()
         self._asked.clear()
 
@@ -177,12 +179,18 @@ class RayCrew:
             self._measured_at = now  # machines may have come
             self._count = max(self._count, asked_of_ray(self._wanted, ranks=self._ranks)[1])
         while len(self._hired) < self._count:
-            self._names += 1
-            name = f"worker-{self._names}"
+            name = self._name()
             actor = started(self._station, self._threads, name, engine_name(self._logs, name), self._resources)
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
             self._asked[actor.facts.remote()] = hired
+
+    def _name(self) -> str:
+        """What the next worker is called: like one that was let go, if there is any, since it comes back as that."""
+        if self._let_go:
+            return self._let_go.pop(0)
+        self._names += 1
+        return f"worker-{self._names}"
 
     def _begin(self, hired: _Hired) -> Joined:
         assert self._drawing is not None
