@@ -73,6 +73,6 @@ def test_where_there_is_none_nobody_is_connected(ray: FakeRay) -> None:
 
 
 def test_a_head_at_which_nobody_listens_is_not_asked(ray: FakeRay) -> None:
-    with pytest.raises(RunError, match="no Ray cluster at '127.0.0.1:1'"):
+    with pytest.raises(RunError, match=r"no Ray cluster at '127\.0\.0\.1:1'"):
         connect("127.0.0.1:1")
     assert not ray.begun
