@@ -63,6 +63,26 @@ def test_an_autoscaler_has_kinds_of_machines(content: Any, autoscales: bool | No
     assert census.autoscales(told(content)) is autoscales
 
 
+@pytest.mark.parametrize(
+    ("there", "pending", "autoscales"),
+    [(["node_ab12"], [], False), (["head"], [], True), (["node_ab12", ""], [], False), (["node_ab12"], ["gpu"], True)],
+)
+def test_so_has_one_of_rays_second_kind(
+    there: list[str], pending: list[str], autoscales: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {
+        name: [SimpleNamespace(ray_node_type_name=kind) for kind in those]
+        for name, those in {"idle_nodes": there, "pending_launches": pending}.items()
+    }
+    others = dict.fromkeys(("active_nodes", "pending_nodes", "failed_nodes", "failed_launches"), ())
+    status = SimpleNamespace(**kinds, **others)
+    monkeypatch.setattr("ray.autoscaler.v2.utils.is_autoscaler_v2", lambda **_: True)
+    monkeypatch.setattr("ray.autoscaler.v2.sdk.get_cluster_status", lambda address, timeout: status)
+    asked = told(None)
+    asked.get_runtime_context = lambda: SimpleNamespace(gcs_address="10.0.0.1:6379")
+    assert census.autoscales(asked) is autoscales
+
+
 def test_of_a_ray_that_answers_otherwise_nothing_is_known() -> None:
     assert census.had(SimpleNamespace()) is None
     assert census.autoscales(SimpleNamespace()) is None
