@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -132,8 +133,16 @@ def test_an_autoscaler_of_rays_own_is_known(tmp_path: Path) -> None:
     said |= {"auth": {}, "docker": {}, "file_mounts": {}, "cluster_synced_files": [], "upscaling_speed": 1}
     said |= {"idle_timeout_minutes": 5, "file_mounts_sync_continuously": False, "rsync_exclude": [], "rsync_filter": []}
     (tmp_path / "autoscaling.json").write_text(json.dumps(said))
-    environment = {**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    words = ["start", "--head", "--port=6391", "--num-cpus=1", f"--object-store-memory={80 * 2**20}", "--block"]
+    environment = {
+        **os.environ,
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_FAKE_CLUSTER": "1",
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["start", "--head", f"--port={port}", "--num-cpus=1", f"--object-store-memory={80 * 2**20}", "--block"]
     words += ["--include-dashboard=false", f"--autoscaling-config={tmp_path / 'autoscaling.json'}"]
     command = [sys.executable, "-m", "ray.scripts.scripts", *words]
     with (
@@ -141,9 +150,9 @@ def test_an_autoscaler_of_rays_own_is_known(tmp_path: Path) -> None:
         subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True) as head,
     ):
         try:
-            for _ in range(30):
-                asked = [sys.executable, "-c", ASKS, "127.0.0.1:6391"]
-                done = subprocess.run(asked, capture_output=True, text=True, check=False)
+            for _ in range(10):
+                asked = [sys.executable, "-c", ASKS, f"127.0.0.1:{port}"]
+                done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
                 if done.stdout.strip() == "True":
                     return
                 time.sleep(1)

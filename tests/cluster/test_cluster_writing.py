@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +31,12 @@ def writer(three: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """One whose run is a folder of the current one, which is not that in which Ray was started."""
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
-    with connected(three.address):
-        yield RayWriter(Path("run"))
+    with connected(three.address) as ray:
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the machines don't have these tests
+        try:
+            yield RayWriter(Path("run"))
+        finally:
+            ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 def candidates(count: int) -> list[Candidate]:
@@ -110,7 +115,7 @@ def test_a_machine_that_does_not_see_the_disk_writes_nothing_and_is_not_asked_ag
 
 def test_who_dies_over_a_segment_is_lost_and_the_next_may_write(writer: RayWriter, tmp_path: Path) -> None:
     place = Local(tmp_path / "run")
-    with pytest.raises(WriterLost):
+    with pytest.raises(WriterLost, match="worker died"):
         writer.write(orders(place, elsewhere(dies)))
     assert not [name for name in files(tmp_path / "run") if name.startswith(".written-")]
     assert len(writer.write(orders(place))) == 6
