@@ -135,16 +135,16 @@ def test_whoever_writes_the_run_holds_each_candidate_once(
     def fatal(given: Sequence[Order]) -> Any:
         return write([replace(order, tables=Elsewhere(*order.tables, dies, os.getpid())) for order in given])
 
-    if what == "nobody sees the disk":
-        monkeypatch.setattr(writing.Path, "touch", lambda self: None)
-    elif what == "one dies":
-        monkeypatch.setattr(writer, "write", fatal)
-    elif what == "no answer comes":
-        monkeypatch.setattr(writing, "_SECONDS", 0.0)
     with RunFolder.open(Path("run"), write=True) as folder:
         folder.written_by(writer)
-        folder.commit(candidates=candidates(20))
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            if what == "nobody sees the disk":
+                patch.setattr(writing.Path, "touch", lambda self: None)
+            elif what == "one dies":
+                patch.setattr(writer, "write", fatal)
+            elif what == "no answer comes":
+                patch.setattr(writing, "_SECONDS", 0.0)
+            folder.commit(candidates=candidates(20))
         folder.commit(candidates=candidates(40)[20:])
     with RunFolder.open(Path("run"), write=True) as folder:
         assert sorted(folder.candidates(), key=lambda one: one.key.sample_index) == candidates(40)
