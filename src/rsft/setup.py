@@ -65,8 +65,8 @@ class Checked:
 
 
 @runtime_checkable
-class Hired(Protocol):
-    """Engines and scorers that work on a cluster."""
+class Dismissible(Protocol):
+    """An engine or a scorer that works on a cluster, and can be sent away from there for a while."""
 
     def dismiss(self) -> None:
         """Leave to others what they hold of it, until there is work again."""
@@ -90,14 +90,14 @@ class Parts(Checked):
             engine.release()
         if any(getattr(one.trainer, "nodes", None) for one in self.terms):
             for one in (*self._engines, *self.scorers.values(), *self.heldout_scorers.values()):
-                if isinstance(one, Hired):
+                if isinstance(one, Dismissible):
                     one.dismiss()
 
     def close(self) -> None:
         """Nothing will be sampled any more, by anybody."""
         with ExitStack() as ending:
             if self.on_cluster:
-                from rsft.cluster.connection import disconnect
+                from rsft.machines.connection import disconnect
 
                 ending.callback(disconnect)
             for engine in self._engines:
@@ -171,7 +171,7 @@ def set_up(recipe: Recipe, folder: RunFolder) -> Parts:
 
 def _connected(cluster: ClusterSection) -> Callable[[], None]:
     """Connect to the cluster; gives what ends that. Raises RunError where there is none."""
-    from rsft.cluster.connection import connect, disconnect
+    from rsft.machines.connection import connect, disconnect
 
     connect(cluster.ray)
     return disconnect

@@ -31,15 +31,17 @@ class ThreadCrew:
         self.deaths = 0
         self.workers: dict[str, Worker] = {}
         self._names = 0
+        self._let_go: list[str] = []
         self._number = 0
         self._told: list[Joined | Left | Came] = []
         self._policy: tuple[Policy, Watch | None, Prompt] | None = None
         self.size = count
         self._hire()
+        self._facts = next(iter(self.workers.values())).facts()
 
     @property
     def facts(self) -> Facts:
-        return next(iter(self.workers.values())).facts()
+        return self._facts
 
     def begin(self, policy: Policy, watch: Watch | None, witness: Prompt) -> None:
         self._number += 1
@@ -81,6 +83,7 @@ class ThreadCrew:
 
     def dismiss(self) -> None:
         self.close()
+        self._let_go += self.workers
         self.workers.clear()
 
     def close(self) -> None:
@@ -89,8 +92,10 @@ class ThreadCrew:
 
     def _hire(self) -> None:
         while len(self.workers) < self.size:
-            self._names += 1
-            name = f"worker-{self._names}"
+            if not self._let_go:
+                self._names += 1
+                self._let_go.append(f"worker-{self._names}")
+            name = self._let_go.pop(0)
             self.workers[name] = Worker(self.at, Path(tempfile.mkdtemp()))
             if self._policy is not None:
                 self._told.append(self._begin(name))

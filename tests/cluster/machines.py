@@ -65,7 +65,7 @@ def actors() -> list[int]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or [""]
-        if words[0].startswith(("ray::_Actor", "ray::rsft")):
+        if words[0].startswith(("ray::Actor", "ray::_Actor", "ray::rsft")):
             found.append(process.pid)
     return found
 

@@ -11,6 +11,7 @@ import pytest
 from crews import ThreadCrew, doom, station
 
 from rsft.cluster.engine import ClusterEngine
+from rsft.cluster.rolls import read_rolls
 from rsft.engines.base import Engine, Pace, Request, Sampling, Watcher
 from rsft.engines.local import LocalEngine
 from rsft.engines.own import OwnEngine
@@ -144,4 +145,20 @@ def test_a_model_in_workers_takes_up_prompts_while_it_is_at_work(tiny_folder: Pa
     same = sum(ours[key].token_ids == one.token_ids for key, one in theirs.items())
     assert ours.keys() == theirs.keys()
     assert same >= 0.98 * len(theirs)  # but for rounding, which batch shapes change
+    crew.close()
+
+
+def test_who_is_let_go_for_a_training_comes_back_under_the_same_name() -> None:
+    crew = many(ScriptedEngine, replies=REPLIES)
+
+    def states() -> list[tuple[str, str]]:
+        said = read_rolls(crew.roll.folder, at_work=True).workers
+        return [(one["worker"], one["state"]) for one in said]
+
+    first = drawn(crew, wanted())
+    assert states() == [(f"worker-{number}", "at work") for number in (1, 2, 3)]
+    crew.dismiss()
+    assert states() == [(f"worker-{number}", "let go for training") for number in (1, 2, 3)]
+    assert drawn(crew, wanted()) == first
+    assert states() == [(f"worker-{number}", "at work") for number in (1, 2, 3)]
     crew.close()

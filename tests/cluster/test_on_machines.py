@@ -13,15 +13,20 @@ from typing import Any
 
 import pytest
 from machines import Machines, actors, nobody_is_left
+from test_cluster_engine import wanted
 
 import rsft
 from command import Command
 from questions import write_questions
 from rsft import failpoints
 from rsft.cluster import rays
+from rsft.cluster.hire import hire
 from rsft.cluster.policies import Proof, Proofs
 from rsft.cluster.rolls import read_rolls
+from rsft.config.cluster import ClusterSection
+from rsft.engines.scripted import ScriptedEngine
 from rsft.errors import RecipeError, RunError, UserError
+from rsft.machines import room
 from rsft.store import RunFolder
 from tiny_runs import RECIPE as TINY
 from tiny_runs import SCORER
@@ -160,6 +165,39 @@ def test_what_ends_an_engine_on_every_machine_is_said(here: Path, three: Machine
         rsft.run(rsft.load_recipe("scripted.yaml", *broken))
     with pytest.raises(RunError, match="the licence is over"):
         rsft.run(rsft.load_recipe("scripted.yaml", "engine=mine.py:Breaks", "run=breaks", on(three)))
+
+
+def test_an_engine_that_asks_for_what_no_machine_has_ends(
+    here: Path, three: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(room, "_LOOK_SECONDS", 0.5)
+    lacking = (
+        r"1 of 1 workers have not come, and never will: each takes 1 CPU, 1 GPU.*x \(4 CPUs.*cluster\.engine: gpus"
+    )
+    with pytest.raises(RunError, match=lacking):
+        rsft.run(rsft.load_recipe("scripted.yaml", "run=none", on(three, engine={"workers": 1, "cpus": 1, "gpus": 1})))
+
+
+def test_workers_that_are_let_go_come_back_under_their_names(here: Path, three: Machines) -> None:
+    cluster = ClusterSection.model_validate({"ray": three.address, "engine": {"workers": 2, "cpus": 1}})
+    engine = hire(cluster, ScriptedEngine, {"replies": ["one", "two"]}, None, Path("logs"))
+
+    def states() -> dict[str, str]:
+        return {one["worker"]: one["state"] for one in read_rolls(Path("logs"), at_work=True).workers}
+
+    drawn = []
+    try:
+        for _ in range(2):
+            drawn.append({one.key: one.text for one in engine.sample(engine.base, wanted(40, 20))})
+            assert "at work" in states().values()  # it is done so soon that the other one may not have come
+            engine.dismiss()
+            assert nobody_is_left()
+            assert set(states().values()) == {"let go for training"}
+    finally:
+        engine.close()
+    assert drawn[0] == drawn[1]
+    assert states().keys() <= {"worker-1", "worker-2"}
 
 
 def test_scorers_work_there_and_what_ends_them_is_said(here: Path, three: Machines) -> None:

@@ -42,6 +42,25 @@ def test_it_tells_who_drew_what_and_who_is_gone_and_why(tmp_path: Path, caplog: 
     assert [one["state"] for one in read_rolls(tmp_path).workers] == ["done", "gone", "gone"]
 
 
+def test_those_that_are_let_go_are_not_at_work_until_they_come_back(tmp_path: Path) -> None:
+    roll = worked(tmp_path, worker_1=30, worker_2=60, worker_3=90)
+    roll.left("worker-3", "it died")
+    roll.rest(0)
+    roll.dismissed()
+
+    def states(at_work: bool = True) -> list[str]:
+        return [one["state"] for one in read_rolls(tmp_path, at_work=at_work).workers]
+
+    assert states() == ["let go for training", "let go for training", "gone"]
+    assert states(at_work=False) == ["done", "done", "gone"], "the run was killed meanwhile"
+    roll.joined("worker-2", "elsewhere", 8)
+    roll.rest(0)
+    assert states() == ["let go for training", "at work", "gone"], "there is no room for the first yet"
+    back = read_rolls(tmp_path).workers[1]
+    assert (back["host"], back["pid"], back["candidates"]) == ("elsewhere", 8, 10)
+    assert read_rolls(tmp_path).lost == 1
+
+
 def test_the_rate_is_of_the_last_while_and_then_of_all_drawings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,21 @@ def test_those_at_work_come_first_with_the_longest_bar_for_the_quickest(folder: 
         assert len(re.findall(r'<svg class="rate"', text)) == 4, "nobody else has given anything"
 
 
+def test_those_that_are_let_go_for_training_are_shown_as_that(folder: Path, browser: Browser) -> None:
+    roll = Roll(folder / "bot/servers/writer-2")
+    roll.joined("worker-1", "node-9", 7)
+    roll.rest(0)
+    roll.dismissed()
+    with RunFolder.open(folder / "bot", write=True) as writing:
+        writing.reopen()
+        said = overview(folder / "bot")["workers"]
+        assert (said["at_work"], said["let_go"], said["lost"]) == (4, 1, 2)
+        assert said["shown"][4]["name"] == "writer-2/worker-1", "behind those at work"
+        assert "1 let go for training" in browser(folder).get("/run/now?run=bot").text
+        page = browser(folder).get("/worker?run=bot&worker=writer-2/worker-1").text
+        assert '<span class="mark ">let go for training</span>' in page
+
+
 def test_of_many_some_are_shown(folder: Path, browser: Browser) -> None:
     roll = Roll(folder / "bot/servers/writer-2")
     for number in range(150):

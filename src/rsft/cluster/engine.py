@@ -92,7 +92,8 @@ class Crew(Protocol):
         ...
 
     def dismiss(self) -> None:
-        """Let all workers go, with what they hold of the cluster, until somebody draws again."""
+        """Let all workers go, with what they hold of the cluster, until somebody draws again. Those that come then are
+        called like them."""
         ...
 
     def close(self) -> None:
@@ -156,6 +157,7 @@ class ClusterEngine:
     def dismiss(self) -> None:
         """Leave to others what the workers hold of the cluster, until somebody samples again."""
         self.crew.dismiss()
+        self.roll.dismissed()
 
     def close(self) -> None:
         self.crew.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft import registry
+from rsft.machines.homes import own_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +44,4 @@ class Luggage:
 
 @cache
 def _place() -> Path:
-    return Path(tempfile.mkdtemp(prefix="rsft-own-"))
+    return own_home("rsft-own-").path

@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from rsft.cluster.connection import connect, disconnect
 from rsft.cluster.dashboard import Counted, scorer_name
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_soon, end_with_parent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.errors import RunError
+from rsft.machines.connection import connect, disconnect
+from rsft.machines.room import Waiting, bundle_of
 from rsft.scorers import Baseline, Combined, Scorer, run_scorer
 from rsft.scorers.model import ModelScorer
 from rsft.types import Reply, Score
@@ -25,8 +26,8 @@ _log = logging.getLogger("rsft")
 
 # So many deaths in a row, of each copy, without a score from any: then it is not the machines.
 _DEATHS = 3
-# How often one says that there is no room for one yet.
-_SAY_SECONDS = 30.0
+# How often one looks whether there is room for one.
+_LOOK_SECONDS = 5.0
 # How long one waits for copies that are let go to hear of it.
 _LEAVE_SECONDS = 5.0
 
@@ -136,8 +137,9 @@ class _Copies:
         if id(copy) in self._ready:
             return
         there = copy.fingerprint.remote()
-        while not ray.wait([there], timeout=_SAY_SECONDS)[0]:
-            _log.warning("a worker of the scorer '%s' has not come yet: it takes %s", self.name, self._resources)
+        waiting = Waiting(ray, bundle_of(self._resources), f"cluster.scorers.{self.name}")
+        while not ray.wait([there], timeout=_LOOK_SECONDS)[0]:
+            waiting.look(f"a worker of the scorer '{self.name}' has")
         ray.get(there)
         self._ready.add(id(copy))
 

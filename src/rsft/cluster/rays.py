@@ -1,36 +1,30 @@
-"""Workers as Ray's actors: started, told, asked, given up and started again."""
+"""A crew of Ray's actors: started, told, asked, given up and started again."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import secrets
-import signal
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsft.cluster.connection import connect, disconnect
-from rsft.cluster.dashboard import Counted, engine_name
+from rsft.cluster.actor import end_for_good, started
+from rsft.cluster.dashboard import engine_name
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
-from rsft.cluster.orphans import end_soon, end_with_parent
 from rsft.cluster.policies import Sent
 from rsft.cluster.resources import asked_of_ray, raised, said_of
 from rsft.cluster.roll import last_number
-from rsft.cluster.worker import Facts, Station, Taken, Worker
+from rsft.cluster.worker import Facts, Station, Taken
 from rsft.config.cluster import ClusterSection, WorkersSection
 from rsft.engines.base import Watch
 from rsft.errors import RunError, UserError
+from rsft.machines.connection import connect, disconnect
+from rsft.machines.room import Waiting, bundle_of
 from rsft.store.shipping import manifest_of, parts
 from rsft.types import Policy, Prompt
-
-_log = logging.getLogger("rsft")
 
 # So many deaths in a row, of each worker that is wanted, without a candidate from any: then it is not the machines.
 _DEATHS = 3
@@ -42,49 +36,6 @@ _AWAY_SECONDS = 5.0
 _LEAVE_SECONDS = 10.0
 # How often one looks whether machines have come.
 _MEASURE_SECONDS = 10.0
-# How often one says that there is no room for workers yet.
-_SAY_SECONDS = 30.0
-# Calls that a worker may be in at once: one that asks what came, one that tells, and one more.
-_GROUPS = {"asked": 1, "told": 1, "besides": 1}
-
-
-class _Actor:
-    """A worker, as an actor."""
-
-    def __init__(self, station: Luggage, threads: int, name: str) -> None:
-        # Ray lets an actor have one thread only, unless it is told how many cores it takes.
-        end_with_parent()
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        self._worker = Worker(station.open(), Path(tempfile.mkdtemp(prefix="rsft-worker-")))
-        self._counted = Counted(name, "rsft_candidates", "rsft_tokens")
-
-    def facts(self) -> Facts:
-        import ray
-
-        return replace(self._worker.facts(), node=ray.get_runtime_context().get_node_id())
-
-    def begin(self, number: int, sent: Sent, watch: Luggage | None, witness: Prompt) -> None:
-        self._worker.begin(number, _arrived(sent), watch.open() if watch else None, witness)
-
-    def tell(self, number: int, news: News) -> None:
-        self._worker.tell(number, news)
-
-    def take(self) -> Taken:
-        taken = self._worker.take()
-        tokens = sum(len(candidate.token_ids) for candidate in taken.candidates)
-        self._counted.add(rsft_candidates=len(taken.candidates), rsft_tokens=tokens)
-        return taken
-
-    def end(self, number: int) -> None:
-        self._worker.end(number)
-
-    def leave(self) -> None:
-        """Nothing will be drawn any more."""
-        self._worker.close()
-        end_soon()
-
-    def do(self, method: str, *arguments: Any) -> Any:
-        return getattr(self._worker, method)(*(_arrived(one) if isinstance(one, Sent) else one for one in arguments))
 
 
 @dataclass(slots=True, eq=False)
@@ -107,6 +58,8 @@ class RayCrew:
         self._cluster = cluster
         self._logs = logs
         connect(cluster.ray)
+        import ray
+
         logs.mkdir(parents=True, exist_ok=True)
         for old in logs.glob(".here-*"):  # of a run that was killed
             old.unlink(missing_ok=True)
@@ -128,10 +81,11 @@ class RayCrew:
         self._drawing: tuple[Sent, Any, Prompt] | None = None
         self._sent: Sent | None = None
         self._names = last_number(logs)
+        self._let_go: list[str] = []
         self._deaths = 0
         self._said: list[str] = []
         self._rest_until = 0.0
-        self._said_at = time.monotonic()
+        self._waiting = Waiting(ray, bundle_of(self._resources), "cluster.engine")
         self._first: Facts | None = None
         self._hire()
 
@@ -197,6 +151,7 @@ class RayCrew:
         self._have_all(_LEAVE_SECONDS, "leave")
         for hired in self._hired.values():
             ray.kill(hired.actor)
+        self._let_go += self._hired
         self._hired.clear()
         self._asked.clear()
 
@@ -217,8 +172,6 @@ class RayCrew:
 
     def _hire(self) -> None:
         """Start the workers that are missing. Those for which there is no room yet come when there is."""
-        import ray
-
         now = time.monotonic()
         if now < self._rest_until:
             return
@@ -226,16 +179,18 @@ class RayCrew:
             self._measured_at = now  # machines may have come
             self._count = max(self._count, asked_of_ray(self._wanted, ranks=self._ranks)[1])
         while len(self._hired) < self._count:
-            self._names += 1
-            name = f"worker-{self._names}"
-            actor = (
-                ray.remote(concurrency_groups=_GROUPS)(_Actor)
-                .options(**self._resources, scheduling_strategy="SPREAD", name=engine_name(self._logs, name))
-                .remote(self._station, self._threads, name)
-            )
+            name = self._name()
+            actor = started(self._station, self._threads, name, engine_name(self._logs, name), self._resources)
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
             self._asked[actor.facts.remote()] = hired
+
+    def _name(self) -> str:
+        """What the next worker is called: like one that was let go, if there is any, since it comes back as that."""
+        if self._let_go:
+            return self._let_go.pop(0)
+        self._names += 1
+        return f"worker-{self._names}"
 
     def _begin(self, hired: _Hired) -> Joined:
         assert self._drawing is not None
@@ -268,7 +223,7 @@ class RayCrew:
         patience = self._cluster.patience_seconds
         while not ray.wait([answer], timeout=patience)[0]:
             if not ray.wait([hired.actor.facts.remote()], timeout=patience)[0]:
-                _end_for_good(hired)
+                end_for_good(hired.actor, hired.facts)
                 return False
         return True
 
@@ -295,9 +250,10 @@ class RayCrew:
         for hired in list(self._hired.values()):
             silent = now - max(hired.heard_at, self._listening_since)
             if hired.facts is not None and self._drawing is not None and silent > self._cluster.patience_seconds:
-                _end_for_good(hired)
+                end_for_good(hired.actor, hired.facts)
                 heard += self._gone(hired, f"it said nothing for {silent:.0f} s")
-        self._say_what_is_missing(now)
+        missing = sum(hired.facts is None for hired in self._hired.values())
+        self._waiting.look(f"{missing} of {self._count} workers have" if missing else None)
         return heard
 
     def _answered(self, hired: _Hired, ref: Any) -> Sequence[Joined | Left | Came]:
@@ -369,12 +325,6 @@ class RayCrew:
                     f"{theirs}: give all machines the same model, and of one kind (cluster.engine.resources)."
                 )
 
-    def _say_what_is_missing(self, now: float) -> None:
-        missing = sum(hired.facts is None for hired in self._hired.values())
-        if missing and now - self._said_at > _SAY_SECONDS:
-            self._said_at = now
-            _log.warning("%d of %d workers have not come yet: each takes %s", missing, self._count, self._resources)
-
     def _ask(self, hired: _Hired) -> None:
         hired.is_asked = True
         self._asked[self._call(hired, "take", "asked")] = hired
@@ -386,29 +336,7 @@ class RayCrew:
         return getattr(hired.actor, method).options(concurrency_group=group).remote(*arguments)
 
 
-def _arrived(sent: Sent) -> Policy:
-    import ray
-
-    return sent.arrived(lambda parts: map(ray.get, parts))
-
-
 def _ranks(arguments: Any) -> int:
     """How many GPUs a server of its own spreads a model over."""
     said = arguments if isinstance(arguments, dict) else {}
     return int(said.get("tensor_parallel_size", 1)) * int(said.get("pipeline_parallel_size", 1))
-
-
-def _end_for_good(hired: _Hired) -> None:
-    """End a worker that does not answer: Ray asks one to end, and one that hangs would keep its GPU."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    ray.kill(hired.actor)
-    if hired.facts is not None:
-        there = NodeAffinitySchedulingStrategy(hired.facts.node, soft=False)
-        ray.remote(_kill).options(num_cpus=0, scheduling_strategy=there, max_retries=0).remote(hired.facts.pid)
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

@@ -40,6 +40,8 @@ class Entry:
     """When its last candidate came."""
     gone: str | None = None
     gone_at: float | None = None
+    let_go: bool = False
+    """Whether it has left its place on the cluster to a training, and is to come back."""
 
 
 @dataclass(slots=True)
@@ -76,9 +78,9 @@ class Roll:
             self._put()  # they are not at work any more
 
     def joined(self, worker: str, host: str, pid: int) -> None:
-        """A worker takes part in a drawing from now on."""
-        if worker not in self.entries:
-            self.entries[worker] = Entry(worker, host, pid, time.time(), self._start)
+        """A worker takes part in a drawing from now on. One that was let go may come back to another place."""
+        entry = self.entries.setdefault(worker, Entry(worker, host, pid, time.time(), self._start))
+        entry.host, entry.pid, entry.let_go = host, pid, False
         self._counted[worker] = time.monotonic()
         self._window[worker] = self._counted[worker], self.entries[worker].tokens
 
@@ -96,6 +98,12 @@ class Roll:
         entry.gone, entry.gone_at, entry.tokens_per_second = why, time.time(), 0.0
         _log.warning("%s%s is gone: %s", worker, f" on {entry.host}" if entry.host else "", why)
         self._written_at = 0.0
+
+    def dismissed(self) -> None:
+        """All that are there are let go for a training."""
+        for entry in self.entries.values():
+            entry.let_go = entry.gone is None
+        self._put()
 
     def logged(self, worker: str, logs: Mapping[str, bytes]) -> None:
         """What a worker has written into its logs since the last time."""

@@ -9,6 +9,9 @@ from typing import Any
 
 from rsft.cluster.roll import ROLL, Entry, read_roll
 
+LET_GO = "let go for training"
+"""The state of those who come back once a policy is trained, where that takes the cluster's machines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worked:
@@ -46,7 +49,7 @@ def read_rolls(folder: Path, *, at_work: bool = False) -> Worked:
 
 
 def _said(worker: Entry, of: Path, at_work: bool) -> Mapping[str, Any]:
-    state = "gone" if worker.gone is not None else "at work" if at_work else "done"
+    state = "gone" if worker.gone is not None else "done" if not at_work else LET_GO if worker.let_go else "at work"
     mean = worker.tokens / worker.seconds if worker.seconds and worker.tokens else None
     now = worker.tokens_per_second if state == "at work" else None
     return {**asdict(worker), "name": (of / worker.worker).as_posix(), "state": state, "rate": now or mean}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rsft.cluster.resources import raised
@@ -41,7 +42,8 @@ class RayWriter:
         self._token.touch()
         try:
             task = ray.remote(carried_out).options(num_cpus=0, scheduling_strategy="SPREAD", max_retries=0)
-            segments = ray.get([task.remote(order, str(self._token)) for order in orders], timeout=_SECONDS)
+            asked = [task.remote(_anywhere(order), str(self._token)) for order in orders]
+            segments = ray.get(asked, timeout=_SECONDS)
         except ray.exceptions.RayError as error:
             if (cause := raised(error)) is not None:
                 raise cause from None
@@ -52,3 +54,10 @@ class RayWriter:
             self._is_seen = False  # a disk that some do not share is written to from here
             raise WriterLost("a machine does not see the run's disk")
         return list(segments)
+
+
+def _anywhere(order: Order) -> Order:
+    """The same order for a process that works in another folder."""
+    if not isinstance(order.place, Local):
+        return order
+    return replace(order, place=replace(order.place, folder=order.place.folder.absolute()))

@@ -24,7 +24,7 @@ _GIB = 2**30
 def cluster(address: str, run: Path) -> Iterator[Check]:
     """A look at each machine: its versions beside those of this one, what it has, and whether it sees the run's folder.
     Nothing is started there but one small task."""
-    from rsft.cluster.connection import connect, disconnect
+    from rsft.machines.connection import connect, disconnect
 
     try:
         connect(address)

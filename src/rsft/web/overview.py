@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rsft.cluster.rolls import Worked
+from rsft.cluster.rolls import LET_GO, Worked
 from rsft.reading import summary_of, workers_of
 from rsft.saved import saved_recipe
 from rsft.store import RunFolder
@@ -100,18 +100,20 @@ def _times(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _workers(worked: Worked) -> dict[str, Any] | None:
     """Who works on a cluster, or did, each with its rate as a `share` of the highest in percent: those at work first,
-    then the last ones that were lost. None for nobody."""
+    then those that were let go, then the last ones that were lost. None for nobody."""
     if not worked.workers:
         return None
     at_work = [one for one in worked.workers if one["state"] == "at work"]
     lost = [one for one in worked.workers if one["state"] == "gone"]
     done = [one for one in worked.workers if one["state"] == "done"]
-    shown = [*at_work, *reversed(lost), *done][:_WORKERS]
+    let_go = [one for one in worked.workers if one["state"] == LET_GO]
+    shown = [*at_work, *let_go, *reversed(lost), *done][:_WORKERS]
     highest = max((one["rate"] or 0 for one in shown), default=0) or 1
     return {
         "all": len(worked.workers),
         "hosts": worked.hosts,
         "at_work": len(at_work),
+        "let_go": len(let_go),
         "rate": sum(one["tokens_per_second"] for one in at_work),
         "lost": worked.lost,
         "overtaken": worked.overtaken,

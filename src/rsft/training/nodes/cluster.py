@@ -1,9 +1,8 @@
-"""The Ray cluster: whether it is there, what is asked of a node, and nodes that are reserved for a while."""
+"""What a training asks of the nodes of a Ray cluster, and nodes that are reserved for a while."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,34 +12,14 @@ from typing import Any
 import yaml
 
 from rsft.errors import TrainingError
+from rsft.machines.connection import connected
+from rsft.machines.room import Waiting, fits, in_words
 from rsft.training.settings import SftSettings, launch_file
 
 # Nodes that are busy, or that an autoscaler is about to start, are waited for; who waits long is told for what.
-_WAIT_SECONDS, _TELL_SECONDS, _LOOK_SECONDS = 1800.0, 30.0, 5.0
+_WAIT_SECONDS, _LOOK_SECONDS = 1800.0, 5.0
 
 _log = logging.getLogger("rsft")
-
-
-def connect(address: str = "auto") -> Any:
-    """The module ray, connected: as this process is already, or to the cluster at this address."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
-    try:
-        import ray
-    except ImportError as error:
-        raise TrainingError(
-            "training.nodes trains on the nodes of a Ray cluster, and Ray is not installed here. Install it:"
-            " pip install 'rsft[ray]'"
-        ) from error
-    if not ray.is_initialized():
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise TrainingError(
-                f"training.nodes trains on the nodes of a Ray cluster, and there is none at '{address}': {reason} Start"
-                " one (ray start --head), or leave training.nodes out to train on this machine."
-            ) from error
-    return ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +68,20 @@ def share(settings: SftSettings, found: list[Mapping[str, Any]]) -> Share:
 
 
 def check(settings: SftSettings) -> None:
-    """Raise TrainingError if there is no cluster, or nothing to train on; warn if nodes are still to come."""
-    found = connect().nodes()
+    """Raise RunError if there is no cluster, TrainingError if there is nothing to train on; warn if nodes are still to
+    come."""
+    with connected() as ray:
+        found = ray.nodes()
     asked = share(settings, found)
-    there = sum(fits(node, asked) for node in found)
+    there = sum(fits(node, asked.bundle) for node in found)
     if there < (settings.nodes or 0):
         _log.warning(
             "training.nodes is %s, and %s of the Ray cluster's nodes could train (%s each): the others are waited for"
             " when it comes to training.",
             settings.nodes,
             there,
-            _in_words(asked),
+            in_words(asked.bundle),
         )
-
-
-def fits(node: Mapping[str, Any], asked: Share) -> bool:
-    """Whether a node is alive and has what is asked, in use or not."""
-    return bool(node["Alive"]) and all(_has(node).get(name, 0) >= count for name, count in asked.bundle.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +98,12 @@ def reserved(ray: Any, asked: Share, wanted: int, *, least: int, patience: float
 
     Raises TrainingError if they can't be had in half an hour.
     """
-    began, told, count = time.monotonic(), False, wanted
+    began, count, waiting = time.monotonic(), wanted, Waiting(ray, asked.bundle)
     group = _group(ray, asked, count)
     try:
         while not group.wait(_LOOK_SECONDS):
             waited = time.monotonic() - began
-            there = sum(fits(node, asked) for node in ray.nodes())
+            there = sum(fits(node, asked.bundle) for node in ray.nodes())
             if waited > patience and least <= there < count:
                 _log.warning("Of %s nodes to train on, %s are there: these train.", wanted, there)
                 ray.util.remove_placement_group(group)
@@ -135,13 +111,11 @@ def reserved(ray: Any, asked: Share, wanted: int, *, least: int, patience: float
                 group = _group(ray, asked, count)
             elif waited > _WAIT_SECONDS:
                 raise TrainingError(
-                    f"The Ray cluster had no {count} nodes ({_in_words(asked)} each) to train on for"
+                    f"The Ray cluster had no {count} nodes ({in_words(asked.bundle)} each) to train on for"
                     f" {_WAIT_SECONDS / 60:.0f} minutes; {there} could do it when nothing else uses them. Add nodes,"
                     " ask for fewer or less (training.nodes, gpus_per_node, cpus_per_node), and go on with rsft resume."
                 )
-            elif waited > _TELL_SECONDS and not told:
-                told = True
-                _log.warning("Waiting for %s nodes to train on (%s each); %s have it.", count, _in_words(asked), there)
+            waiting.look(f"{count} nodes to train on have")
         yield Reserved(group, _names(ray, group, count))
     finally:
         ray.util.remove_placement_group(group)
@@ -166,7 +140,3 @@ def _names(ray: Any, group: Any, count: int) -> tuple[str, ...]:
 
 def _has(node: Mapping[str, Any]) -> Mapping[str, float]:
     return node.get("Resources") or {}
-
-
-def _in_words(asked: Share) -> str:
-    return ", ".join(f"{count:g} {name}{'s' if count != 1 else ''}" for name, count in asked.bundle.items())

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from rsft.errors import ModelError, TrainingError
+from rsft.machines.connection import connected
 from rsft.models.network import Network
 from rsft.store import shipping
 from rsft.training import launch as one_machine
@@ -39,28 +40,33 @@ def launch(network: Network, job: Job, progress: Progress) -> None:
 
     Where a node or a process is lost it goes on from the last checkpoint at once, on the nodes that are left or come.
     What the nodes say is kept in the job's folder (`processes-NODE.log`). Raises TrainingError, with the reason and the
-    node's name, if they fail for another reason or again and again.
+    node's name, if they fail for another reason or again and again; RunError if there is no cluster.
     """
-    ray = cluster.connect()
-    asked = cluster.share(job.settings, ray.nodes())
-    Model.of(network).write(job)
+    with connected() as ray:
+        asked = cluster.share(job.settings, ray.nodes())
+        Model.of(network).write(job)
+        with network.elsewhere():
+            _carry_out(ray, asked, network, job, progress)
+
+
+def _carry_out(ray: Any, asked: Share, network: Network, job: Job, progress: Progress) -> None:
+    """Try until it is done, or was lost too often."""
     wanted, tries = job.settings.nodes or 1, 0
-    with network.elsewhere():
-        while job.log is None:
-            before, patience = job.checkpoints, _PATIENCE_AFTER_LOSS_SECONDS if tries else _PATIENCE_SECONDS
-            try:
-                least = wanted if _is_of_one_size(job) else 1
-                with cluster.reserved(ray, asked, wanted, least=least, patience=patience) as nodes:
-                    _train(ray, nodes, asked, network, job, progress)
-            except Lost as lost:
-                tries = tries + 1 if job.checkpoints == before else 1
-                if tries >= _TRIES:
-                    raise TrainingError(
-                        f"The training over {wanted} nodes (training.nodes) failed {_TRIES} times without a checkpoint"
-                        f" between. {lost}\nAll that its processes said is in {job.work} (processes-*.log)."
-                        " Go on from the last checkpoint with rsft resume."
-                    ) from lost
-                _log.warning("%s The training goes on from the last checkpoint on the nodes that are there.", lost)
+    while job.log is None:
+        before, patience = job.checkpoints, _PATIENCE_AFTER_LOSS_SECONDS if tries else _PATIENCE_SECONDS
+        try:
+            least = wanted if _is_of_one_size(job) else 1
+            with cluster.reserved(ray, asked, wanted, least=least, patience=patience) as nodes:
+                _train(ray, nodes, asked, network, job, progress)
+        except Lost as lost:
+            tries = tries + 1 if job.checkpoints == before else 1
+            if tries >= _TRIES:
+                raise TrainingError(
+                    f"The training over {wanted} nodes (training.nodes) failed {_TRIES} times without a checkpoint"
+                    f" between. {lost}\nAll that its processes said is in {job.work} (processes-*.log)."
+                    " Go on from the last checkpoint with rsft resume."
+                ) from lost
+            _log.warning("%s The training goes on from the last checkpoint on the nodes that are there.", lost)
 
 
 def _is_of_one_size(job: Job) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import queue
 import shutil
@@ -19,6 +18,7 @@ from typing import IO
 import psutil
 
 from rsft.errors import ModelError
+from rsft.machines.homes import Home, own_home
 from rsft.models.references import cache_folder, resolve
 from rsft.store import shipping
 from rsft.store.shipping import Manifest, Unpacking
@@ -53,8 +53,7 @@ class Node:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._home: Path | None = None
-        self._lock: IO[str] | None = None
+        self._home: Home | None = None
         self._receiving: Unpacking | None = None
         self._running: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -108,7 +107,7 @@ class Node:
         with self._receiving as done:
             done.finish()
         self._receiving = None
-        if self._home is None or done.target.parent != self._home:
+        if self._home is None or done.target.parent != self._home.path:
             os.utime(done.target)
             shipping.sweep(done.target.parent)
 
@@ -183,9 +182,8 @@ class Node:
         if self._reader is not None and self._running is not None and self._running.stdout is not None:
             self._reader.join(_END_SECONDS)
             self._running.stdout.close()
-        if self._home is not None and self._lock is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-            self._lock.close()
+        if self._home is not None:
+            self._home.remove()
 
     def _launched(self) -> list[psutil.Process]:
         """The processes that end with this one, whoever is their parent by now."""
@@ -203,28 +201,8 @@ class Node:
     def _own_home(self) -> Path:
         """A folder of this actor's, on a disk of the node's own. Those of actors that were killed are removed."""
         if self._home is None:
-            homes = cache_folder() / "trainings"
-            homes.mkdir(parents=True, exist_ok=True)
-            with (homes / "lock").open("a", encoding="ascii") as door:
-                fcntl.flock(door, fcntl.LOCK_EX)
-                for other in homes.iterdir():
-                    if other.is_dir() and _is_left(other):
-                        shutil.rmtree(other, ignore_errors=True)
-                home = homes / uuid.uuid4().hex
-                home.mkdir()
-                self._lock = (home / "lock").open("a", encoding="ascii")
-                fcntl.flock(self._lock, fcntl.LOCK_EX)  # the kernel frees it when the actor ends, however it ends
-                self._home = home
-        return self._home
-
-
-def _is_left(home: Path) -> bool:
-    with (home / "lock").open("a", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
+            self._home = own_home("node-", cache_folder() / "trainings")
+        return self._home.path
 
 
 def _link(source: str | Path, target: str | Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from rsft.errors import RunError
 
@@ -27,7 +30,9 @@ def connect(address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
     except ImportError:
-        raise RunError("The recipe's cluster needs Ray: pip install 'rsft[ray]', on every machine.") from None
+        raise RunError(
+            "A run on a Ray cluster (cluster, training.nodes) needs Ray: pip install 'rsft[ray]', on every machine."
+        ) from None
     if not ray.is_initialized():
         try:
             _somebody_listens(address)
@@ -50,9 +55,23 @@ def _somebody_listens(address: str) -> None:
 
 def disconnect() -> None:
     """One that needed the connection is done with it."""
-    global _users  # noqa: PLW0603
+    global _users, _is_ours  # noqa: PLW0603
     _users -= 1
     if _users == 0 and _is_ours:
         import ray
 
         ray.shutdown()
+        _is_ours = False
+
+
+@contextmanager
+def connected(address: str = "auto") -> Iterator[Any]:
+    """The module ray, connected for as long as the block lasts: as this process is already, or else to the cluster at
+    this address. Raises RunError, see `connect`."""
+    connect(address)
+    try:
+        import ray
+
+        yield ray
+    finally:
+        disconnect()

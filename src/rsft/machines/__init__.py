@@ -1,0 +1,1 @@
+"""The machines of a Ray cluster, for all that work on them."""
