@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -100,6 +101,19 @@ def test_a_server_that_died_is_started_again_on_its_port(server: ServerProcess, 
     assert all_end(running)  # its child as well
     server.start()
     assert server.port == port
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a port is not held")
+def test_nobody_is_given_the_port_of_a_server_that_is_still_to_start(server: ServerProcess) -> None:
+    with socket.socket() as another, pytest.raises(OSError, match="in use"):
+        another.bind(("127.0.0.1", server.port))
+    server.start()
+    assert is_up(server.address + "/health")
+    server.stop(for_good=True)
+    with socket.socket() as another:
+        another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        another.bind(("127.0.0.1", server.port))
+        another.listen()
 
 
 STARTER = """
