@@ -1,4 +1,5 @@
-"""Workers whose engines start servers: these end with them, however that is, and vLLM serves on machines as it does here."""
+"""Workers whose engines start servers, which end with them, however that is; vLLM, which serves there as it does here;
+and the store that machines write to."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import pytest
 from machines import Machines, actors, nobody_is_left
 
 import rsft
+from command import Command
 from questions import write_questions
 from rsft import failpoints
 from rsft.cluster.rolls import read_rolls
@@ -156,6 +158,19 @@ def test_a_worker_s_server_ends_with_it_and_with_its_machine(here: Path, three: 
     three.mend()
 
 
+def test_the_doctor_tries_the_store_from_each_machine(here: Path, three: Machines, cli: Command) -> None:
+    Path("mine.py").write_text(MINE)
+    Path("serving.yaml").write_text(RECIPE)
+    write_questions(train=1, heldout=1)
+    (here / "shared").mkdir()
+    store = f"store.segments={(here / 'shared').as_uri()}"
+    said = cli("doctor", "serving.yaml", "--ray", "--set", f"cluster.ray={three.address}", "--set", store, "--json")
+    found = [check for check in said.json["checks"] if check["about"] == "store"]
+    assert len(found) == 1 + len(three.others) + 1, "each machine, and this process"
+    assert all(check["state"] == "ok" for check in found), found
+    assert not list((here / "shared").iterdir())
+
+
 def drawn(run: str) -> dict[CandidateKey, Candidate]:
     """What the base wrote to train on."""
     with RunFolder.open(Path(run), write=False) as folder:
@@ -182,8 +197,9 @@ def test_vllm_serves_on_a_machine_and_its_worker_may_be_killed(here: Path, three
         summary = rsft.run(rsft.load_recipe("demo", "run=many", *SMALL, many))
     assert ended == [True]
     first, second = read_rolls(Path("many")).workers
-    assert first["gone"] and not second["gone"]
-    assert first["candidates"] and second["candidates"]
+    assert first["gone"]
+    assert not second["gone"]
+    assert all(one["candidates"] for one in (first, second))
     logs = [Path(f"many/servers/worker-{number}/vllm.log").read_text() for number in (1, 2)]
     assert all("Application startup complete" in log for log in logs)
     policy = summary["iterations"][0]["policy"]["hash"]
