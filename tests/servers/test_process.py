@@ -160,6 +160,15 @@ def test_the_whole_group_ends_when_its_starter_is_killed(starter: subprocess.Pop
     assert all_end(running)
 
 
+def test_the_whole_group_ends_when_its_starter_is_killed_with_its_process_group(
+    starter: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    guard = guard_of(starter)
+    running = [guard, *processes_of(tmp_path / "ids")]
+    os.killpg(starter.pid, signal.SIGKILL)
+    assert all_end(running)
+
+
 def test_the_whole_group_ends_when_its_starter_ends(starter: subprocess.Popen[str], tmp_path: Path) -> None:
     guard = guard_of(starter)
     running = [guard, *processes_of(tmp_path / "ids")]
@@ -175,7 +184,7 @@ def test_the_whole_group_ends_when_the_terminal_is_closed(
 ) -> None:
     guard = guard_of(starter)
     running = [guard, *processes_of(tmp_path / "ids")]
-    os.killpg(starter.pid, sent)  # starter and guard hear it, the server does not
+    os.killpg(starter.pid, sent)  # the starter hears it, and guard and server do not
     assert all_end(running)
 
 

@@ -101,6 +101,8 @@ class ServerProcess:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **self._environment},
+                    # Ray kills the process group of a worker that died: the guard has to see to the end of the server.
+                    start_new_session=True,
                 )
             atexit.unregister(self.stop)
             atexit.register(self.stop)
