@@ -204,7 +204,7 @@ def test_vllm_serves_on_a_machine_and_its_worker_may_be_killed(here: Path, three
     assert all("Application startup complete" in log for log in logs)
     policy = summary["iterations"][0]["policy"]["hash"]
     assert f"Loaded new LoRA adapter: name 'policy-{policy}'" in logs[1]
-    assert not any("VLLM" in process.name() for process in psutil.process_iter())
+    assert all_ended([process for process in psutil.process_iter() if "VLLM" in process.name()])
     alone = rsft.load_recipe("demo", "run=alone", *SMALL, 'training={type: "null"}', "prompts.heldout_limit=1")
     rsft.run(alone)
     assert drawn("alone") == drawn("many")
