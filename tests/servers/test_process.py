@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -102,6 +103,19 @@ def test_a_server_that_died_is_started_again_on_its_port(server: ServerProcess, 
     assert server.port == port
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a port is not held")
+def test_nobody_is_given_the_port_of_a_server_that_is_still_to_start(server: ServerProcess) -> None:
+    with socket.socket() as another, pytest.raises(OSError, match="in use"):
+        another.bind(("127.0.0.1", server.port))
+    server.start()
+    assert is_up(server.address + "/health")
+    server.stop(for_good=True)
+    with socket.socket() as another:
+        another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        another.bind(("127.0.0.1", server.port))
+        another.listen()
+
+
 STARTER = """
 import signal
 import sys
@@ -146,6 +160,15 @@ def test_the_whole_group_ends_when_its_starter_is_killed(starter: subprocess.Pop
     assert all_end(running)
 
 
+def test_the_whole_group_ends_when_its_starter_is_killed_with_its_process_group(
+    starter: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    guard = guard_of(starter)
+    running = [guard, *processes_of(tmp_path / "ids")]
+    os.killpg(starter.pid, signal.SIGKILL)
+    assert all_end(running)
+
+
 def test_the_whole_group_ends_when_its_starter_ends(starter: subprocess.Popen[str], tmp_path: Path) -> None:
     guard = guard_of(starter)
     running = [guard, *processes_of(tmp_path / "ids")]
@@ -161,7 +184,7 @@ def test_the_whole_group_ends_when_the_terminal_is_closed(
 ) -> None:
     guard = guard_of(starter)
     running = [guard, *processes_of(tmp_path / "ids")]
-    os.killpg(starter.pid, sent)  # starter and guard hear it, the server does not
+    os.killpg(starter.pid, sent)  # the starter hears it, and guard and server do not
     assert all_end(running)
 
 

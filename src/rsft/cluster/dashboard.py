@@ -35,7 +35,8 @@ def _unique(name: str) -> str:
 
 
 class Counted:
-    """Counters of one actor, made and added to in its process. Each is told apart by who counts: `worker`."""
+    """Counters of one actor, made and added to in its process. Each is told apart by who counts: `worker`. Ray exports
+    them, every ten seconds, as ray_NAME_total."""
 
     def __init__(self, worker: str, *names: str) -> None:
         from ray.util.metrics import Counter

@@ -12,7 +12,7 @@ from rsft.engines.base import Engine
 from rsft.errors import RunError
 from rsft.models.references import cache_folder
 from rsft.models.student import Student
-from rsft.store.shipping import Manifest, fetched
+from rsft.store.shipping import Manifest, fetched, manifest_of, parts
 from rsft.types import Candidate, CandidateKey, Policy, Prompt
 
 # Log-probabilities of one reply under the same weights agree so well, whatever the machine: relative, and in nats.
@@ -34,13 +34,22 @@ class Sent:
         folder = self.policy.adapter or self.policy.weights
         return Path(folder) if folder else None
 
+    def packed(self, put: Callable[[bytes], Any]) -> Sent:
+        """The same for workers that do not see its files: each part of them is put where they can be had."""
+        assert self.folder is not None
+        where = self.folder.parent
+        manifest = manifest_of(where, [self.folder.name])
+        return replace(self, manifest=manifest, parts=[put(part) for part in parts(where, manifest)])
+
     def arrived(self, receive: Callable[[Any], Iterable[bytes]]) -> Policy:
         """The policy with its files on this machine's disk: checked, and fetched once for all workers there."""
         if self.manifest is None:
             return self.policy
+        assert self.folder is not None
         cache = cache_folder() / "policies"
-        here = str(fetched(cache, self.policy.hash, self.manifest, lambda: receive(self.parts)))
-        return replace(self.policy, **{"adapter" if self.policy.adapter else "weights": here})
+        # A folder around it, as in a run folder: what is made of a policy lies beside it, and goes with it.
+        here = fetched(cache, self.policy.hash, self.manifest, lambda: receive(self.parts)) / self.folder.name
+        return replace(self.policy, **{"adapter" if self.policy.adapter else "weights": str(here)})
 
 
 @dataclass(frozen=True, slots=True)

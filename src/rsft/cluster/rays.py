@@ -23,7 +23,6 @@ from rsft.engines.base import Watch
 from rsft.errors import RunError, UserError
 from rsft.machines.connection import connect, disconnect
 from rsft.machines.room import Waiting, bundle_of
-from rsft.store.shipping import manifest_of, parts
 from rsft.types import Policy, Prompt
 
 # So many deaths in a row, of each worker that is wanted, without a candidate from any: then it is not the machines.
@@ -212,8 +211,7 @@ class RayCrew:
         sent = self._sent if self._sent is not None and self._sent.policy == policy else Sent(policy)
         if sent.folder is None or sent.manifest is not None or (hired.facts is not None and hired.facts.sees):
             return sent
-        manifest = manifest_of(sent.folder)
-        self._sent = replace(sent, manifest=manifest, parts=[ray.put(part) for part in parts(sent.folder, manifest)])
+        self._sent = sent.packed(ray.put)
         return self._sent
 
     def _answers(self, hired: _Hired, answer: Any) -> bool:

@@ -3,6 +3,7 @@ other things to do, only names them in the ledger."""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +19,9 @@ _SECONDS = 600.0
 
 
 def carried_out(order: Order, token: str) -> Segment | None:
-    """What an order comes to on whatever machine this is; None where it does not see the run's disk, which it would
-    have to write to."""
-    if isinstance(order.place, Local) and not Path(token).is_file():
+    """What an order comes to on whatever machine this is; None where it does not see the disk that it would have to
+    write to: there is no file of this name in the order's place."""
+    if isinstance(order.place, Local) and not (order.place.folder / token).is_file():
         return None
     return written(order)
 
@@ -31,7 +32,7 @@ class RayWriter:
     def __init__(self, run: Path) -> None:
         for old in run.glob(".written-*"):  # of a run that was killed
             old.unlink(missing_ok=True)
-        self._token = run.absolute() / f".written-{secrets.token_hex(8)}"
+        self._token = f".written-{secrets.token_hex(8)}"
         self._is_seen = True
 
     def write(self, orders: Sequence[Order]) -> Sequence[Segment]:
@@ -39,20 +40,25 @@ class RayWriter:
 
         if not (orders and self._is_seen):
             return [written(order) for order in orders]
-        self._token.touch()
+        folders = {order.place.folder for order in orders if isinstance(order.place, Local)}
+        for folder in folders:
+            with contextlib.suppress(OSError):  # nobody will see it, and whoever writes from here says what is wrong
+                (folder / self._token).touch()
         try:
             task = ray.remote(carried_out).options(num_cpus=0, scheduling_strategy="SPREAD", max_retries=0)
-            asked = [task.remote(_anywhere(order), str(self._token)) for order in orders]
+            asked = [task.remote(_anywhere(order), self._token) for order in orders]
             segments = ray.get(asked, timeout=_SECONDS)
         except ray.exceptions.RayError as error:
             if (cause := raised(error)) is not None:
                 raise cause from None
             raise WriterLost(str(error)) from error
         finally:
-            self._token.unlink(missing_ok=True)
+            for folder in folders:
+                with contextlib.suppress(OSError):
+                    (folder / self._token).unlink()
         if any(segment is None for segment in segments):
             self._is_seen = False  # a disk that some do not share is written to from here
-            raise WriterLost("a machine does not see the run's disk")
+            raise WriterLost("a machine does not see the disk of the segments")
         return list(segments)
 
 

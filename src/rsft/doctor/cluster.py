@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.doctor.check import Check
+from rsft.doctor.store import Left, left_in, trial
 from rsft.errors import RunError
 from rsft.surroundings import version_of
 from rsft.version import __version__
@@ -17,13 +18,13 @@ from rsft.version import __version__
 # What has to be the same everywhere: some machines make what others read.
 _ALIKE = ("ray", "torch", "transformers", "tokenizers")
 # How long a machine may take to say what it is.
-_SECONDS = 60.0
+_SECONDS = 90.0
 _GIB = 2**30
 
 
-def cluster(address: str, run: Path) -> Iterator[Check]:
-    """A look at each machine: its versions beside those of this one, what it has, and whether it sees the run's folder.
-    Nothing is started there but one small task."""
+def cluster(address: str, run: Path, segments: str | None = None) -> Iterator[Check]:
+    """A look at each machine: its versions beside those of this one, what it has, whether it sees the run's folder, and
+    whether it can keep segments at a URL. Nothing is started there but one small task."""
     from rsft.machines.connection import connect, disconnect
 
     try:
@@ -32,22 +33,24 @@ def cluster(address: str, run: Path) -> Iterator[Check]:
         yield Check("cluster", "ray", "problem", str(error))
         return
     try:
-        with _token(run) as token:
-            yield from _machines(token)
+        with _token(run) as token, left_in(segments) as left:
+            yield from _machines(token, segments, left)
     finally:
         disconnect()
 
 
-def said_of(token: Path | None) -> dict[str, Any]:
-    """What the machine on which this is called says of itself; `token` is a file that it may see."""
+def said_of(token: Path | None, segments: str | None = None, left: Left | None = None) -> dict[str, Any]:
+    """What the machine on which this is called says of itself; `token` is a file that it may see, `segments` the URL of
+    a store that it tries, and `left` what it may find there."""
     return {
+        "store": trial(segments, left) if segments is not None else None,
         "host": platform.node(),
         "versions": {"python": platform.python_version(), "rsft": __version__, **{n: version_of(n) for n in _ALIKE}},
         "sees": token is not None and token.is_file(),
     }
 
 
-def _machines(token: Path | None) -> Iterator[Check]:
+def _machines(token: Path | None, segments: str | None, left: Left | None) -> Iterator[Check]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -58,9 +61,12 @@ def _machines(token: Path | None) -> Iterator[Check]:
     asked = {}
     for node in nodes:
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeID"]] = ray.remote(said_of).options(num_cpus=0, scheduling_strategy=here).remote(token)
+        asked[node["NodeID"]] = (
+            ray.remote(said_of).options(num_cpus=0, scheduling_strategy=here).remote(token, segments, left)
+        )
     ours = said_of(token)["versions"]
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=_SECONDS)
+    stores = []
     for node in nodes:
         name = f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"
         try:
@@ -72,6 +78,9 @@ def _machines(token: Path | None) -> Iterator[Check]:
             yield Check("cluster", name, "problem", f"it can't run rsft: {why}", "pip install 'rsft[ray]' there.")
         else:
             yield _machine(name, node["Resources"], said, ours)
+            if said["store"] is not None:
+                stores.append(said["store"].check(name))
+    yield from stores
 
 
 def _machine(name: str, has: Mapping[str, float], said: Mapping[str, Any], ours: Mapping[str, str | None]) -> Check:

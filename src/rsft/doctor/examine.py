@@ -13,6 +13,7 @@ from rsft.doctor.cluster import cluster
 from rsft.doctor.machine import machine
 from rsft.doctor.remote import keys, servers
 from rsft.doctor.software import software
+from rsft.doctor.store import store
 
 
 def examine(recipe: Recipe | None = None, ray: str | None = None) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def examine(recipe: Recipe | None = None, ray: str | None = None) -> dict[str, A
     to look at.
 
     No model is loaded. Without a recipe nobody is asked anything; with one, each server that it names is asked some ten
-    tiny things.
+    tiny things, and the store of its segments is tried.
     """
     checks = [asdict(check) for check in _checks(recipe, ray)]
     counts = {state: sum(check["state"] == state for check in checks) for state in ("ok", "note", "problem")}
@@ -31,8 +32,11 @@ def _checks(recipe: Recipe | None, ray: str | None) -> Iterator[Check]:
     yield from software()
     run = Path(recipe.run if recipe is not None else "runs")
     yield from machine(run, recipe)
+    segments = recipe.store.segments if recipe is not None else None
     if ray is not None:
-        yield from cluster(ray, run)
+        yield from cluster(ray, run, segments)
+    if segments is not None:
+        yield from store(segments)
     yield from keys(recipe)
     if recipe is not None:
         yield from servers(recipe)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from rsft.errors import ModelError
 from rsft.models.network import check_there
 from rsft.models.student import Student
+from rsft.store.files import TEMPORARY
 from rsft.types import Policy
 
 NAME = "whole"
@@ -32,15 +34,19 @@ def whole_model(student: Student, policy: Policy) -> Path:
 
 
 def write_whole_model(student: Student, policy: Policy, folder: Path) -> None:
-    """Write it, in the precision that the student works in."""
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
+    """Write it, in the precision that the student works in. Several processes may, and the first to finish wins."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=TEMPORARY, dir=folder.parent))
     network = student.network
     shown = network.policy
     network.show(policy)
     try:
         network.plain().save_pretrained(aside)
+        network.chat.tokenizer.save_pretrained(aside)
+        aside.chmod(0o755)
+        os.rename(aside, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
     finally:
         network.show(shown)
-    network.chat.tokenizer.save_pretrained(aside)
-    os.rename(aside, folder)
+        shutil.rmtree(aside, ignore_errors=True)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,8 +31,7 @@ _ASK = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with _bound(0) as probe:
         return int(probe.getsockname()[1])
 
 
@@ -50,7 +50,9 @@ class ServerProcess:
         health: str = "/health",
         patience_seconds: float = 900,
     ) -> None:
-        self.port = free_port()
+        held = _bound(0)
+        self.port = int(held.getsockname()[1])
+        self._holds = _held(self, held)
         self._command = command
         self._log = log
         self._environment = dict(environment or {})
@@ -99,6 +101,8 @@ class ServerProcess:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **self._environment},
+                    # Ray kills the process group of a worker that died: the guard has to see to the end of the server.
+                    start_new_session=True,
                 )
             atexit.unregister(self.stop)
             atexit.register(self.stop)
@@ -120,6 +124,8 @@ class ServerProcess:
         with self._turns:
             process, self._process = self._process, None
             self._is_over = self._is_over or for_good
+        if for_good:
+            self._holds()
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)
@@ -150,14 +156,38 @@ class ServerProcess:
             return log.read(_TAIL).decode(errors="replace")
 
 
+def _bound(port: int) -> socket.socket:
+    """A socket that is bound to a port of the loopback interface, 0 for any. Raises OSError where somebody listens."""
+    bound = socket.socket()
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _held(owner: object, bound: socket.socket) -> Callable[[], object]:
+    """Keep a port for the server that an owner has yet to start, and for as long as the owner is there or until what
+    is returned is called. A server needs a while until it listens, and two that have the same port may both do so:
+    vLLM's asks the system for that.
+
+    On Linux nobody who asks for any port is given one that is bound, though nobody listens; and who listens on this
+    very one, with SO_REUSEADDR as servers do, still may. Elsewhere it is not held.
+    """
+    if sys.platform != "linux":
+        bound.close()
+        return lambda: None
+    return weakref.finalize(owner, os.close, bound.detach())
+
+
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+    try:
+        _bound(port).close()
+    except OSError:
+        return False
+    return True
 
 
 def is_up(address: str) -> bool:

@@ -35,6 +35,8 @@ class Remote:
     url: str
     looks_at_once: int = 8
     pre_buffers: bool = True
+    attempts: int = _ATTEMPTS
+    """So often a thing is asked for that fails in a way that may pass."""
 
     def named(self, name: str) -> str:
         return f"{self.url}/{name}"
@@ -118,7 +120,7 @@ class Remote:
 
         system, root = fsspec.url_to_fs(self.url)  # one for each process: fsspec keeps it
         path = "/".join(filter(None, (root, files.relative_name(self.url, name))))
-        for wait in _waits():
+        for wait in _waits(self.attempts):
             try:
                 return ask(system, path)
             except FileNotFoundError:
@@ -172,9 +174,9 @@ def check_library(scheme: str) -> str | None:
     return None
 
 
-def _waits() -> Iterator[float | None]:
+def _waits(attempts: int) -> Iterator[float | None]:
     """How long to wait after each attempt that failed; None after the last."""
-    for attempt in range(_ATTEMPTS - 1):
+    for attempt in range(attempts - 1):
         yield _FIRST_WAIT_SECONDS * 2**attempt
     yield None
 

@@ -107,7 +107,7 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help="Also look at the servers and keys that it names.",
+            help="Also look at the servers, keys and store that it names.",
             autocompletion=completing.recipes,
         ),
     ] = None,
@@ -118,7 +118,8 @@ def doctor(
     """Say whether rsft can work here: versions, device, speed, memory, keys, and what a recipe's servers can do.
 
     Every check ends in ok, note (slower, or less can be done) or problem, with what to do. Exit code 0 without a
-    problem, else 2. No model is loaded. Each server that RECIPE names is sent some ten requests of a few tokens.
+    problem, else 2. No model is loaded. Each server that RECIPE names is sent some ten requests of a few tokens, and a
+    small segment is written to its store and removed.
     """
     from rsft.cli.doctor import print_examined
     from rsft.config import load_recipe
