@@ -54,6 +54,7 @@ class Total:
             "candidates": self._counts.total(),
             **{name: self._sums[name] for name in sums},
             "prompts": len(self._counts),
+            "generators": sorted(self._generators),
             "failed": self._sums["failed"],
             "failed_scores": {
                 name: {"failed": failed, "of": self._whole, "reason": reason}

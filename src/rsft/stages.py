@@ -194,17 +194,17 @@ class Stages:
         prompt_ids = [prompt.id for prompt in parts.train]
         about = (len(prompt_ids) - len(resting)) * recipe.sampling.candidates
         with self.books.stage(iteration, "policy", "sample", about, "candidates") as note:
-            sampled = self._decided_on(iteration)
-            if sampled is None or not self.drawing.has_all(sampled):
+            sampled = self._kept(iteration, "policy")
+            if sampled is None:
                 total, passing = notes.Total(), list[Scored]()
                 for drawn in self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching):
                     total.add(drawn)
-                    if speculation is not None:
+                    if speculation is not None and len(passing) < _SPECULATED_ON:
                         passing += self._passing_spared(drawn)
                 sampled = total.sampled(iteration)
-                note.update(total.numbers, generators=sampled.generators, ended_early=total.ended_early)
+                note.update(total.numbers, ended_early=total.ended_early)
                 if speculation is not None:
-                    lost = speculation.lost(passing[:_SPECULATED_ON], self.drawing.prompts, parts.engine.text)
+                    lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
                     note.update(speculative=speculation.numbers | {"lost": lost})
             baselines = self._draw_baselines(iteration, policy)
             note.update(baselines=baselines, resting=sorted(resting), temperature=law.temperature)
@@ -212,12 +212,16 @@ class Stages:
                 note.update(told=told)
         return sampled
 
-    def _decided_on(self, iteration: int) -> Sampled | None:
-        """The candidates of an iteration on which the run has decided: what failed is not asked again, since that could
-        change who should have been drawn. None before."""
-        fared = self._fared(iteration, "policy")
-        done = self.folder.stage_done(iteration, "policy", "sample")
-        return Sampled(iteration, fared.candidates, done["generators"]) if done and fared.candidates_P.any() else None
+    def _kept(self, iteration: int, arm: Arm) -> Sampled | None:
+        """The candidates of an arm on which the run has decided: what failed is not asked again, since that could
+        change who should have been drawn. None before, and where some of them got lost since."""
+        sampled = self._decided_on(iteration, arm)
+        return sampled if sampled is not None and self.drawing.has_all(sampled) else None
+
+    def _decided_on(self, iteration: int, arm: Arm) -> Sampled | None:
+        fared = self._fared(iteration, arm)
+        done = self.folder.stage_done(iteration, arm, "sample")
+        return Sampled(iteration, fared.candidates, done["generators"]) if done and fared.any else None
 
     def _draw_baselines(self, iteration: int, policy: Policy) -> dict[str, str]:
         """Draw the baselines that the recipe wants, of the train prompts that have one. Returns by name what tells
@@ -234,7 +238,7 @@ class Stages:
     def _speculation(self, iteration: int) -> Speculation | None:
         """Speculative rejection, if the recipe wants it, by what the iteration before says of beginnings."""
         said, parts, before = self._terms(iteration).recipe.budget.speculative, self.parts, iteration - 1
-        sampled = self._decided_on(before) if said is not None and before else None
+        sampled = self._decided_on(before, "policy") if said is not None and before else None
         if said is None or sampled is None:
             return None
         note = self.folder.stage_done(before, "policy", "sample") or {}
@@ -270,11 +274,14 @@ class Stages:
         else:
             wanted = {prompt_id: min(max(most, n), n + _SPARE) for prompt_id, n in chosen.accepted.items()}
         with self.books.stage(iteration, arm, "sample", sum(wanted.values()), "candidates") as note:
-            total = notes.Total()
-            for drawn in self.drawing.in_portions(iteration, policy, Order(wanted, law), self.parts.writers):
-                total.add(drawn)
-            note.update(total.numbers)
-        return total.sampled(iteration)
+            sampled = self._kept(iteration, arm)
+            if sampled is None:
+                total = notes.Total()
+                for drawn in self.drawing.in_portions(iteration, policy, Order(wanted, law), self.parts.writers):
+                    total.add(drawn)
+                sampled = total.sampled(iteration)
+                note.update(total.numbers)
+        return sampled
 
     # -- select ------------------------------------------------------------------------------------------------------
 

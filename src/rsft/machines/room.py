@@ -87,7 +87,8 @@ class Waiting:
         if now - self._said_at >= _SAY_SECONDS:
             self._said_at = now
             there = sum(node["Alive"] for node in nodes)
-            said = f"{in_words(self._asked)} each; {able} of {there} machines have that"
+            has_room = f"{able} of {there} machines have that"
+            said = f"{in_words(self._asked)} each; {has_room}" if self._asked else "they ask for no room"
             hope = self._hope if self._hope is not None else f"; others are waited for, {_GRACE} for each"
             _log.warning("%s not come yet (%s%s)", missing, said, hope)
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,17 +165,15 @@ class Node:
 
     def end(self) -> None:
         """End all that was launched, and leave nothing in a folder of the node's own."""
-        launched = self._launched()
-        for process in launched:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
+        _each(self._launched(), psutil.Process.terminate)
         if self._running is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._running.wait(_END_SECONDS)
-        _, left = psutil.wait_procs(launched, timeout=_END_SECONDS)
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        # Whoever is left: one that was only just begun, too, which showed no environment yet and so was not seen.
+        left = self._launched()
+        _each(left, psutil.Process.terminate)
+        _, left = psutil.wait_procs(left, timeout=_END_SECONDS)
+        _each(left, psutil.Process.kill)
         psutil.wait_procs(left, timeout=_END_SECONDS)
         if self._receiving is not None:
             self._receiving.close()
@@ -203,6 +201,13 @@ class Node:
         if self._home is None:
             self._home = own_home("node-", cache_folder() / "trainings")
         return self._home.path
+
+
+def _each(processes: Iterable[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    """Do something to each process that is still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            act(process)
 
 
 def _link(source: str | Path, target: str | Path) -> None:
