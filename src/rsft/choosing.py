@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rsft.budget import lists_of_prompts
+from rsft.columns import KEY
 from rsft.decided import Fared
 from rsft.drawn import Sampled
 from rsft.errors import SelectionError
@@ -45,9 +46,26 @@ def choose(
             choice.add(part, part.accepted_N, stored.reasons(part))
         return choice
     selection = rules()
-    choice = Choice(stored.serving(selection))
+    stored = stored.serving(selection)
+    choice = Choice(stored)
     folder.decide(arm, _decisions(choice, selection))
     return choice
+
+
+def has_all(folder: RunFolder, arm: str, iteration: int, fingerprints: Mapping[str, str]) -> bool:
+    """Whether the candidates on which an arm decided are all there, with a word of each of these scorers, be it that it
+    failed. All of the iteration is gone through."""
+    stored = StoredParts(folder, iteration, fingerprints, arm)
+
+    def rows(kind: str, said: Mapping[str, str]) -> Iterator[tuple[Any, Mask]]:
+        columns = [*KEY, *said]
+        for table in folder.tables(kind, str(iteration), columns, {name: [value] for name, value in said.items()}):
+            yield stored.rows_of(table), np.ones(len(table), dtype=np.bool_)
+
+    words = ({"scorer": name, "fingerprint": said} for name, said in fingerprints.items())
+    there = [rows("candidates", {}), *(rows("scores", said) for said in words)]
+    columns = [stored.joined(np.bool_, False, some) for some in there]
+    return all(bool(column.column(part).all()) for column in columns for part in range(stored.count))
 
 
 class Choice:

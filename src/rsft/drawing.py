@@ -12,18 +12,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 
 from rsft import failpoints
 from rsft.budget import Budget, OneRound, Tally
 from rsft.config import Recipe
-from rsft.drawn import Drawn, Sampled
+from rsft.drawn import Drawn
 from rsft.engines.base import Request, stream_seed
 from rsft.engines.writers import Writer, Writers
 from rsft.errors import StoreError, UserError
 from rsft.family import Family, learn
 from rsft.forking import Fork
 from rsft.keeping import Keeping
+from rsft.models.devices import available_memory
 from rsft.pacing import Pacing
 from rsft.progress import Reporter
 from rsft.scorers import Scorer
@@ -39,8 +39,6 @@ _PATIENCE_SECONDS = 0.25
 # What a candidate takes while it is drawn, as a request and as an object with some scores.
 _BYTES_EACH, _BYTES_A_TOKEN = 3000, 40
 _LEAST_ROOM = 8192
-# So many candidates are looked at to see whether an iteration is as it was decided on.
-_LOOKED_AT = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +59,14 @@ class _Draws:
     params: SamplingParams
     selection: Selection
     watching: Watching | None
+    generators: Sequence[str]
 
 
 def room(params: SamplingParams) -> int:
-    """How many candidates may be drawn at a time: a quarter of what memory is free would hold them."""
-    import psutil
-
+    """How many candidates a portion may hold. Two of them, the one that is drawn and the one before, have a quarter of
+    the memory that is free."""
     bytes_each = _BYTES_EACH + _BYTES_A_TOKEN * params.max_tokens
-    return max(_LEAST_ROOM, int(psutil.virtual_memory().available) // 4 // bytes_each)
+    return max(_LEAST_ROOM, available_memory() // 8 // bytes_each)
 
 
 def portions(wanted: Mapping[str, int], most: int) -> Iterator[list[str]]:
@@ -133,9 +131,12 @@ class Drawing:
             for found in ([stock[request.key] for request in requests] for requests in requested)
         ]
 
-    def in_portions(self, iteration: int, policy: Policy, order: Order, writers: Writers) -> Iterator[Drawn]:
-        """What was ordered, whole, some prompts at a time."""
-        for some in portions(order.wanted, room(order.params)):
+    def in_portions(
+        self, iteration: int, policy: Policy, order: Order, writers: Writers | None = None, there: int = 0
+    ) -> Iterator[Drawn]:
+        """What was ordered, whole, some prompts at a time; of each prompt, so many may be `there` that somebody else
+        has drawn."""
+        for some in portions({name: max(count, there) for name, count in order.wanted.items()}, room(order.params)):
             ordered = replace(order, wanted={prompt_id: order.wanted[prompt_id] for prompt_id in some})
             yield from self.by_orders(iteration, policy, [ordered], writers)
 
@@ -155,25 +156,28 @@ class Drawing:
         in portions of prompts: which candidates count is the same, since the budget looks at all prompts only between
         its rounds.
         """
-        draws = _Draws(iteration, policy, params, selection, watching)
+        named = self._generators(self.parts.writers, policy, params, watching)
+        draws = _Draws(iteration, policy, params, selection, watching, named)
         tallies = dict.fromkeys(prompt_ids, Tally())
         most = room(params)
         if sum(map(budget.most, prompt_ids)) <= most:
-            yield self._by_budget(draws, budget, tallies)
+            yield self._by_budget(draws, budget, tallies, tallies.keys())
             return
+        begun = set(prompt_ids) if self.earlier else self.folder.begun_prompts(iteration, named)
         while (granted := budget.next_round(tallies)) is not None:
-            owed = {prompt_id: limit - tallies[prompt_id].candidates for prompt_id, limit in granted.limits.items()}
-            for some in portions(owed, most):
+            for some in portions(granted.limits, most):
                 portion = {prompt_id: tallies[prompt_id] for prompt_id in some}
-                yield self._by_budget(draws, OneRound(granted, budget.stop_at), portion)
+                yield self._by_budget(draws, OneRound(granted, budget.stop_at), portion, begun)
                 tallies |= portion
+                begun.update(some)
 
-    def _by_budget(self, draws: _Draws, budget: Budget, tallies: dict[str, Tally]) -> Drawn:
-        """Draw of the prompts that have fared so, round after round, and say how they have fared then."""
-        writers = self.parts.writers
-        named = self._generators(writers, draws.policy, draws.params, draws.watching)
+    def _by_budget(self, draws: _Draws, budget: Budget, tallies: dict[str, Tally], begun: Collection[str]) -> Drawn:
+        """Draw of the prompts that have fared so, round after round, and say how they have fared then. Of prompts that
+        are not `begun` the folder holds nothing."""
+        writers, named = self.parts.writers, draws.generators
         families = {prompt_id: Family(draws.selection, tally) for prompt_id, tally in tallies.items()}
-        stock = self._stock(draws.iteration, named, families)
+        settled = {prompt_id: tally.candidates for prompt_id, tally in tallies.items()}
+        stock = self._stock(draws.iteration, named, [p for p in families if p in begun], settled)
         learn(families, list(stock.values()))
         pace = Pacing(budget, families)
         owed = [
@@ -190,47 +194,28 @@ class Drawing:
                 draws.params,
             )
         ]
-        self.tell.advance(sum(family.tally.candidates - tallies[name].candidates for name, family in families.items()))
+        self.tell.advance(sum(family.tally.candidates - settled[name] for name, family in families.items()))
         drawn_tokens = 0
         with Keeping(self.folder, self.parts.scorers) as keeping:
             for some in self._draw(writers, draws.policy, owed, draws.watching, pace):
                 drawn_tokens += _tokens(some)
                 keeping.keep(one for one in pace.counted() if one[0].key not in stock)
-        found = [one for name, family in families.items() for one in family.counted(tallies[name].candidates)]
+        found = [one for name, family in families.items() for one in family.counted(settled[name])]
         drawn_tokens += pace.cancelled_tokens
         tallies |= {prompt_id: family.tally for prompt_id, family in families.items()}
         return Drawn.of(found, drawn_tokens, drawn_tokens - _tokens(keeping.kept.values()))
 
-    def has_all(self, sampled: Sampled) -> bool:
-        """Whether all these candidates are in the folder, with every scorer's word on each. If nothing of the iteration
-        ever got damaged, a look at some tells: scorers may have changed since."""
-        checked = portions(sampled.counts, _LOOKED_AT)
-        if not self.folder.has_lost(sampled.iteration):
-            checked = islice(checked, 1)
-        return all(self._has_all_of(sampled, prompt_ids) for prompt_ids in checked)
-
-    def _has_all_of(self, sampled: Sampled, prompt_ids: Collection[str]) -> bool:
-        fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
-        iteration, generators = sampled.iteration, sampled.generators
-        keys = self.folder.candidate_keys(iteration=iteration, generators=generators, prompt_ids=prompt_ids)
-        scores = self.folder.scores(
-            iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=fingerprints
-        )
-        whole = Counter(
-            key.prompt_id for key in keys if sampled.has(key) and len(scores.get(key, ())) == len(fingerprints)
-        )
-        return all(whole[prompt_id] == sampled.counts[prompt_id] for prompt_id in prompt_ids)
-
-    def given(self, iteration: int, texts: Mapping[str, str], whose: str) -> Drawn:
-        """Replies by prompt that no engine drew, scored and kept like candidates; `whose` stands for the generator."""
+    def given(self, iteration: int, texts: Mapping[str, str], whose: str, like: SamplingParams) -> None:
+        """Score and keep replies by prompt that no engine drew, as candidates; `whose` stands for the generator. They
+        are about as long as those that are drawn `like` this."""
         self.folder.ledger.add_generator(whose, {"policy": whose, "temperature": None})
-        found = self._stock(iteration, [whose], texts)
-        keys = (CandidateKey(iteration, prompt_id, 0, whose) for prompt_id in texts)
-        owed = [Candidate(key, texts[key.prompt_id], (), "stop", None, None) for key in keys if key not in found]
-        with Keeping(self.folder, self.parts.scorers) as keeping:
-            for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, {}):
-                keeping.keep([one])
-        return Drawn.of([*found.values(), *keeping.kept.values()], 0)
+        for some in portions(dict.fromkeys(texts, 1), room(like)):
+            found = self._stock(iteration, [whose], some)
+            keys = (CandidateKey(iteration, prompt_id, 0, whose) for prompt_id in some)
+            owed = [Candidate(key, texts[key.prompt_id], (), "stop", None, None) for key in keys if key not in found]
+            with Keeping(self.folder, self.parts.scorers) as keeping:
+                for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, {}):
+                    keeping.keep([one])
 
     def scored_by(self, scorers: Mapping[str, Scorer], drawn: Drawn) -> Mapping[CandidateKey, Scores]:
         """What further scorers say of candidates that are kept already; their words are kept as well."""
@@ -298,10 +283,16 @@ class Drawing:
         _reconcile(owed, came)
 
     def _stock(
-        self, iteration: int, generators: Collection[str], prompt_ids: Collection[str]
+        self,
+        iteration: int,
+        generators: Collection[str],
+        prompt_ids: Collection[str],
+        settled: Mapping[str, int] | None = None,
     ) -> dict[CandidateKey, Scored]:
         """What the folder holds of these prompts by these generators, with these scorers' scores; what misses or failed
-        is made."""
+        is made, but for the first so many of a prompt that are `settled`: they have come to count as they are."""
+        if not prompt_ids:
+            return {}
         fingerprints = {name: scorer.fingerprint for name, scorer in self.parts.scorers.items()}
         if self.earlier is not None:
             heldout = {name: scorer.fingerprint for name, scorer in self.parts.heldout_scorers.items()}
@@ -310,10 +301,16 @@ class Drawing:
         known = self.folder.scores(
             iteration=iteration, generators=generators, prompt_ids=prompt_ids, fingerprints=fingerprints
         )
+        stand = {
+            candidate.key: (candidate, known[candidate.key])
+            for candidate in candidates
+            if settled and candidate.key.sample_index < settled[candidate.key.prompt_id]
+        }
+        owed = [candidate for candidate in candidates if candidate.key not in stand]
         with Keeping(self.folder, self.parts.scorers, known) as keeping:
-            for one in score_owed(self.parts.scorers, self.prompts, self.record, candidates, known):
+            for one in score_owed(self.parts.scorers, self.prompts, self.record, owed, known):
                 keeping.keep([one])
-        return keeping.kept
+        return stand | keeping.kept
 
     def _requests(
         self, iteration: int, prompt_id: str, generators: Mapping[int, str], params: SamplingParams

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from rsft.drawn import Drawn, Sampled
+from rsft.types import CandidateKey
 
 
 class Total:
@@ -16,7 +17,7 @@ class Total:
         self._generators: set[str] = set()
         self._sums: Counter[str] = Counter()
         self._whole = 0
-        self._failures: dict[str, tuple[int, str | None]] = {}
+        self._failures: dict[str, tuple[int, CandidateKey, str | None]] = {}
         for some in drawn:
             self.add(some)
 
@@ -31,12 +32,14 @@ class Total:
             failed=ends["failed"],
             ended_early=ends["ended"],
         )
-        for said in (drawn.scores[candidate.key] for candidate in drawn.candidates if candidate.is_reply):
+        for key in (candidate.key for candidate in drawn.candidates if candidate.is_reply):
             self._whole += 1
-            for name, score in said.items():
+            for name, score in drawn.scores[key].items():
                 if score.value is None:
-                    failed, reason = self._failures.get(name, (0, score.failure))
-                    self._failures[name] = failed + 1, reason
+                    failed, first, reason = self._failures.get(name, (0, key, score.failure))
+                    if key < first:
+                        first, reason = key, score.failure
+                    self._failures[name] = failed + 1, first, reason
 
     def sampled(self, iteration: int) -> Sampled:
         """What an arm has in the run folder, if this is all."""
@@ -58,6 +61,6 @@ class Total:
             "failed": self._sums["failed"],
             "failed_scores": {
                 name: {"failed": failed, "of": self._whole, "reason": reason}
-                for name, (failed, reason) in sorted(self._failures.items())
+                for name, (failed, _, reason) in sorted(self._failures.items())
             },
         }

@@ -57,7 +57,7 @@ def rescore(run: Path, overrides: Sequence[str], tell: Reporter) -> dict[str, An
         counts = {name: _Count() for name in scorers}
         replies = 0
         for iteration in folder.drawn_iterations():
-            candidates = [candidate for candidate in folder.candidates(iteration=iteration) if candidate.is_reply]
+            candidates = again.replies(iteration)
             known = again.known(scorers, iteration)
             for candidate, said in again.scored(scorers, iteration, candidates, known):
                 _count(counts, said, known.get(candidate.key, {}))
@@ -83,20 +83,30 @@ class _Rescoring:
         """The scorers, made ready; those that standardise by the spread over the run's replies of the base policy."""
         for scorer in scorers.values():
             scorer.prepare()
-        compared = (self._folder.stage_done(0, "policy", "compare") or {}).get("generator")
         if compare(scorers.values()):
-            scorers = with_baseline(scorers, self._baseline(compared))
+            scorers = with_baseline(scorers, self._baseline(self._compared))
         wanted = to_standardise(scorers)
         if not wanted:
             return scorers
         free = without_standards(scorers)
-        candidates = [
-            c
-            for c in self._folder.candidates(iteration=0)
-            if c.is_reply and c.key.prompt_id in self._train and c.key.generator != compared
-        ]
+        candidates = [candidate for candidate in self.replies(0) if candidate.key.prompt_id in self._train]
         scored = self.scored(free, 0, candidates, self.known(free, 0))
         return with_standards(scorers, measure(wanted, [said for _, said in scored]))
+
+    def replies(self, iteration: int) -> list[Candidate]:
+        """The whole replies of an iteration, but for those to train prompts that others are only compared with."""
+        only_compared = None if iteration else self._compared
+        return [
+            candidate
+            for candidate in self._folder.candidates(iteration=iteration)
+            if candidate.is_reply
+            and not (candidate.key.generator == only_compared and candidate.key.prompt_id in self._train)
+        ]
+
+    @property
+    def _compared(self) -> str | None:
+        """The generator of the base's greedy replies, if the run drew any to compare with."""
+        return (self._folder.stage_done(0, "policy", "compare") or {}).get("generator")
 
     def _baseline(self, generator: str | None) -> Baseline:
         """The base's greedy replies that the run drew to compare with. Raises RunError where it drew none."""

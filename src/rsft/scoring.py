@@ -294,15 +294,19 @@ def score_owed(
 ) -> Iterator[Scored]:
     """The candidates with every scorer's word, each when all have spoken: what is known stays, what misses or failed is
     asked for."""
-    record.count_known(known)
     with Scoring(scorers, prompts, record) as scoring:
         rest = iter(candidates)
-        while some := list(islice(rest, BATCH)):
-            whole = {c.key: {n: s for n, s in known.get(c.key, {}).items() if s.value is not None} for c in some}
-            scoring.ask(some, whole)
-            yield from scoring.answered()
-        while scoring.owes:
-            yield from scoring.wait()
+        while neighbours := list(islice(rest, _COUNTED // 2)):
+            # Known words count before those beside them are asked for, as many as are remembered together: of a large
+            # stock, only what failed is asked again, and one failure would follow the other.
+            record.count_known({one.key: known[one.key] for one in neighbours if one.key in known})
+            for start in range(0, len(neighbours), BATCH):
+                some = neighbours[start : start + BATCH]
+                whole = {c.key: {n: s for n, s in known.get(c.key, {}).items() if s.value is not None} for c in some}
+                scoring.ask(some, whole)
+                yield from scoring.answered()
+            while scoring.owes:
+                yield from scoring.wait()
 
 
 def _score(scorer: Scorer, candidates: Sequence[Candidate], prompts: Mapping[str, Prompt]) -> list[Score]:

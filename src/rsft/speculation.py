@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +41,21 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Accepted replies that the bars would have ended, of how many."""
+
+    ended: int = 0
+    of: int = 0
+
+    def __add__(self, more: Lost) -> Lost:
+        return Lost(self.ended + more.ended, self.of + more.of)
+
+    @property
+    def share(self) -> float | None:
+        return self.ended / self.of if self.of else None
+
+
+@dataclass(frozen=True, slots=True)
 class Speculation:
     """Ends candidates at bars that were measured on whole replies of the iteration before."""
 
@@ -67,12 +82,11 @@ class Speculation:
 
         return watch
 
-    def lost(self, replies: Sequence[Scored], prompts: Mapping[str, Prompt], text: Text) -> float | None:
-        """Of whole replies that were accepted, of prompts that are spared, the share that the bars would have ended."""
-        accepted = [candidate for candidate, _ in replies if spared(candidate.key.prompt_id)]
-        if not accepted:
-            return None
-        return sum(self._would_end(c, prompts[c.key.prompt_id], text) for c in accepted) / len(accepted)
+    def lost(self, accepted: Iterable[Candidate], prompts: Mapping[str, Prompt], text: Text) -> Lost:
+        """Of whole replies that were accepted, those of prompts that are spared: how many the bars would have ended."""
+        of_spared = [candidate for candidate in accepted if spared(candidate.key.prompt_id)]
+        ended = sum(self._would_end(one, prompts[one.key.prompt_id], text) for one in of_spared)
+        return Lost(ended, len(of_spared))
 
     def _would_end(self, candidate: Candidate, prompt: Prompt, text: Text) -> bool:
         reached = (bar.tokens for bar in self.bars if bar.tokens < len(candidate.token_ids))

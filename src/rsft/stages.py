@@ -13,7 +13,7 @@ from rsft.anchors import anchor_rows
 from rsft.bookkeeping import Arm, Books
 from rsft.budget import Past, build_budget, rest
 from rsft.calibrating import bound, keep_lines
-from rsft.choosing import choose
+from rsft.choosing import choose, has_all
 from rsft.config import Recipe
 from rsft.decided import Fared, accepted_candidates
 from rsft.drawing import Drawing, Order, portions
@@ -36,11 +36,10 @@ from rsft.scorers import (
     with_standards,
     without_standards,
 )
-from rsft.scoring import Scored
 from rsft.selection import Selection, all_whole, random_selection
 from rsft.servers import SPENDING
 from rsft.setup import Parts, Terms, refuse_many_processes, set_up
-from rsft.speculation import Speculation, measured, spared
+from rsft.speculation import Lost, Speculation, measured, spared
 from rsft.store import RunFolder, round_name
 from rsft.surroundings import note_surroundings
 from rsft.tracking import tracked
@@ -117,19 +116,16 @@ class Stages:
         """Draw the base policy's greedy replies for scorers that compare with them, and measure the spread of those
         scores over its replies whose scorers want it, both once in a run; and note the scorers that decide from now on,
         and those that only look on."""
-        drawn = []
         if compare([*self.parts.scorers.values(), *self.parts.heldout_scorers.values()]):
-            drawn.append(self._compare())
+            self._compare()
         scorers = self.parts.scorers
         if wanted := to_standardise(scorers):
-            standards, measured_on = self._standards(wanted, without_standards(scorers))
+            standards, drawn = self._standards(wanted, without_standards(scorers))
             self._score_by(self.parts, with_standards(scorers, standards))
-            drawn.append(measured_on)
-        for some in drawn:
-            self.drawing.scored_by(self.parts.scorers, some)
+            self.drawing.scored_by(self.parts.scorers, drawn)
         self.folder.note_scorers(_fingerprints(self.parts.scorers), _fingerprints(self.parts.heldout_scorers))
 
-    def _compare(self) -> Drawn:
+    def _compare(self) -> None:
         parts = self.parts
         prompts = [*parts.train, *parts.heldout]
         order = Order(dict.fromkeys((prompt.id for prompt in prompts), 1), self.evaluating.greedy_law)
@@ -141,7 +137,6 @@ class Stages:
             note.update(notes.Total(drawn).numbers, generator=baseline.generator)
         heldout = with_baseline(parts.heldout_scorers, baseline)
         self._score_by(replace(parts, heldout_scorers=heldout), with_baseline(parts.scorers, baseline))
-        return drawn
 
     def _standards(self, wanted: Sequence[str], scorers: dict[str, Scorer]) -> tuple[Mapping[str, Standard], Drawn]:
         prompts = self.parts.train[:_STANDARD_PROMPTS]
@@ -184,6 +179,8 @@ class Stages:
 
     def sample(self, iteration: int, policy: Policy, law: SamplingParams) -> Sampled:
         """Draw candidates of the train prompts as the recipe's budget has it, score them, and keep both."""
+        if (settled := self._settled(iteration, "policy")) is not None:
+            return settled
         terms = self._terms(iteration)
         recipe, parts, selection = terms.recipe, self.parts, terms.selection
         past = self._past(iteration) if recipe.budget.carry_over else {}
@@ -196,27 +193,35 @@ class Stages:
         with self.books.stage(iteration, "policy", "sample", about, "candidates") as note:
             sampled = self._kept(iteration, "policy")
             if sampled is None:
-                total, passing = notes.Total(), list[Scored]()
+                total, lost = notes.Total(), Lost()
                 for drawn in self.drawing.by_budget(iteration, policy, law, selection, budget, prompt_ids, watching):
                     total.add(drawn)
-                    if speculation is not None and len(passing) < _SPECULATED_ON:
-                        passing += self._passing_spared(drawn)
+                    if speculation is not None:
+                        passing = (one.candidate for one in self.evaluating.measured(drawn) if one.passed)
+                        lost += speculation.lost(passing, self.drawing.prompts, parts.engine.text)
                 sampled = total.sampled(iteration)
                 note.update(total.numbers, ended_early=total.ended_early)
                 if speculation is not None:
-                    lost = speculation.lost(passing, self.drawing.prompts, parts.engine.text)
-                    note.update(speculative=speculation.numbers | {"lost": lost})
+                    note.update(speculative=speculation.numbers | {"lost": lost.share})
             baselines = self._draw_baselines(iteration, policy)
             note.update(baselines=baselines, resting=sorted(resting), temperature=law.temperature)
             if told := [dict(writer.engine.told) for writer in parts.writers if writer.engine.told]:
                 note.update(told=told)
         return sampled
 
+    def _settled(self, iteration: int, arm: Arm) -> Sampled | None:
+        """The candidates of an arm that has decided on them, if nothing has happened to them or to the scorers since:
+        then nothing of them need be read again."""
+        done = self.folder.stage_done(iteration, arm, "select")
+        if done is None or done["scorers"] != _fingerprints(self.parts.scorers) or self.folder.has_lost(iteration):
+            return None
+        return self._decided_on(iteration, arm)
+
     def _kept(self, iteration: int, arm: Arm) -> Sampled | None:
         """The candidates of an arm on which the run has decided: what failed is not asked again, since that could
         change who should have been drawn. None before, and where some of them got lost since."""
-        sampled = self._decided_on(iteration, arm)
-        return sampled if sampled is not None and self.drawing.has_all(sampled) else None
+        sampled, fingerprints = self._decided_on(iteration, arm), _fingerprints(self.parts.scorers)
+        return sampled if sampled is not None and has_all(self.folder, arm, iteration, fingerprints) else None
 
     def _decided_on(self, iteration: int, arm: Arm) -> Sampled | None:
         fared = self._fared(iteration, arm)
@@ -226,14 +231,17 @@ class Stages:
     def _draw_baselines(self, iteration: int, policy: Policy) -> dict[str, str]:
         """Draw the baselines that the recipe wants, of the train prompts that have one. Returns by name what tells
         their candidates from others: the generator."""
-        found: dict[str, Drawn] = {}
+        generators: dict[str, str] = {}
+        law = self.evaluating.greedy_law
         if "greedy" in self.recipe.baselines:
-            order = Order(dict.fromkeys((prompt.id for prompt in self.parts.train), 1), self.evaluating.greedy_law)
-            (found["greedy"],) = self.drawing.by_orders(iteration, policy, [order])
+            order = Order(dict.fromkeys((prompt.id for prompt in self.parts.train), 1), law)
+            for drawn in self.drawing.in_portions(iteration, policy, order):
+                generators["greedy"] = drawn.candidates[0].key.generator
         if "reference" in self.recipe.baselines:
             texts = {p.id: text for p in self.parts.train if isinstance(text := p.fields.get("reference"), str)}
-            found["reference"] = self.drawing.given(iteration, texts, "reference")
-        return {name: drawn.candidates[0].key.generator for name, drawn in found.items() if drawn.candidates}
+            self.drawing.given(iteration, texts, "reference", law)
+            generators |= {"reference": "reference"} if texts else {}
+        return generators
 
     def _speculation(self, iteration: int) -> Speculation | None:
         """Speculative rejection, if the recipe wants it, by what the iteration before says of beginnings."""
@@ -249,11 +257,6 @@ class Stages:
         replies = [(one, scores[one.key]) for one in found if one.is_reply and sampled.has(one.key)]
         return measured(said, parts.scorers[said.by], replies, self.drawing.prompts, parts.engine.text)
 
-    def _passing_spared(self, drawn: Drawn) -> list[Scored]:
-        """Who passes of prompts on which nobody speculates."""
-        passing = (one for one in self.evaluating.measured(drawn) if one.passed)
-        return [(one.candidate, one.scores) for one in passing if spared(one.candidate.key.prompt_id)]
-
     def _past(self, iteration: int) -> dict[str, Past]:
         """How each prompt fared in the last iteration before this one that drew candidates of it."""
         past: dict[str, Past] = {}
@@ -268,6 +271,8 @@ class Stages:
         some more than it needs, for those that the length limit cuts. All of them come to their own end: a choice among
         those that no rule ended early would not be random.
         """
+        if (settled := self._settled(iteration, arm)) is not None:
+            return settled
         most = self._terms(iteration).recipe.sampling.candidates
         if arm == "unfiltered":
             wanted = chosen.candidates
@@ -277,7 +282,8 @@ class Stages:
             sampled = self._kept(iteration, arm)
             if sampled is None:
                 total = notes.Total()
-                for drawn in self.drawing.in_portions(iteration, policy, Order(wanted, law), self.parts.writers):
+                # In the first iteration the real arm draws by the same policy.
+                for drawn in self.drawing.in_portions(iteration, policy, Order(wanted, law), self.parts.writers, most):
                     total.add(drawn)
                 sampled = total.sampled(iteration)
                 note.update(total.numbers)
@@ -313,8 +319,9 @@ class Stages:
         if self.folder.stage_done(iteration, arm, "select") and (fared := self._fared(iteration, arm)).any:
             return fared
         with self.books.stage(iteration, arm, "select", len(sampled), "candidates") as note:
-            choice = choose(self.folder, arm, sampled, _fingerprints(self.parts.scorers), rules)
-            note.update(choice.numbers)
+            fingerprints = _fingerprints(self.parts.scorers)
+            choice = choose(self.folder, arm, sampled, fingerprints, rules)
+            note.update(choice.numbers, scorers=fingerprints)
             if arm == "policy":
                 note.update(choice.lists_of_prompts(self._terms(iteration).recipe.sampling.candidates))
                 note.update(choice.lengths(), phrases=choice.phrases(self.drawing.prompts))

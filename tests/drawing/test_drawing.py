@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import PrivateAttr
 
+from rsft import scoring
 from rsft.budget import Budget, Even, Tally
 from rsft.drawing import Drawing, Order
 from rsft.drawn import Drawn
@@ -391,6 +392,20 @@ def test_the_budget_for_failures_is_of_the_whole_run() -> None:
         assert sum(said["failing"].value is None for _, said in scored) == 60
     with pytest.raises(ScoringError, match="60 of 200"):
         list(score_owed(failing, {"p00": PROMPTS[0]}, Record(0.2), candidates, known))
+
+
+def test_failures_that_last_do_not_end_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was scored before only what failed is asked again: that must not pass for nothing but failures."""
+    monkeypatch.setattr(scoring, "_COUNTED", 100)
+    candidates = some_candidates(1000)
+    failing = {"failing": Failing(first=1000)}
+    known = {
+        one.key: {"failing": Score.failed("no") if n % 20 == 0 else Score(1.0)} for n, one in enumerate(candidates)
+    }
+    again = list(score_owed(failing, {"p00": PROMPTS[0]}, Record(0.1), candidates, known))
+    assert sum(said["failing"].value is None for _, said in again) == 50
+    with pytest.raises(ScoringError):
+        list(score_owed(failing, {"p00": PROMPTS[0]}, Record(0.04), candidates, known))
 
 
 def test_a_scorers_backlog_is_dropped_once_nobody_waits_for_it() -> None:

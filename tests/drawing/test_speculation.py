@@ -75,8 +75,9 @@ def test_beginnings_under_the_bar_end_there_but_not_those_of_spared_prompts() ->
 
 def test_what_is_lost_is_measured_on_whole_replies() -> None:
     speculation = measured(SAID, Shouting(), replies(tells=True), PROMPTS, text)
-    loud = [(c, said) for c, said in replies(tells=True) if (said["shouting"].value or 0) > 0.9]
-    quiet = [(c, said) for c, said in replies(tells=True) if (said["shouting"].value or 0) < 0.2]
-    assert speculation.lost(loud, PROMPTS, text) == 0.0
-    assert speculation.lost(quiet, PROMPTS, text) == 1.0
-    assert speculation.lost([], PROMPTS, text) is None
+    loud = [c for c, said in replies(tells=True) if (said["shouting"].value or 0) > 0.9]
+    quiet = [c for c, said in replies(tells=True) if (said["shouting"].value or 0) < 0.2]
+    of_loud, of_quiet = (speculation.lost(some, PROMPTS, text) for some in (loud, quiet))
+    assert (of_loud.share, of_quiet.share) == (0.0, 1.0)
+    assert (of_loud + of_quiet).share == of_quiet.of / (of_loud.of + of_quiet.of)
+    assert speculation.lost([], PROMPTS, text).share is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from rsft.budget.belief import standardised
 from rsft.budget.tally import Tally
@@ -39,20 +39,7 @@ def features(prompts: Sequence[Prompt], past: Mapping[str, Past]) -> Any:
     return standardised(columns, len(prompts))
 
 
-class Counts(Protocol):
-    """How many candidates a prompt had, and how many of them were accepted: all, of two or more, is always solved."""
-
-    @property
-    def candidates(self) -> int: ...
-
-    @property
-    def accepted(self) -> int: ...
-
-    @property
-    def always_solved(self) -> bool: ...
-
-
-def lists_of_prompts(tallies: Mapping[str, Counts], even: int) -> dict[str, list[str]]:
+def lists_of_prompts(tallies: Mapping[str, Tally], even: int) -> dict[str, list[str]]:
     """The prompts at both ends: without an accepted reply (those that made way before they had the `even` number of
     candidates are deferred), and with nothing else."""
     unsolved = {p: tally for p, tally in tallies.items() if not tally.accepted}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -21,9 +22,32 @@ def free_memory(device: Any) -> int:
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
+    return available_memory()
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take of the machine's memory: what is free there, or what a container or a
+    job's limit (cgroup v2) leaves of it."""
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    return min([int(psutil.virtual_memory().available), *_left_of_limits()])
+
+
+def _left_of_limits() -> list[int]:
+    """What is left of the limit of each control group that this process is in."""
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("0::/")[2].strip()
+    except OSError:
+        return []
+    root, left = Path("/sys/fs/cgroup"), []
+    for group in (root / own, *(root / own).parents):
+        try:
+            most, taken = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        except OSError:
+            continue
+        if most != "max":
+            left.append(max(0, int(most) - int(taken)))
+    return left
 
 
 def leave_unused_memory(device: Any) -> None:

@@ -129,6 +129,12 @@ class RunFolder:
         found = self._rows_of("candidates", iteration, generators, prompt_ids, columns=4)
         return {CandidateKey(*row) for row in found}
 
+    def begun_prompts(self, iteration: int, generators: Collection[str]) -> set[str]:
+        """The prompts of which an iteration has candidates by these generators."""
+        only = {"generator": generators}
+        tables = self.tables("candidates", str(iteration), ["prompt_id"], only)
+        return {prompt_id for table in tables for prompt_id in table["prompt_id"].unique().to_pylist()}
+
     def candidates(
         self,
         *,
