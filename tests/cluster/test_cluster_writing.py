@@ -107,7 +107,7 @@ def test_a_machine_that_does_not_see_the_disk_writes_nothing_and_is_not_asked_ag
 ) -> None:
     monkeypatch.setattr(writing.Path, "touch", lambda self: None)  # there is no file by which they could see this disk
     place = Local(tmp_path / "run")
-    with pytest.raises(WriterLost, match="does not see the run's disk"):
+    with pytest.raises(WriterLost, match="does not see the disk of the segments"):
         writer.write(orders(place))
     assert not files(tmp_path / "run")
     assert len(writer.write(orders(place, elsewhere(dies)))) == 6, "they are written here from now on"
