@@ -4,7 +4,7 @@
 
 Draws with an engine that answers at once (bench/patient.py, in this process, without Ray), scores, keeps, decides and
 hands what is accepted to the null trainer: all that a run does, but for the models. Each size is a process of its own;
-`--room` is how many candidates are held while they are drawn (a run takes what a quarter of the free memory has room
+`--room` is how many candidates are held while they are drawn (a run takes what an eighth of the free memory has room
 for). `mb_each_million` is what peak memory grows by for each further million candidates, the prompts' own included.
 """
 

@@ -85,15 +85,6 @@ class Keys:
         place = int(self._place[self._start_F[family] + key.sample_index])
         return place if place >= 0 else None
 
-    def samples(self, prompt_id: str, generator: str) -> Numbers:
-        """The sample indices of a prompt's candidates by a generator."""
-        prompt, number = self._prompts.get(prompt_id, -1), self._generators.get(generator, -1)
-        if prompt < 0 or number < 0:
-            return np.zeros(0, dtype=np.int32)
-        family = number * len(self._prompts) + prompt
-        start = self._start_F[family]
-        return np.flatnonzero(self._place[start : start + self._width_F[family]] >= 0).astype(np.int32)
-
     def places(self, table: Any) -> Places:
         """Of each row of a table with these columns its place among the keys; −1 if it is none of them."""
         prompt_R = as_numbers(table["prompt_id"], known_numbers(self._prompts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -47,30 +47,6 @@ class StoredPool:
         """Which of some places among all candidates are here, and where."""
         here: Mask = (places >= self.start) & (places < self.start + len(self.pool))
         return here, places[here] - self.start
-
-
-class Stock:
-    """What the folder holds of some generators' candidates in an iteration, and which of them have a word of every
-    scorer: what tells, of millions, which are still owed."""
-
-    def __init__(
-        self, folder: RunFolder, iteration: int, generators: Collection[str], fingerprints: Mapping[str, str]
-    ) -> None:
-        self.keys = Keys.of(folder.tables("candidates", str(iteration), [*KEY], {"generator": generators}))
-        scores = stored_scores(folder, iteration, fingerprints, self.keys)
-        self.scored_N: Mask = np.ones(len(self.keys), dtype=np.bool_)
-        for values_N in scores.values():
-            self.scored_N &= ~np.isnan(values_N)
-
-    def missing(self, generator: str, prompt_ids: Sequence[str], samples: int) -> tuple[Places, Numbers]:
-        """Of each of P prompts those of the first sample indices of which there is no candidate, as prompts' places and
-        indices, in order."""
-        there_PS = np.zeros((len(prompt_ids), samples), dtype=np.bool_)
-        for place, prompt_id in enumerate(prompt_ids):
-            known = self.keys.samples(prompt_id, generator)
-            there_PS[place, known[known < samples]] = True
-        prompts, indices = np.nonzero(~there_PS)
-        return prompts, indices.astype(np.int32)
 
 
 def stored_scores(folder: RunFolder, iteration: int, fingerprints: Mapping[str, str], keys: Keys) -> dict[str, Any]:

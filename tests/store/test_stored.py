@@ -16,7 +16,6 @@ from rsft.distributions import distributions
 from rsft.parts import whole_pool
 from rsft.reading import Filter, decided_candidates, prompts_of
 from rsft.store import RunFolder, ScoreRow, segments
-from rsft.stored import Stock
 from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
 
 SCORERS = {"facts": "f1", "relevance": "r1"}
@@ -99,21 +98,10 @@ def test_columns_say_what_nouns_say(run: Path) -> None:
 
 
 @pytest.mark.parametrize("generator", ["g1", "g2", "another"])
-def test_the_stock_says_what_is_missing(run: Path, generator: str) -> None:
+def test_the_prompts_that_were_begun_are_those_with_a_candidate(run: Path, generator: str) -> None:
     with RunFolder.open(run, write=False) as folder:
-        there = folder.candidate_keys(iteration=2, generators=[generator])
-        scores = folder.own_scores(iteration=2)
-        stock = Stock(folder, 2, [generator], SCORERS)
-        prompts, indices = stock.missing(generator, [prompt.id for prompt in PROMPTS], SAMPLES)
-    missing = [(PROMPTS[place].id, index) for place, index in zip(prompts, indices.tolist(), strict=True)]
-    assert missing == [
-        (prompt.id, index)
-        for prompt in PROMPTS
-        for index in range(SAMPLES)
-        if CandidateKey(2, prompt.id, index, generator) not in there
-    ]
-    scored = {key for key, said in zip(stock.keys.all(2), stock.scored_N, strict=True) if said}
-    assert scored == {key for key in there if all(scores[key][name].value is not None for name in SCORERS)}
+        there = {key.prompt_id for key in folder.candidate_keys(iteration=2, generators=[generator])}
+        assert folder.begun_prompts(2, [generator]) == there
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])
