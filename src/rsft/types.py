@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Literal
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -76,6 +77,12 @@ class Policy:
     adapter: str | None = None
     weights: str | None = None
     hosted: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the weights of its own lie; None for those of the base, and of a host."""
+        where = self.adapter or self.weights
+        return Path(where) if where else None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,15 @@ def drawn(chance: np.random.Generator, prompts: int) -> Pool:
             facts.append(Score(float(chance.integers(0, 4)) / 3) if chance.random() < 0.9 else Score.failed("no"))
             values = (float(chance.random()), float(chance.integers(-2, 3)), -0.0)
             relevant.append(Score(values[int(chance.choice(3, p=[0.5, 0.4, 0.1]))]))
-    baselines = {f"p{prompt}": {"facts": Score(0.3)} for prompt in range(0, prompts, 2)}
     order = chance.permutation(len(candidates))
     scores = {"facts": [facts[at] for at in order], "relevant": [relevant[at] for at in order]}
-    return Pool.of([candidates[at] for at in order], scores).beside({"greedy": baselines})
+    return beside_greedy(Pool.of([candidates[at] for at in order], scores))
+
+
+def beside_greedy(pool: Pool) -> Pool:
+    """The same beside the facts of a baseline that every other prompt has."""
+    facts = [0.3 if int(prompt_id[1:]) % 2 == 0 else np.nan for prompt_id in pool.prompt_ids]
+    return replace(pool, baselines={"greedy": {"facts": np.array(facts)}})
 
 
 def parts_of(pool: Pool, most: int) -> list[tuple[np.ndarray[Any, Any], Pool]]:
@@ -66,9 +72,7 @@ def parts_of(pool: Pool, most: int) -> list[tuple[np.ndarray[Any, Any], Pool]]:
         places = np.flatnonzero((pool.prompt_N >= first) & (pool.prompt_N < first + most))
         scores = {name: [pool.details.score(name, int(place)) for place in places] for name in pool.scores}
         part = Pool.of([candidates[place] for place in places], scores)
-        lines = {one: pool.baselines["greedy"]["facts"][pool.prompt_ids.index(one)] for one in part.prompt_ids}
-        said = {one: {"facts": Score(float(line))} for one, line in lines.items() if not np.isnan(line)}
-        parts.append((places, part.beside({"greedy": said})))
+        parts.append((places, beside_greedy(part)))
     return parts
 
 

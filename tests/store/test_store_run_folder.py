@@ -61,7 +61,8 @@ def test_round_trip(
     path = tmp_path_factory.mktemp("run")
     with RunFolder.open(path, write=True) as folder:
         folder.save_prompts([prompt], [])
-        folder.commit(candidates=[said, failed], scores=scores, decisions={"policy": decided})
+        folder.commit(candidates=[said, failed], scores=scores)
+        folder.decide("policy", decided.items())
     with RunFolder.open(path, write=False) as folder:
         assert folder.load_prompts("train") == [prompt]
         assert folder.load_prompts("heldout") == []
@@ -81,9 +82,9 @@ def test_nothing_is_there_twice(tmp_path: Path) -> None:
             folder.commit(scores=[score_row(0, 0.0)])
         with pytest.raises(StoreError, match="already"):
             folder.commit(candidates=[candidate(1), candidate(1)])
-        folder.commit(decisions={"policy": {key(0): Decision(True, "accepted")}})
+        folder.decide("policy", [(key(0), Decision(True, "accepted"))])
         with pytest.raises(StoreError, match="already"):
-            folder.commit(decisions={"policy": {key(0): Decision(False, "cap")}})
+            folder.decide("policy", [(key(0), Decision(False, "cap"))])
         assert [c.text for c in folder.candidates()] == ["hello"]
 
 
@@ -110,7 +111,7 @@ with RunFolder.open(Path(sys.argv[1]), write=True) as folder:
         if key(i) not in folder.scores():
             folder.commit(scores=[score_row(i)])
     if not folder.decisions("policy"):
-        folder.commit(decisions={{"policy": {{key(i): Decision(True, "accepted") for i in range(4)}}}})
+        folder.decide("policy", ((key(i), Decision(True, "accepted")) for i in range(4)))
 """
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from rsft.engines.base import Engine
@@ -28,27 +27,22 @@ class Sent:
     manifest: Manifest | None = None
     parts: Any = None
 
-    @property
-    def folder(self) -> Path | None:
-        """Where its files are on the driver's disk, if it has any."""
-        folder = self.policy.adapter or self.policy.weights
-        return Path(folder) if folder else None
-
     def packed(self, put: Callable[[bytes], Any]) -> Sent:
         """The same for workers that do not see its files: each part of them is put where they can be had."""
-        assert self.folder is not None
-        where = self.folder.parent
-        manifest = manifest_of(where, [self.folder.name])
+        assert self.policy.folder is not None
+        where = self.policy.folder.parent
+        manifest = manifest_of(where, [self.policy.folder.name])
         return replace(self, manifest=manifest, parts=[put(part) for part in parts(where, manifest)])
 
     def arrived(self, receive: Callable[[Any], Iterable[bytes]]) -> Policy:
         """The policy with its files on this machine's disk: checked, and fetched once for all workers there."""
         if self.manifest is None:
             return self.policy
-        assert self.folder is not None
+        assert self.policy.folder is not None
         cache = cache_folder() / "policies"
         # A folder around it, as in a run folder: what is made of a policy lies beside it, and goes with it.
-        here = fetched(cache, self.policy.hash, self.manifest, lambda: receive(self.parts)) / self.folder.name
+        folder = fetched(cache, self.policy.hash, self.manifest, lambda: receive(self.parts))
+        here = folder / self.policy.folder.name
         return replace(self.policy, **{"adapter" if self.policy.adapter else "weights": str(here)})
 
 
@@ -63,7 +57,7 @@ class Proof:
 def proof(engine: Engine, student: Student | None, policy: Policy, witness: Prompt) -> Proof | None:
     """How likely the policy finds it that a prompt's last turn is echoed; None of an engine that can't tell, and of a
     policy that has no weights of its own."""
-    has_weights = policy == engine.base or policy.adapter is not None or policy.weights is not None
+    has_weights = policy == engine.base or policy.folder is not None
     if student is None or not student.is_here or not has_weights:
         return None
     tokens = tuple(student.chat.reply_ids(witness.messages[-1].content))

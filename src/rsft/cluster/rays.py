@@ -209,7 +209,7 @@ class RayCrew:
         import ray
 
         sent = self._sent if self._sent is not None and self._sent.policy == policy else Sent(policy)
-        if sent.folder is None or sent.manifest is not None or (hired.facts is not None and hired.facts.sees):
+        if policy.folder is None or sent.manifest is not None or (hired.facts is not None and hired.facts.sees):
             return sent
         self._sent = sent.packed(ray.put)
         return self._sent

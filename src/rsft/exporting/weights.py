@@ -24,7 +24,7 @@ def check_policy(student: Student, policy: Policy) -> None:
             f"The policy {policy.hash} is '{policy.hosted}' at its host, which keeps its weights. Rows: --model none."
         )
     check_there(policy)
-    if policy.adapter is None and policy.weights is None:
+    if policy.folder is None:
         raise ModelError(f"The policy {policy.hash} has no weights: a fake trainer made it. Its rows: --model none.")
     if policy.adapter is not None and adapter_hash(student.base, Path(policy.adapter)) != policy.hash:
         raise ModelError(

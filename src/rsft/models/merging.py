@@ -23,10 +23,9 @@ def whole_model(student: Student, policy: Policy) -> Path:
     """
     if policy == student.base:
         return student.folder.path
-    where = policy.adapter or policy.weights
-    if where is None:
+    if policy.folder is None:
         raise ModelError(f"The policy {policy.hash} has no weights on this disk.")
-    folder = Path(where).parent / NAME
+    folder = policy.folder.parent / NAME
     if not folder.is_dir():
         check_there(policy)
         write_whole_model(student, policy, folder)

@@ -149,11 +149,10 @@ def check_there(policy: Policy) -> None:
             "merge or to train on. Sample from it through that host (engine: openai), and train it on there (training: "
             "openai)."
         )
-    where = policy.weights or policy.adapter
-    if where is not None and not Path(where).is_dir():
+    if policy.folder is not None and not policy.folder.is_dir():
         raise ModelError(
-            f"The weights of the policy {policy.hash} are not in {where} any more. `rsft clean --policies` removes "
-            "those that the run itself does not need. A run that takes over from it (--fork) trains them again."
+            f"The weights of the policy {policy.hash} are not in {policy.folder} any more. `rsft clean --policies` "
+            "removes those that the run itself does not need. A run that takes over from it (--fork) trains them again."
         )
 
 

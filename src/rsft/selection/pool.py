@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
@@ -78,16 +78,6 @@ class Pool:
         """A pool of candidates with their scores as the run folder holds them: by key, then by scorer."""
         names = {name: None for candidate in candidates for name in scores[candidate.key]}
         return cls.of(candidates, {name: [scores[c.key][name] for c in candidates] for name in names})
-
-    def beside(self, baselines: Mapping[str, Mapping[str, Mapping[str, Score]]]) -> Pool:
-        """The same beside the scores of baselines: by baseline, by prompt id, by scorer."""
-
-        def column(replies: Mapping[str, Mapping[str, Score]], name: str) -> Values:
-            said = (replies.get(prompt_id, {}).get(name) for prompt_id in self.prompt_ids)
-            return np.array([np.nan if one is None or one.value is None else one.value for one in said])
-
-        columns = {of: {name: column(replies, name) for name in self.scores} for of, replies in baselines.items()}
-        return replace(self, baselines=columns)
 
     def __len__(self) -> int:
         return len(self.prompt_N)

@@ -66,15 +66,13 @@ class Policies:
     def checksums(self, policy: Policy) -> dict[str, str]:
         """The checksum of each file that a policy is loaded from, by its path from the run folder on; a hosted one is
         loaded from none."""
-        where = policy.adapter or policy.weights
         kinds = ("*.safetensors", "*.json")
-        found = sorted(path for kind in kinds for path in Path(where).glob(kind)) if where else []
+        found = sorted(path for kind in kinds for path in policy.folder.glob(kind)) if policy.folder else []
         return {str(path.relative_to(self._path)): files.sha256(path) for path in found}
 
     def weights(self, policy: Policy) -> Path | None:
         """The folder of a policy's weights; None if it has none of its own, or none any more."""
-        where = policy.adapter or policy.weights
-        return Path(where) if where and Path(where).is_dir() else None
+        return policy.folder if policy.folder is not None and policy.folder.is_dir() else None
 
     def free(self, iteration: int, arm: str) -> None:
         """Remove the weights that an arm trained in an iteration, for good. What is known of them stays, and so do

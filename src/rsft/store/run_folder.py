@@ -90,10 +90,9 @@ class RunFolder:
         *,
         candidates: Sequence[Candidate] = (),
         scores: Sequence[rows.ScoreRow] = (),
-        decisions: Mapping[str, Mapping[CandidateKey, Decision]] | None = None,
         known_scores: Literal["refuse", "skip"] = "refuse",
     ) -> None:
-        """Add rows, all of them or none. `decisions` maps a selection's name to its decisions.
+        """Add candidates and scores, all of them or none.
 
         A key that is there already is a StoreError: nothing is counted twice and nothing is overwritten. Scores may be
         skipped instead, if the same scorer's word is there; a failed one can always be made good.
@@ -104,10 +103,7 @@ class RunFolder:
             if len(table):
                 tables["scores", scope] = table
         claimed = {of: self._claims.refuse_known(*of, table) for of, table in tables.items()}
-        made = self._segments.write_together(tables)
-        for name, decided in (decisions or {}).items():
-            made += self._write_decisions(name, sorted(decided.items(), key=lambda one: one[0].iteration))
-        self._acknowledge(made)
+        self._acknowledge(self._segments.write_together(tables))
         for of, marks in claimed.items():
             self._claims.add(*of, marks)
         for of in claimed:
@@ -116,7 +112,14 @@ class RunFolder:
     def decide(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> None:
         """Add a selection's decisions one by one, iteration after iteration: all of them or none, however many. An
         iteration that it has decided already is a StoreError."""
-        self._acknowledge(self._write_decisions(name, decided))
+        made: list[Segment] = []
+        for iteration, of_it in groupby(decided, key=lambda one: one[0].iteration):
+            scope = _scope(iteration, name)
+            if self.ledger.segments("decisions", scope) or any(scope == one.scope for one in made):
+                raise StoreError(f"decisions: {scope} is in the run folder already.")
+            tables = map(partial(rows.decisions_table, name), _groups(of_it))
+            made.append(self._segments.write("decisions", scope, tables))
+        self._acknowledge(made)
 
     def candidate_keys(
         self,
@@ -410,16 +413,6 @@ class RunFolder:
     ) -> Iterator[tuple[Any, ...]]:
         only = {"generator": generators, "prompt_id": prompt_ids}
         return self._rows(kind, iteration, columns, {name: some for name, some in only.items() if some is not None})
-
-    def _write_decisions(self, name: str, decided: Iterable[tuple[CandidateKey, Decision]]) -> list[Segment]:
-        made: list[Segment] = []
-        for iteration, of_it in groupby(decided, key=lambda one: one[0].iteration):
-            scope = _scope(iteration, name)
-            if self.ledger.segments("decisions", scope) or any(scope == one.scope for one in made):
-                raise StoreError(f"decisions: {scope} is in the run folder already.")
-            tables = map(partial(rows.decisions_table, name), _groups(of_it))
-            made.append(self._segments.write("decisions", scope, tables))
-        return made
 
     def _acknowledge(self, made: Sequence[Segment]) -> None:
         if made:

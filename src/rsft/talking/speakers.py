@@ -113,7 +113,7 @@ def _offered(folder: RunFolder, iteration: int, arm: str) -> Offered:
     assert policy is not None, "its training is done"
     speaker = Speaker(policy_name(iteration, arm), policy)
     title = f"the {arm} of iteration {iteration}"
-    if policy.adapter is None and policy.weights is None:
+    if policy.folder is None:
         return Offered(speaker, title)
     where = folder.policies.weights(policy)
     if where is None:

@@ -46,7 +46,7 @@ class HostedNames:
         self._base = base
 
     def name(self, policy: Policy) -> str:
-        if policy.adapter or policy.weights:
+        if policy.folder is not None:
             raise ServerError(
                 "A policy was trained here, and the engine 'openai' is not told how its server gets it: "
                 "engine.policies is none. The choices are folders, and adapters."
@@ -68,9 +68,9 @@ class FolderNames:
         self._probe = probe
 
     def name(self, policy: Policy) -> str:
-        if policy == self.student.base:
-            return self._base
         check_there(policy)
+        if policy.folder is None:
+            return self._base
         folder = str(whole_model(self.student, policy))
         self._probe.prove(folder, self._base)
         return folder
@@ -90,9 +90,9 @@ class AdapterNames:
         self._loaded: dict[str, Policy] = {}
 
     def name(self, policy: Policy) -> str:
-        if policy == self.student.base:
-            return self.base
         check_there(policy)
+        if policy.folder is None:
+            return self.base
         name = f"policy-{policy.hash}"
         if name in self._loaded:
             self._loaded[name] = self._loaded.pop(name)  # the newest is last

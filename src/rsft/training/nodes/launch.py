@@ -113,8 +113,8 @@ def _bring(ray: Any, members: list[Member], network: Network, job: Job) -> list[
                 f"The node {member.name} lacks the base model: {reason} Put it there, under the same path."
             )
         models.append(path)
-    start = job.start.adapter or job.start.weights
-    wanted = [job.work / "job.json", *(Path(start).rglob("*") if start else ())]
+    start = job.start.folder
+    wanted = [job.work / "job.json", *(start.rglob("*") if start else ())]
     sizes = {str(path.absolute()): path.stat().st_size for path in wanted if path.is_file()}
     with job.visible() as mark:
         shared = _is_shared(members, sizes | {str(mark.absolute()): 0})
