@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import AsyncGeneratorType
 from typing import Any, cast
 
 import pytest
@@ -96,6 +99,33 @@ def test_faults_change_nothing(fault_server: Start, stream: bool, seed: int) -> 
     faulty = fault_server("--faults", 0.2, "--seed", seed)
     assert drawn(engine_at(faulty.url, stream=stream, together=3, timeout_seconds=2), wanted) == whole
     assert sum(faulty.faults().values()) > 10
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_stream_is_left_half_read_for_the_garbage_collector(fault_server: Start) -> None:
+    """It would close all of a stream's parts at once, from any thread: some of them while others use them."""
+
+    def half_read() -> list[str]:
+        return [one.__qualname__ for one in gc.get_objects() if isinstance(one, AsyncGeneratorType)]
+
+    def watch(request: Request) -> Any:
+        return lambda text, tokens: Ended("short", "too long") if len(text) > 12 else None
+
+    wanted = requests(prompts(20), 5)
+    gc.collect()
+    gc.disable()
+    try:
+        faulty = fault_server("--faults", 0.4)
+        drawn(engine_at(faulty.url, stream=True, together=3, timeout_seconds=2), wanted)
+        drawn(engine_at(fault_server().url, stream=True), wanted, watch)
+        assert sum(faulty.faults().values()) > 10
+        for _ in range(100):
+            if not half_read():
+                break
+            time.sleep(0.05)
+        assert half_read() == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("quick")

@@ -254,13 +254,18 @@ class Server:
             raise _Failed(self._hidden(error)) from None
         except Exception as error:
             found = self._read(error)
-            if found is error:
+            if found is None:
                 raise
             if isinstance(found, _Failed):
                 flight.overloaded = found.overloaded
             if isinstance(found, _Away):  # it read nothing
                 self._give_back(flight.tokens)
-            raise found from None
+            try:
+                raise found from None
+            finally:
+                # An error that its own frame knows by name stays until the garbage is collected, with all that the
+                # request holds; and half-read streams that are closed then are closed from any thread, all at once.
+                del found
         flight.answered = True
         self._is_there()
         return said
@@ -310,8 +315,8 @@ class Server:
         """The server said something of its own."""
         self._in_vain = 0
 
-    def _read(self, error: Exception) -> Exception:
-        """What an error of the client's means."""
+    def _read(self, error: Exception) -> Exception | None:
+        """What an error of the client's means; None of one that is not the client's."""
         import httpx2
         import openai
 
@@ -329,7 +334,7 @@ class Server:
             return self._read_status(error)
         if isinstance(error, (openai.APIError, json.JSONDecodeError, UnicodeDecodeError)):
             return _Failed(f"the answer can't be read: {self._hidden(error)}")
-        return error
+        return None
 
     def _read_status(self, error: Any) -> Exception:
         status, said = error.status_code, self._hidden(error)

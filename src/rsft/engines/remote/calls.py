@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -374,3 +374,8 @@ async def _events(client: AsyncOpenAI, path: str, body: Mapping[str, Any]) -> As
             yield said
     finally:
         await stream.close()
+        # Read on, to where it is closed: the client's stream and its generators hold each other, and would be left to
+        # the garbage collector half read.
+        with suppress(Exception):
+            async for _ in stream:
+                pass
