@@ -85,6 +85,7 @@ def test_so_has_one_of_rays_second_kind(
 
 
 def test_of_a_ray_that_answers_otherwise_nothing_is_known() -> None:
+    assert census.free(SimpleNamespace()) is None
     assert census.had(SimpleNamespace()) is None
     assert census.autoscales(SimpleNamespace()) is None
 
@@ -101,6 +102,18 @@ def test_what_a_dead_machine_had_is_known(three: Machines) -> None:
         assert len(had) == before
         assert all(one["CPU"] == 4 for one in had)
         three.mend()
+
+
+@pytest.mark.alone
+def test_what_nobody_uses_is_known(three: Machines) -> None:
+    with connected(three.address) as connection:
+        before = sum(one.get("CPU", 0) for one in census.free(connection) or ())
+        assert before == sum(node["Resources"]["CPU"] for node in connection.nodes() if node["Alive"])
+        group = connection.util.placement_group([{"CPU": 3}])
+        assert group.wait(30)
+        while sum(one.get("CPU", 0) for one in census.free(connection) or ()) != before - 3:
+            time.sleep(0.1)
+        connection.util.remove_placement_group(group)
 
 
 @pytest.mark.alone

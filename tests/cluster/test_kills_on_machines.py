@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,45 @@ def test_killed_anywhere(seed: int, whole: dict[str, Any], three: Machines) -> N
     run(elsewhere(folder, *on_machines(folder, three.address)))
     assert before <= acknowledged(folder)
     assert outcome(folder) == whole
+
+
+LONELY = """
+import sys
+sys.path[:0] = {paths!r}
+import psutil
+from driver import on_machines
+from rsft import failpoints
+from rsft.errors import RunError
+from rsft.loop import run
+from runs import elsewhere
+
+def end_of_ray(name):
+    if name == "sample.drawn":
+        for child in psutil.Process().children():
+            if child.name() == "raylet":
+                child.kill()
+                print("killed the raylet", flush=True)
+
+wanted = [*on_machines("runs/lonely", "local"), "cluster.engine.workers=1", "cluster.scorers.words.workers=1"]
+with failpoints.listening(end_of_ray if sys.argv[1] == "dies" else lambda name: None):
+    try:
+        run(elsewhere("runs/lonely", *wanted))
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_where_this_machine_itself_is_dead_for_ray_the_run_ends_and_goes_on(whole: dict[str, Any]) -> None:
+    program = LONELY.format(paths=[str(DRIVER.parent), str(DRIVER.parents[1] / "trust"), str(DRIVER.parents[1])])
+    program_in = partial(subprocess.run, capture_output=True, text=True, check=True, timeout=120)
+    said = program_in([sys.executable, "-c", program, "dies"]).stdout
+    assert "killed the raylet" in said
+    assert "not part of its Ray cluster any more" in said
+    assert nobody_is_left()
+    before = acknowledged("runs/lonely")
+    assert program_in([sys.executable, "-c", program, "lives"]).stdout == ""
+    assert before <= acknowledged("runs/lonely")
+    assert outcome("runs/lonely") == whole
 
 
 def test_it_was_killed_often_enough() -> None:

@@ -14,7 +14,13 @@ from rsft.machines.room import Waiting, bundle_of, fits, in_words
 
 
 def machine(cpus: float = 0, gpus: float = 0, *, alive: bool = True, **more: float) -> dict[str, Any]:
-    return {"Alive": alive, "NodeID": "n", "Resources": {"CPU": cpus, **({"GPU": gpus} if gpus else {}), **more}}
+    return {"Alive": alive, "NodeID": "another", "Resources": {"CPU": cpus, **({"GPU": gpus} if gpus else {}), **more}}
+
+
+def cluster(nodes: list[Any]) -> Any:
+    """Ray, on a machine of its own on which nothing works."""
+    here = SimpleNamespace(get_node_id=lambda: "own")
+    return SimpleNamespace(nodes=lambda: nodes, get_runtime_context=lambda: here)
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def test_what_an_actor_takes_is_told_in_words() -> None:
 
 
 def test_who_waits_says_so_now_and_then(clock: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> None:
-    ray = SimpleNamespace(nodes=lambda: [machine(8, 1), machine(8), machine(8, 1, alive=False)])
+    ray = cluster([machine(8, 1), machine(8), machine(8, 1, alive=False)])
     waiting = Waiting(ray, {"CPU": 4, "GPU": 1})
     said = []
     for _ in range(100):
@@ -67,9 +73,10 @@ def knowing(monkeypatch: pytest.MonkeyPatch) -> Knowing:
     """One who waits for a GPU on a cluster of which Ray knows this."""
 
     def of(nodes: list[Any], had: list[Any] | None, autoscales: bool | None, section: str | None = "x.y") -> Waiting:
+        monkeypatch.setattr(census, "free", lambda ray: None)
         monkeypatch.setattr(census, "had", lambda ray: had)
         monkeypatch.setattr(census, "autoscales", lambda ray: autoscales)
-        return Waiting(SimpleNamespace(nodes=lambda: nodes), GPU, section)
+        return Waiting(cluster(nodes), GPU, section)
 
     return of
 
@@ -131,6 +138,32 @@ def test_a_machine_that_was_there_and_one_that_is_busy_are_waited_for(clock: Sim
     wait(waiting, clock, 60)
     nodes[1] = machine(0, alive=False)
     wait(waiting, clock, 60)
+
+
+@pytest.mark.parametrize(
+    ("free", "told"),
+    [
+        (None, "1 of 2 machines have that)"),
+        ([{"CPU": 8, "GPU": 1}], "1 of 2 machines have that)"),
+        ([{"CPU": 8}, {"GPU": 1}], "1 of 2 machines have that, and none has it free (other workers of this run count"),
+    ],
+)
+def test_that_all_of_it_is_in_use_is_told(
+    free: Any, told: str, clock: SimpleNamespace, knowing: Knowing, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    waiting = knowing([machine(8), machine(8, 1)], None, None)
+    monkeypatch.setattr(census, "free", lambda ray: free)
+    wait(waiting, clock, 1)
+    assert told in caplog.messages[-1]
+
+
+def test_where_the_own_machine_is_dead_nobody_is_waited_for(clock: SimpleNamespace, knowing: Knowing) -> None:
+    own = {"Alive": True, "NodeID": "own", "Resources": {"CPU": 8.0}}
+    waiting = knowing([own, machine(8, 1)], None, None)
+    wait(waiting, clock, 60)
+    own["Alive"] = False
+    with pytest.raises(RunError, match=r"not part of its Ray cluster any more.*go on with rsft resume"):
+        wait(waiting, clock, 0.2)
 
 
 def test_who_has_no_section_has_an_end_of_his_own(clock: SimpleNamespace, knowing: Knowing) -> None:

@@ -1,7 +1,7 @@
-"""What Ray knows of a cluster's machines: what the dead ones had, and whether somebody starts others.
+"""What Ray knows of a cluster's machines: what is free, what the dead ones had, and whether somebody starts others.
 
-Ray has no public words for either. Where a version of it answers otherwise, or one is connected by way of a Ray client,
-neither is known.
+Ray has no public words for these. Where a version of it answers otherwise, or one is connected by way of a Ray client,
+none is known.
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ _SECONDS = 10.0
 _MONITORED = b"__autoscaling_status"
 # What it calls the kind of a machine that somebody started by hand: each is one of its own, by the machine's number.
 _BY_HAND = "node_"
+
+
+def free(ray: Any) -> list[Mapping[str, float]] | None:
+    """What of each machine nobody uses now; None where Ray does not tell."""
+    try:
+        return [dict(one) for one in ray._private.state.available_resources_per_node().values()]
+    except Exception:  # whatever another version of Ray makes of this
+        return None
 
 
 def had(ray: Any) -> list[Mapping[str, float]] | None:

@@ -65,7 +65,7 @@ class Waiting:
         """Called often. Who is missing, in words (2 workers have) that 'not come yet' goes with; None once nobody is.
 
         Raises RunError where no machine has or ever had what is asked, no autoscaler starts others, and none has come
-        for some minutes.
+        for some minutes; and where this machine itself has died for the cluster, which takes no more of it.
         """
         now = time.monotonic()
         if missing is None:
@@ -77,6 +77,7 @@ class Waiting:
             return
         self._looked_at = now
         nodes = self._ray.nodes()
+        _refuse_dead(self._ray, nodes)
         if len(nodes) != self._there:  # those that go stay among them
             self._there, self._changed_at = len(nodes), now
         able = sum(fits(node, self._asked) for node in nodes)
@@ -87,10 +88,17 @@ class Waiting:
         if now - self._said_at >= _SAY_SECONDS:
             self._said_at = now
             there = sum(node["Alive"] for node in nodes)
-            has_room = f"{able} of {there} machines have that"
+            has_room = f"{able} of {there} machines have that{self._in_use() if able else ''}"
             said = f"{in_words(self._asked)} each; {has_room}" if self._asked else "they ask for no room"
             hope = self._hope if self._hope is not None else f"; others are waited for, {_GRACE} for each"
             _log.warning("%s not come yet (%s%s)", missing, said, hope)
+
+    def _in_use(self) -> str:
+        """Whether it is in use wherever it is: then those who wait may wait for each other."""
+        free = census.free(self._ray)
+        if free is None or any(_has(one, self._asked) for one in free):
+            return ""
+        return ", and none has it free (other workers of this run count, too)"
 
     def _give_up(self, missing: str) -> None:
         """Raise RunError, unless a machine had what is asked, somebody may start one, or Ray does not tell."""
@@ -107,6 +115,17 @@ class Waiting:
             f"others, and none has come for {_GRACE}. Ask for less ({self._section}: gpus, cpus, memory_gib, "
             "resources), or start machines that have it (ray start --address=HOST:6379; with --num-gpus or --resources "
             "where Ray does not see by itself what is there), and go on with rsft resume."
+        )
+
+
+def _refuse_dead(ray: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise RunError where the machine of this process is dead: Ray ends whatever one starts that belongs there."""
+    own = ray.get_runtime_context().get_node_id()
+    if any(node["NodeID"] == own and not node["Alive"] for node in nodes):
+        raise RunError(
+            "This machine is not part of its Ray cluster any more: Ray's process here (the raylet) has died. What was "
+            "drawn and trained is kept: start Ray again (ray start; cluster.ray: local starts by itself), and go on "
+            "with rsft resume."
         )
 
 
