@@ -379,6 +379,14 @@ def test_an_adapter_that_is_not_unloaded_harms_nobody(tiny_folder: Path, monkeyp
     assert told.count("/unload_lora_adapter") == 2
 
 
+@pytest.mark.parametrize("policies", ["none", "adapters", "folders"])
+def test_a_policy_without_weights_of_its_own_is_the_base(policies: str, tiny_folder: Path) -> None:
+    """A trainer that learns nothing makes such. The server, which is not there, is told and asked nothing."""
+    engine = engine_at("http://127.0.0.1:1/v1", Student([str(tiny_folder)]), policies=policies)
+    assert engine.names.name(engine.base) == "fake"
+    assert engine.names.name(Policy("learnt-nothing")) == "fake"
+
+
 def test_the_probes_ask_different_questions(fault_server: Start) -> None:
     engine = engine_at(fault_server().url)
     assert len({engine._answer("fake", probe)[0] for probe in _PROBES}) == len(_PROBES)
