@@ -13,10 +13,9 @@ from rsft.columns import KEY, Keys, as_numbers, known_numbers
 from rsft.groups import Groups
 from rsft.numbered import Numbered
 from rsft.selection import Pool
-from rsft.selection.pool import Mask, Numbers, Places
+from rsft.selection.pool import End, Mask, Numbers, Places
 from rsft.store import RunFolder
-from rsft.store.rows import candidate_of, schemas
-from rsft.types import Candidate, Score
+from rsft.types import Score
 
 # Details are held of so many candidates in a row: who asks for one goes on to the next, as a rule.
 _WINDOW = 32_768
@@ -111,8 +110,8 @@ class StoredDetails:
 
     def __init__(self, where: Whereabouts, numbered: Numbered, by_N: Any, ended: Sequence[str]) -> None:
         self._where, self._numbered, self._by_N, self._ended = where, numbered, by_N, ended
-        self._candidates_from, self._scores_from = -1, -1
-        self._candidates: tuple[Any, Any] = None, None
+        self._ends_from, self._scores_from = -1, -1
+        self._ends: dict[int, End] = {}
         self._scores: dict[str, list[Any]] = {}
 
     @cached_property
@@ -142,12 +141,11 @@ class StoredDetails:
     def ended_by(self, places: Places) -> Sequence[str | None]:
         return [self._ended[number] if number >= 0 else None for number in self._by_N[places].tolist()]
 
-    def candidate(self, place: int) -> Candidate:
+    def end(self, place: int) -> End:
         start = place - place % _WINDOW
-        if self._candidates_from != start:
-            self._candidates_from, self._candidates = start, self._candidates_at(start)
-        table, row_of = self._candidates
-        return candidate_of([column[int(row_of[place - start])].as_py() for column in table.columns])
+        if self._ends_from != start:
+            self._ends_from, self._ends = start, self._ends_at(start)
+        return self._ends[place]
 
     def score(self, name: str, place: int) -> Score:
         start = place - place % _WINDOW
@@ -156,20 +154,23 @@ class StoredDetails:
         said = self._scores[name][place - start]
         return Score.failed("there is no score") if said is None else Score(*said)
 
-    def _candidates_at(self, start: int) -> tuple[Any, Places]:
-        """The rows of a window's candidates, and which is whose."""
-        import pyarrow as pa
+    def _ends_at(self, start: int) -> dict[int, End]:
+        """How those of a window's candidates ended, by their places, that are no whole replies."""
+        import pyarrow.compute as pc
 
-        columns = schemas()["candidates"].names
-        row_of: Places = np.full(_WINDOW, -1)
-        parts: list[Any] = []
+        ends: dict[int, End] = {}
         spans, scope = self._where.candidates.spans(self._prompts_at(start)), str(self._where.iteration)
+        columns = [*KEY, "finish_reason", "token_ids", "why", "ended_by"]
         for table in self._where.folder.tables("candidates", scope, columns, spans=spans):
-            places = self._numbered.keys.places(table) - start
-            rows = np.flatnonzero((places >= 0) & (places < _WINDOW))
-            row_of[places[rows]] = sum(len(part) for part in parts) + np.arange(len(rows))
-            parts.append(table.take(rows).cast(schemas()["candidates"]))
-        return pa.concat_tables(parts).combine_chunks(), row_of
+            places = self._numbered.keys.places(table)
+            cut = as_numbers(table["finish_reason"], known_numbers({"stop": 0})) != 0
+            rows = np.flatnonzero((places >= start) & (places < start + _WINDOW) & cut)
+            some = table.take(rows)
+            tokens = pc.list_value_length(some["token_ids"])
+            said = (some["finish_reason"], tokens, some["why"], some["ended_by"])
+            words = zip(*(column.to_pylist() for column in said), strict=True)
+            ends |= {place: End(*word) for place, word in zip(places[rows].tolist(), words, strict=True)}
+        return ends
 
     def _scores_at(self, start: int) -> dict[str, list[Any]]:
         """What each scorer said of a window's candidates: value, explanation, failure."""

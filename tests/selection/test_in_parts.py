@@ -12,6 +12,7 @@ import pytest
 from rsft import registry
 from rsft.selection import Pool, cut, parse_selection
 from rsft.selection.cut import Ranked
+from rsft.selection.pool import End, Places
 from rsft.types import Candidate, CandidateKey, Score
 
 WORDS = ["a", "reply", "of", "words", "that", "may", "be", "the", "same", "or", "not", "12", "7"]
@@ -66,14 +67,40 @@ def beside_greedy(pool: Pool) -> Pool:
 
 def parts_of(pool: Pool, most: int) -> list[tuple[np.ndarray[Any, Any], Pool]]:
     """Pools of at most so many prompts each, with the places of theirs in the whole."""
-    candidates = [pool.details.candidate(place) for place in range(len(pool))]
     parts = []
     for first in range(0, len(pool.prompt_ids), most):
         places = np.flatnonzero((pool.prompt_N >= first) & (pool.prompt_N < first + most))
-        scores = {name: [pool.details.score(name, int(place)) for place in places] for name in pool.scores}
-        part = Pool.of([candidates[place] for place in places], scores)
+        part = Pool(
+            prompt_ids=pool.prompt_ids[first : first + most],
+            prompt_N=pool.prompt_N[places] - first,
+            sample_N=pool.sample_N[places],
+            whole_N=pool.whole_N[places],
+            scores={name: values_N[places] for name, values_N in pool.scores.items()},
+            details=Some(pool.details, places),
+            iteration=pool.iteration,
+        )
         parts.append((places, beside_greedy(part)))
     return parts
+
+
+class Some:
+    """Details of some candidates, by their places among these."""
+
+    def __init__(self, whole: Any, places: Places) -> None:
+        self._whole, self._places = whole, places
+
+    @property
+    def texts(self) -> list[str]:
+        return [self._whole.texts[place] for place in self._places]
+
+    def end(self, place: int) -> End:
+        return self._whole.end(self._places[place])
+
+    def score(self, name: str, place: int) -> Score:
+        return self._whole.score(name, self._places[place])
+
+    def ended_by(self, places: Places) -> list[str | None]:
+        return self._whole.ended_by(self._places[places])
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def pool(rows: list[Row]) -> Pool:
 
 def kept(of: Pool, k: int) -> set[CandidateKey]:
     decided = parse_selection([{"most_novel": k}]).decide(of)
-    return {of.details.candidate(place).key for place, said in enumerate(decided) if said.accepted}
+    places = [place for place, said in enumerate(decided) if said.accepted]
+    return {CandidateKey(1, of.prompt_ids[of.prompt_N[place]], int(of.sample_N[place]), "g") for place in places}
 
 
 def texts(replies: list[str], k: int) -> list[str]:

@@ -15,6 +15,7 @@ from rsft.decided import counts_by_rule, first_decided
 from rsft.distributions import distributions
 from rsft.parts import whole_pool
 from rsft.reading import Filter, decided_candidates, prompts_of
+from rsft.selection.pool import End
 from rsft.store import RunFolder, ScoreRow, segments
 from rsft.types import Candidate, CandidateKey, Decision, Message, Prompt, Score
 
@@ -91,7 +92,9 @@ def test_columns_say_what_nouns_say(run: Path) -> None:
             expected = [scores[key][name].value for key in keys]
             assert np.array_equal(stored.pool.scores[name], np.array(expected, dtype=np.float64), equal_nan=True)
         for place, key in enumerate(keys):
-            assert stored.pool.details.candidate(place) == candidates[key]
+            if (one := candidates[key]).finish_reason != "stop":
+                end = End(one.finish_reason, len(one.token_ids), one.why, one.ended_by)
+                assert stored.pool.details.end(place) == end
             assert stored.pool.details.score("facts", place) == scores[key]["facts"]
         some = np.array([3, 0, len(keys) - 1])
         assert stored.texts_of(some) == {place: candidates[keys[place]].text for place in some.tolist()}

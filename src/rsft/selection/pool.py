@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rsft.text import word_count
-from rsft.types import Candidate, CandidateKey, Score
+from rsft.types import Candidate, CandidateKey, FinishReason, Score
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -21,13 +21,23 @@ Places = np.ndarray[Any, np.dtype[np.intp]]
 Lots = np.ndarray[Any, np.dtype[np.uint64]]
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a candidate ended that is no whole reply, after how many tokens: see `Candidate`."""
+
+    finish_reason: FinishReason
+    tokens: int
+    why: str | None
+    ended_by: str | None
+
+
 class Details(Protocol):
     """What only some rules and explanations read of a pool's candidates, by their places."""
 
     @property
     def texts(self) -> Sequence[str]: ...
 
-    def candidate(self, place: int) -> Candidate: ...
+    def end(self, place: int) -> End: ...
 
     def score(self, name: str, place: int) -> Score: ...
 
@@ -151,8 +161,9 @@ class _Known:
     def texts(self) -> Sequence[str]:
         return [candidate.text for candidate in self._candidates]
 
-    def candidate(self, place: int) -> Candidate:
-        return self._candidates[place]
+    def end(self, place: int) -> End:
+        candidate = self._candidates[place]
+        return End(candidate.finish_reason, len(candidate.token_ids), candidate.why, candidate.ended_by)
 
     def score(self, name: str, place: int) -> Score:
         return self._scores[name][place]

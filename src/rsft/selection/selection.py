@@ -12,9 +12,9 @@ from typing import Any, overload
 import numpy as np
 
 from rsft.errors import RecipeError, nearest
-from rsft.selection.pool import Mask, Pool
+from rsft.selection.pool import End, Mask, Pool
 from rsft.selection.rule import Rule
-from rsft.types import Candidate, Decision
+from rsft.types import Decision
 
 ACCEPTED = "accepted"
 SPECULATIVE = "speculative"
@@ -170,18 +170,17 @@ class Decided(Sequence[Decision]):
 
     def _decision(self, rule: int, place: int, alive: Mask | None) -> Decision:
         if rule == _UNFINISHED:
-            return self._unfinished(self.pool.details.candidate(place))
+            return self._unfinished(self.pool.details.end(place))
         if alive is None:
             return Decision(True, ACCEPTED)
         return Decision(False, self.rules[rule].name, self.rules[rule].explain(self.pool, alive, place))
 
-    def _unfinished(self, candidate: Candidate) -> Decision:
+    def _unfinished(self, end: End) -> Decision:
         """The decision on a candidate that is not a whole reply."""
-        if candidate.finish_reason == "ended":
-            rule = self._ended(candidate.ended_by)
-            return Decision(False, rule, f"ended after {len(candidate.token_ids)} tokens: {candidate.why}")
+        if end.finish_reason == "ended":
+            return Decision(False, self._ended(end.ended_by), f"ended after {end.tokens} tokens: {end.why}")
         said = {"length": "cut by the length limit", "cancelled": "cancelled"}
-        return Decision(False, FINISHED, said.get(candidate.finish_reason, "the candidate failed"))
+        return Decision(False, FINISHED, said.get(end.finish_reason, "the candidate failed"))
 
     def _ended(self, by: str | None) -> str:
         """The name that a rule which ended a candidate has in decisions; FINISHED for one of another selection."""
