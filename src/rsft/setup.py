@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rsft.budget import build_budget
@@ -225,11 +226,12 @@ def _on_cluster(
     recipe: Recipe, cluster: ClusterSection, scorers: Mapping[str, Scorer], heldout: Mapping[str, Scorer]
 ) -> tuple[dict[str, Scorer], dict[str, Scorer]]:
     """The scorers, of which some work on the cluster's machines."""
+    from rsft.cluster.dashboard import run_name
     from rsft.cluster.panel import on_cluster
 
     watches = recipe.budget.speculative.by if recipe.budget.speculative else None
-    most = recipe.scoring.max_seconds
-    return on_cluster(scorers, cluster, most, watches), on_cluster(heldout, cluster, most)
+    most, run = recipe.scoring.max_seconds, run_name(Path(recipe.run))
+    return on_cluster(scorers, cluster, run, most, watches), on_cluster(heldout, cluster, run, most)
 
 
 def _check_cluster(cluster: ClusterSection, scorers: Mapping[str, Scorer]) -> None:

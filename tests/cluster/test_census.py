@@ -122,7 +122,7 @@ def test_who_asks_for_what_no_machine_has_is_told(three: Machines, monkeypatch: 
     monkeypatch.setattr(room, "_LOOK_SECONDS", 0.5)
     scorers = build_scorers({"short": {"type": "format", "max_words": 3}}, ["none"])
     cluster = ClusterSection.model_validate({"ray": three.address, "scorers": {"short": {"workers": 1, "gpus": 2}}})
-    panel = on_cluster(scorers, cluster, 60.0)["short"]
+    panel = on_cluster(scorers, cluster, "runs/bot", 60.0)["short"]
     with pytest.raises(
         RunError, match=r"'short' has not come, and never will: .*2 GPUs.*cluster\.scorers\.short: gpus"
     ):

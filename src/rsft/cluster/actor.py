@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rsft.cluster.dashboard import Counted
+from rsft.cluster.dashboard import Counted, engine_name
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
 from rsft.cluster.orphans import end_soon, end_with_parent
@@ -25,12 +25,12 @@ _GROUPS = {"asked": 1, "told": 1, "besides": 1}
 class Actor:
     """A worker, as an actor. See `Worker` for what its methods promise."""
 
-    def __init__(self, station: Luggage, threads: int, name: str) -> None:
+    def __init__(self, station: Luggage, threads: int, run: str, name: str) -> None:
         # Ray lets an actor have one thread only, unless it is told how many cores it takes.
         end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._worker = Worker(station.open(), own_home("rsft-worker-").path)
-        self._counted = Counted(name, "rsft_candidates", "rsft_tokens")
+        self._counted = Counted(run, name, "rsft_candidates", "rsft_tokens")
 
     def facts(self) -> Facts:
         import ray
@@ -61,13 +61,14 @@ class Actor:
         return getattr(self._worker, method)(*(_arrived(one) if isinstance(one, Sent) else one for one in arguments))
 
 
-def started(station: Luggage, threads: int, name: str, shown_as: str, resources: Mapping[str, Any]) -> Any:
-    """Ask Ray for an actor; it comes when there is room. It is called `name` by its driver, and `shown_as` something
-    that no other one of the cluster's is."""
+def started(station: Luggage, threads: int, run: str, name: str, resources: Mapping[str, Any]) -> Any:
+    """Ask Ray for an actor of a run; it comes when there is room. It is called `name` by its driver, and by Ray
+    something that no other one of the cluster's is."""
     import ray
 
     kind = ray.remote(concurrency_groups=_GROUPS)(Actor)
-    return kind.options(**resources, scheduling_strategy="SPREAD", name=shown_as).remote(station, threads, name)
+    options = {**resources, "scheduling_strategy": "SPREAD", "name": engine_name(run, name)}
+    return kind.options(**options).remote(station, threads, run, name)
 
 
 def end_for_good(actor: Any, facts: Facts | None) -> None:

@@ -19,14 +19,19 @@ _DESCRIBED = {
 }
 
 
-def engine_name(logs: Path, worker: str) -> str:
-    """What a worker of an engine is called, whose logs are kept below `logs`, in a run folder."""
-    return _unique(f"rsft {'/'.join(logs.absolute().parts[-3:])} {worker}")
+def run_name(folder: Path) -> str:
+    """What a run is called there: the last two names of its folder's path, as in runs/bot."""
+    return "/".join(folder.absolute().parts[-2:])
 
 
-def scorer_name(scorer: str) -> str:
-    """What a copy of a scorer is called."""
-    return _unique(f"rsft scorer {scorer}")
+def engine_name(run: str, worker: str) -> str:
+    """What a worker of a run's engine is called."""
+    return _unique(f"rsft {run} {worker}")
+
+
+def scorer_name(run: str, scorer: str) -> str:
+    """What a copy of a run's scorer is called."""
+    return _unique(f"rsft {run} scorer {scorer}")
 
 
 def _unique(name: str) -> str:
@@ -35,15 +40,14 @@ def _unique(name: str) -> str:
 
 
 class Counted:
-    """Counters of one actor, made and added to in its process. Each is told apart by who counts: `worker`. Ray exports
-    them, every ten seconds, as ray_NAME_total."""
+    """Counters of one actor, made and added to in its process. Each is told apart by who counts: `run` and `worker`.
+    Ray exports them, every ten seconds, as ray_NAME_total."""
 
-    def __init__(self, worker: str, *names: str) -> None:
+    def __init__(self, run: str, worker: str, *names: str) -> None:
         from ray.util.metrics import Counter
 
-        self._counters = {
-            name: Counter(name, _DESCRIBED[name], ("worker",)).set_default_tags({"worker": worker}) for name in names
-        }
+        who = {"run": run, "worker": worker}
+        self._counters = {name: Counter(name, _DESCRIBED[name], tuple(who)).set_default_tags(who) for name in names}
 
     def add(self, **counts: int) -> None:
         """Add to the counters of these names."""

@@ -35,14 +35,14 @@ _LEAVE_SECONDS = 5.0
 class _Actor:
     """One copy of a scorer."""
 
-    def __init__(self, luggage: Luggage, home: str, threads: int, name: str) -> None:
+    def __init__(self, luggage: Luggage, home: str, threads: int, run: str, name: str) -> None:
         end_with_parent()
         os.environ["OMP_NUM_THREADS"] = str(threads)
         if os.path.isdir(home):
             os.chdir(home)
         self._scorer: Scorer = luggage.open()
         self._scorer.prepare()
-        self._counted = Counted(name, "rsft_scores")
+        self._counted = Counted(run, name, "rsft_scores")
 
     def fingerprint(self) -> str:
         return self._scorer.fingerprint
@@ -61,9 +61,9 @@ class _Actor:
 class _Copies:
     """The copies of one scorer. A copy that dies over a batch, or takes too long, is replaced."""
 
-    def __init__(self, name: str, scorer: Scorer, cluster: ClusterSection, max_seconds: float) -> None:
+    def __init__(self, run: str, name: str, scorer: Scorer, cluster: ClusterSection, max_seconds: float) -> None:
         connect(cluster.ray)
-        self.name = name
+        self.run, self.name = run, name
         self._max_seconds = max_seconds
         wanted = cluster.scorers.get(name, WorkersSection())
         self._resources, self.count, threads = asked_of_ray(wanted, gpus=wanted.gpus or 0)
@@ -146,8 +146,8 @@ class _Copies:
     def _begun(self) -> Any:
         import ray
 
-        options = {**self._resources, "scheduling_strategy": "SPREAD", "name": scorer_name(self.name)}
-        actor = ray.remote(_Actor).options(**options).remote(*self._made_of, self.name)
+        options = {**self._resources, "scheduling_strategy": "SPREAD", "name": scorer_name(self.run, self.name)}
+        actor = ray.remote(_Actor).options(**options).remote(*self._made_of, self.run, self.name)
         self._all.append(actor)
         return actor
 
@@ -174,6 +174,7 @@ class Panel(Scorer):
     @classmethod
     def of(
         cls,
+        run: str,
         name: str,
         scorer: Scorer,
         cluster: ClusterSection,
@@ -181,7 +182,7 @@ class Panel(Scorer):
         earlier: list[_Copies] | None = None,
     ) -> Panel:
         panel = cls()
-        panel._copies = _Copies(name, scorer, cluster, max_seconds)
+        panel._copies = _Copies(run, name, scorer, cluster, max_seconds)
         panel._scorer, panel._cluster, panel._max_seconds = scorer, cluster, max_seconds
         panel._all = [] if earlier is None else earlier
         panel._all.append(panel._copies)
@@ -217,7 +218,7 @@ class Panel(Scorer):
     def beside(self, baseline: Baseline) -> Panel:
         other = self._scorer.beside(baseline)
         self._copies.dismiss()
-        return Panel.of(self._copies.name, other, self._cluster, self._max_seconds, self._all)
+        return Panel.of(self._copies.run, self._copies.name, other, self._cluster, self._max_seconds, self._all)
 
     @property
     def fingerprint(self) -> str:
@@ -232,9 +233,10 @@ class Panel(Scorer):
 
 
 def on_cluster(
-    scorers: Mapping[str, Scorer], cluster: ClusterSection, max_seconds: float, watches: str | None = None
+    scorers: Mapping[str, Scorer], cluster: ClusterSection, run: str, max_seconds: float, watches: str | None = None
 ) -> dict[str, Scorer]:
-    """The scorers, of which those with a model of their own, and those that the cluster's section names, work there.
+    """The scorers of a run, of which those with a model of their own, and those that the cluster's section names, work
+    there.
 
     `workers: 0` keeps one in this process, and so does one that `watches` candidates in the making.
     """
@@ -244,7 +246,7 @@ def on_cluster(
             bound[name] = scorer.of(bound)
         else:
             goes = name != watches and _goes(name, scorer, cluster)
-            bound[name] = Panel.of(name, scorer, cluster, max_seconds) if goes else scorer
+            bound[name] = Panel.of(run, name, scorer, cluster, max_seconds) if goes else scorer
     return bound
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsft.cluster.actor import end_for_good, started
-from rsft.cluster.dashboard import engine_name
+from rsft.cluster.dashboard import run_name
 from rsft.cluster.engine import Came, Joined, Left
 from rsft.cluster.leases import News
 from rsft.cluster.luggage import Luggage
@@ -53,9 +53,11 @@ class RayCrew:
     """A `Crew` of actors. Those that die are replaced, wherever Ray finds room; so are those that say nothing."""
 
     def __init__(self, cluster: ClusterSection, wanted: WorkersSection, station: Station, logs: Path) -> None:
-        """Raises RunError where there is no such cluster."""
+        """`logs` is the folder, in that of the run, where what workers say is kept. Raises RunError where there is no
+        such cluster."""
         self._cluster = cluster
         self._logs = logs
+        self._run = run_name(logs.parent)
         connect(cluster.ray)
         import ray
 
@@ -179,7 +181,7 @@ class RayCrew:
             self._count = max(self._count, asked_of_ray(self._wanted, ranks=self._ranks)[1])
         while len(self._hired) < self._count:
             name = self._name()
-            actor = started(self._station, self._threads, name, engine_name(self._logs, name), self._resources)
+            actor = started(self._station, self._threads, self._run, name, self._resources)
             hired = _Hired(name, actor, now)
             self._hired[name] = hired
             self._asked[actor.facts.remote()] = hired
