@@ -31,7 +31,8 @@ from rsft.types import Policy
 
 
 def node(cpus: float = 0, gpus: float = 0, *, alive: bool = True, **more: Any) -> dict[str, Any]:
-    return {"Alive": alive, "Resources": {"CPU": cpus, **({"GPU": gpus} if gpus else {})}, **more}
+    has = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    return {"Alive": alive, "NodeID": "another", "Resources": has, **more}
 
 
 def settings(**options: Any) -> SftSettings:
@@ -109,6 +110,9 @@ class FakeRay(ModuleType):
 
     def nodes(self) -> list[dict[str, Any]]:
         return self.found
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: "own")
 
     def _group(self, bundles: list[dict[str, float]], *, strategy: str, name: str) -> Any:
         self.asked.append((bundles, strategy))
