@@ -26,6 +26,8 @@ _log = logging.getLogger("rsft")
 
 # So many deaths in a row, of each copy, without a score from any: then it is not the machines.
 _DEATHS = 3
+# Scorers that do not say what they take leave room for the engine, however many they are.
+_SHARE = 0.1
 # How often one looks whether there is room for one.
 _LOOK_SECONDS = 5.0
 # How long one waits for copies that are let go to hear of it.
@@ -66,7 +68,7 @@ class _Copies:
         self.run, self.name = run, name
         self._max_seconds = max_seconds
         wanted = cluster.scorers.get(name, WorkersSection())
-        self._resources, self.count, threads = asked_of_ray(wanted, gpus=wanted.gpus or 0)
+        self._resources, self.count, threads = asked_of_ray(wanted, gpus=wanted.gpus or 0, share=_SHARE)
         self._made_of = Luggage.of(scorer), os.getcwd(), threads
         self._idle = SimpleQueue[Any]()
         self._all: list[Any] = []

@@ -11,12 +11,13 @@ from rsft.errors import UserError
 
 
 def asked_of_ray(
-    wanted: WorkersSection, *, gpus: float | None = None, ranks: int = 1
+    wanted: WorkersSection, *, gpus: float | None = None, ranks: int = 1, share: float = 1.0
 ) -> tuple[dict[str, Any], int, int]:
     """An actor's options, how many actors there are to be, and how many threads of a CPU's each has.
 
     By default one for each GPU, or each group of `ranks`, where the cluster has any; else one for each machine, with
-    the machine's cores shared among those that are on it.
+    the machine's cores shared among those that are on it: each then holds a `share` of a core by Ray's count, and of a
+    machine that has only one no more than half.
     """
     import ray
 
@@ -26,14 +27,15 @@ def asked_of_ray(
     if gpus is None:
         gpus = wanted.gpus if wanted.gpus is not None else (ranks if gpus_there else 0)
     count = wanted.workers or max(1, _fitting(nodes, gpus))
-    asked: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 1 if wanted.cpus is None else wanted.cpus}
+    least = min((node.get("CPU", 1) for node in nodes), default=1)
+    cpus = min(share, least / 2) if wanted.cpus is None else wanted.cpus
+    asked: dict[str, Any] = {"num_gpus": gpus, "num_cpus": cpus}
     if wanted.memory_gib is not None:
         asked["memory"] = int(wanted.memory_gib * 2**30)
     if wanted.resources:
         asked["resources"] = dict(wanted.resources)
     if wanted.cpus is not None:
         return asked, count, max(1, math.floor(wanted.cpus))
-    least = min((node.get("CPU", 1) for node in nodes), default=1)
     return asked, count, max(1, int(least // math.ceil(count / max(1, len(nodes)))))
 
 
