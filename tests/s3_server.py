@@ -57,9 +57,18 @@ class S3Server:
                 assert process.stdout is not None
                 server = cls(process.stdout.readline().strip())
                 urllib.request.urlopen(urllib.request.Request(f"{server.url}/{BUCKET}", method="PUT")).close()
+                look_again()
                 yield server
             finally:
+                look_again()
                 process.kill()
+
+
+def look_again() -> None:
+    """Have the storage's library look at the environment again: what it opened of a server before, it keeps for all."""
+    import fsspec
+
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 class Faulty:

@@ -13,7 +13,7 @@ import pytest
 
 from command import Command
 from rsft.doctor import store
-from s3_server import BUCKET, S3Server
+from s3_server import BUCKET, S3Server, look_again
 
 Looks = Callable[[str], dict[str, Any]]
 
@@ -24,14 +24,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        forget()
         yield server
-    forget()
-
-
-def forget() -> None:
-    """Have the storage's library look at the environment again."""
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture
@@ -103,13 +96,13 @@ def test_what_is_wrong_with_an_object_store_is_told_apart(
     assert len(s3.asked()) == 1, "a run would ask again, and who looks at it wants to know"
     s3.fail(0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    forget()
+    look_again()
     away = look(f"s3://{BUCKET}/shared")
     assert "Could not connect" in away["found"]
     assert "AWS_ENDPOINT_URL" in away["advice"]
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    forget()
+    look_again()
     keys = look(f"s3://{BUCKET}/shared")
     assert "locate credentials" in keys["found"]
     assert "AWS_SECRET_ACCESS_KEY" in keys["advice"]
