@@ -26,7 +26,7 @@ _log = logging.getLogger("rsft")
 
 # So many deaths in a row, of each copy, without a score from any: then it is not the machines.
 _DEATHS = 3
-# Scorers that do not say what they take leave room for the engine, however many they are.
+# So much of a core a copy holds that does not say what it takes: several on one machine leave room for the engine.
 _SHARE = 0.1
 # How often one looks whether there is room for one.
 _LOOK_SECONDS = 5.0
